@@ -1,0 +1,33 @@
+# Everything starts from Python 3.10 or later, venv and make: each target builds .venv when there is none.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test lint clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+$(VENV)/.installed: setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "make: $(PYTHON) is older than Python 3.10; name a newer one: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed ## make a dataset of procedural people and a picture of it
+	$(RUN) -m vunet_tf.prepare --source=figures --output=datasets/figures --image_size=64 --overwrite
+	$(RUN) -m vunet_tf.prepare --preview=datasets/figures --out=datasets/figures.png
+
+test: $(VENV)/.installed ## run the tests
+	$(RUN) -m pytest
+
+lint: $(VENV)/.installed ## check style and formatting
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+clean: ## remove the virtual environment and what the demo made
+	rm -rf $(VENV) *.egg-info datasets runs exports

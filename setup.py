@@ -1,0 +1,34 @@
+"""Package metadata. Tool settings are in pyproject.toml; BUILD.md says why each dependency is here."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vunet_tf/__init__.py").read_text())[1]
+
+setup(
+    name="vunet-tf",
+    version=VERSION,
+    description="Variational U-Net (CVPR 2018) in Keras 3: train, measure, serve, run on a phone",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["vunet_tf", "vunet_tf.*", "export", "export.*"]),
+    python_requires=">=3.10",
+    # The bounds are what the tests ran with; Python 3.10 gets NumPy 2.2 and Pillow 12, later ones the newest.
+    install_requires=[
+        "absl-py>=2.3,<3",
+        "keras>=3.15,<3.16",
+        "numpy>=2.2,<2.5",
+        "opencv-python-headless>=5.0,<6",
+        "pillow>=12,<14",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-probability[tf]>=0.25,<0.26",
+        "tqdm>=4.66,<5",
+    ],
+    extras_require={
+        "dev": ["hypothesis>=6.150,<7", "pytest>=9,<10", "ruff>=0.17,<0.18"],
+    },
+)

@@ -1,0 +1,80 @@
+"""The layers of the package: a module imports only from layers below its own."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# The longest matching prefix decides. Layer n may import layers < n, and its own layer inside the same room.
+LAYERS = {
+    "vunet_tf": 0,
+    "vunet_tf.config": 0,
+    "vunet_tf.images": 0,
+    "vunet_tf.data.skeleton": 0,
+    "vunet_tf.data": 1,
+    "vunet_tf.layers": 1,
+    "vunet_tf.distributions": 1,
+    "vunet_tf.perceptual": 1,
+    "vunet_tf.metrics": 1,
+    "vunet_tf.schedules": 1,
+    "vunet_tf.models": 2,
+    "vunet_tf.losses": 2,
+    "vunet_tf.training": 3,
+    "vunet_tf.baselines": 4,
+    "vunet_tf.runs": 5,
+    "vunet_tf.train": 6,
+    "vunet_tf.evaluate": 6,
+    "vunet_tf.generate": 6,
+    "vunet_tf.prepare": 6,
+    "vunet_tf.benchmark": 6,
+    "export": 6,
+}
+FILES = sorted([*ROOT.glob("vunet_tf/**/*.py"), *ROOT.glob("export/**/*.py")])
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def layer_entry(module):
+    """The key of LAYERS that speaks for `module`: its longest prefix."""
+    parts = module.split(".")
+    for end in range(len(parts), 0, -1):
+        if (prefix := ".".join(parts[:end])) in LAYERS and (prefix != "vunet_tf" or len(parts) == 1):
+            return prefix
+    raise AssertionError(f"{module} has no layer: add its room to LAYERS")
+
+
+def imported_modules(path):
+    names = {module_name(p) for p in FILES}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import, line {node.lineno}"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in names else node.module
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_only_from_layers_below(path):
+    module = module_name(path)
+    own = layer_entry(module)
+    for imported in imported_modules(path):
+        if imported.split(".")[0] not in ("vunet_tf", "export"):
+            continue
+        other = layer_entry(imported)
+        same_room = own == other
+        assert same_room or LAYERS[other] < LAYERS[own] or LAYERS[other] == LAYERS[own] == 0, (
+            f"{module} (layer {LAYERS[own]}) imports {imported} (layer {LAYERS[other]})"
+        )
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_only_distributions_imports_tensorflow_probability(path):
+    if module_name(path) != "vunet_tf.distributions":
+        assert not any(name.startswith("tensorflow_probability") for name in imported_modules(path))
