@@ -29,6 +29,6 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
-        "dev": ["hypothesis>=6.150,<7", "pytest>=9,<10", "ruff>=0.17,<0.18"],
+        "dev": ["ai-edge-litert>=2.1,<3", "hypothesis>=6.150,<7", "pytest>=9,<10", "ruff>=0.17,<0.18"],
     },
 )

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 from vunet_tf.data.skeleton import JOINT_INDEX, JOINTS
 from vunet_tf.data.stickman import draw_stickman
@@ -127,7 +128,7 @@ def test_converts_to_tflite_with_built_in_operations_only(figure_people):
     function = tf.function(lambda j: draw_stickman(j, 64, 64), input_signature=[tf.TensorSpec([1, 15, 2])])
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    interpreter = Interpreter(model_content=converter.convert())
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], joints)
     interpreter.invoke()

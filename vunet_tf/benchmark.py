@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from absl import app, flags
 
@@ -26,22 +27,33 @@ _SECONDS = flags.DEFINE_float("seconds", 3.0, "How long each of the repetitions 
 _REPEAT = flags.DEFINE_integer("repeat", 5, "Repetitions; the median is shown, and the range.", lower_bound=1)
 
 
-def images_per_second(step: Callable[[], int], seconds: float, repeat: int) -> list[float]:
+class Rate(NamedTuple):
+    """How fast a step is: pictures per second, and processor time (all cores together) per picture in milliseconds,
+    which other programs on the machine disturb less."""
+
+    per_second: float
+    cpu_ms: float
+
+
+def measure(step: Callable[[], int], seconds: float, repeat: int) -> list[Rate]:
     """Rates of a step that returns how many images it made; its first runs (tracing, compiling, filling queues) are
     left out."""
     for _ in range(3):
         step()
     rates = []
     for _ in range(repeat):
-        images, start = 0, time.perf_counter()
+        images, start, cpu_start = 0, time.perf_counter(), time.process_time()
         while (passed := time.perf_counter() - start) < seconds:
             images += step()
-        rates.append(images / passed)
+        rates.append(Rate(images / passed, 1000 * (time.process_time() - cpu_start) / images))
     return rates
 
 
-def _row(name: str, rates: list[float]) -> str:
-    return f"  {name:<34}{statistics.median(rates):>10,.0f}   ({min(rates):,.0f} to {max(rates):,.0f})"
+def _row(name: str, rates: list[Rate]) -> str:
+    per_second = [rate.per_second for rate in rates]
+    spread = f"({min(per_second):,.0f} to {max(per_second):,.0f})"
+    cpu = statistics.median(rate.cpu_ms for rate in rates)
+    return f"  {name:<20}{statistics.median(per_second):>10,.0f}   {spread:<20}{cpu:>8.2f}"
 
 
 def benchmark_data(directory: Path) -> None:
@@ -59,11 +71,12 @@ def benchmark_data(directory: Path) -> None:
     size, part_size, batch_size = info.image_size, _PART_SIZE.value, _BATCH_SIZE.value
 
     def rate(name, step):
-        print(_row(name, images_per_second(step, _SECONDS.value, _REPEAT.value)), flush=True)
+        print(_row(name, measure(step, _SECONDS.value, _REPEAT.value)), flush=True)
 
     encoded = [example.image for example, _ in zip(read_examples(directory, "train"), range(512), strict=False)]
     mean_size = statistics.mean(map(len, encoded)) / 1024
-    print(f"{size} x {size} pixels, {mean_size:.1f} KiB each, crops of {part_size}, batches of {batch_size}: images/s")
+    print(f"{size} x {size} pixels, {mean_size:.1f} KiB each, crops of {part_size}, batches of {batch_size}")
+    print(f"  {'':<20}{'images/s':>10}   {'(range)':<20}{'CPU ms':>8}")
     batches = iter(training_batches(directory, batch_size, part_size=part_size))
     rate("whole pipeline", lambda: next(batches)["image"].shape[0])
 

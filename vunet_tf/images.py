@@ -4,6 +4,7 @@ The [0, 255] bytes of a file map to [-1, 1] linearly: 0 to -1, 127.5 to 0, 255 t
 """
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 
 def to_float(image):
@@ -27,6 +28,20 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
     if image.shape[-1] == 1:
         return np.repeat(image, 3, axis=-1)
     raise ValueError(f"a picture has 1 or 3 channels, this has shape {image.shape}")
+
+
+def enlarge(image: np.ndarray, least: int) -> np.ndarray:
+    """Repeats the pixels of a [H, W, C] picture a whole number of times, so that it is about `least` pixels high."""
+    factor = max(1, round(least / image.shape[0]))
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def label(text: str, width: int, height: int = 16) -> np.ndarray:
+    """A [height, width, 3] uint8 picture of a small text, black on white; what is too long is cut off."""
+    picture = Image.new("RGB", (width, height), "white")
+    font = ImageFont.load_default(size=0.7 * height)
+    ImageDraw.Draw(picture).text((width / 2, height / 2), text, fill="black", font=font, anchor="mm")
+    return np.asarray(picture)
 
 
 def grid(rows, gap: int = 2, background: int = 255) -> np.ndarray:

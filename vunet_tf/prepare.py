@@ -103,8 +103,6 @@ def _path(flag) -> Path | None:
 
 
 def _prepare() -> None:
-    from vunet_tf.data.preparation import prepare  # imports TensorFlow, which --help need not wait for
-
     if not _SOURCE.value or not _OUTPUT.value:
         raise InputError("give --source and --output (or --preview); `python -m vunet_tf.prepare --help` explains")
     options = Options(
@@ -130,9 +128,11 @@ def _prepare() -> None:
     own_flags = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
     not_of_the_data = ("output", "overwrite", "workers")
     given = {flag.name: flag.value for flag in own_flags if flag.present and flag.name not in not_of_the_data}
-    info = prepare(
-        SOURCES[_SOURCE.value](options), _OUTPUT.value, _SOURCE.value, given, _OVERWRITE.value, _WORKERS.value
-    )
+    source = SOURCES[_SOURCE.value](options)
+
+    from vunet_tf.data.preparation import prepare  # imports TensorFlow: --help and wrong flags need not wait for it
+
+    info = prepare(source, _OUTPUT.value, _SOURCE.value, given, _OVERWRITE.value, _WORKERS.value)
     print(f"{_OUTPUT.value}: {info.image_size} x {info.image_size} pixels")
     for split in info.splits:
         counts = f"{info.appearances[split]} appearances, {info.shapes[split]} shapes"

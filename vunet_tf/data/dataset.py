@@ -23,6 +23,7 @@ from vunet_tf.errors import InputError
 
 FORMAT = "vunet-dataset-1"
 SHARD_BYTES = 32 * 2**20
+_FRAMING_BYTES = 16  # of a TFRecord: the length and two checksums
 INFO_FILE, REJECTS_FILE = "dataset.json", "rejects.csv"
 
 
@@ -249,8 +250,13 @@ class DatasetWriter:
     def _close_shard(self, split: str) -> None:
         self._writers.pop(split).close()
         name = self._shard_name(split)
-        examples, _ = self._pending.pop(split)
-        self._shards.setdefault(split, []).append(Shard(name, examples, (self.directory / name).stat().st_size))
+        examples, size = self._pending.pop(split)
+        on_disk = (self.directory / name).stat().st_size
+        if on_disk != size + examples * _FRAMING_BYTES:
+            raise OSError(
+                f"{name} has {on_disk} bytes on disk, {size} and their framing were written; is the disk full?"
+            )
+        self._shards.setdefault(split, []).append(Shard(name, examples, on_disk))
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ joint is (-1, -1).
 import numpy as np
 
 from vunet_tf.data.skeleton import JOINT_INDEX, JOINTS, MIRRORED, REQUIRED_JOINTS, SCHEMAS
+from vunet_tf.errors import InputError
 
 UNSEEN = np.float32(-1.0)
 
@@ -24,17 +25,17 @@ def to_canonical(points, schema: str | tuple[str, ...], visible=None) -> np.ndar
       [15, 2] float32, in the unit of `points`; NaN where unseen or where the schema has no such joint.
 
     Raises:
-      ValueError: if the schema is unknown or the number of points is not the schema's.
+      InputError: if the schema is unknown or the number of points is not the schema's.
     """
     if isinstance(schema, str):
         if schema not in SCHEMAS:
-            raise ValueError(f"unknown keypoint schema {schema!r}; known: {', '.join(SCHEMAS)}")
+            raise InputError(f"unknown keypoint schema {schema!r}; known: {', '.join(SCHEMAS)}")
         names, title = SCHEMAS[schema], schema
     else:
         names, title = tuple(schema), "the given joint order"
     points = np.asarray(points, np.float32)
     if points.shape != (len(names), 2):
-        raise ValueError(f"{title} has {len(names)} joints of (x, y), but the keypoints have shape {points.shape}")
+        raise InputError(f"{title} has {len(names)} joints of (x, y), but the keypoints have shape {points.shape}")
     seen = np.isfinite(points).all(axis=1)
     if visible is not None:
         seen &= np.asarray(visible, bool)

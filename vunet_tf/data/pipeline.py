@@ -72,20 +72,17 @@ def training_batches(
         share = batch_size // workers
         records = records.enumerate().filter(lambda i, _: i % batch_size // share == worker).map(lambda _, r: r)
 
-    def decode(position, record):
+    render = _renderer(info, num_parts, part_size)
+
+    def make(position, record):
         example = _decode(info, record, metadata=False)
         if mirror:
             flip = tf.random.stateless_uniform([], [seed, position], 0, 2, tf.int32) == 1
             example = tf.cond(flip, lambda: _mirrored(example), lambda: example)
-        return example
+        return render(example)
 
-    local = batch_size // workers
-    return (
-        records.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(local, drop_remainder=True)
-        .map(_renderer(info, num_parts, part_size), num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    batches = records.map(make, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size // workers, drop_remainder=True)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_batches(
@@ -106,13 +103,10 @@ def evaluation_batches(
     """
     info = read_info(directory)
     _check(info, num_parts, part_size)
-    return (
-        tf.data.TFRecordDataset(shard_paths(directory, info, split))
-        .map(lambda record: _decode(info, record, metadata=True), num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size)
-        .map(_renderer(info, num_parts, part_size), num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    render = _renderer(info, num_parts, part_size)
+    records = tf.data.TFRecordDataset(shard_paths(directory, info, split))
+    examples = records.map(lambda record: render(_decode(info, record, metadata=True)), tf.data.AUTOTUNE)
+    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
 def _check(info: DatasetInfo, num_parts: int, part_size: int | None) -> None:
@@ -149,7 +143,7 @@ def _shuffled_from_disk(paths: list[str], count: int, seed: int, start: int) -> 
         return (
             tf.data.Dataset.from_tensor_slices(shards)
             .interleave(tf.data.TFRecordDataset, cycle_length=8, num_parallel_calls=2, deterministic=True)
-            .shuffle(SHUFFLE_BUFFER, seed=seed * 1_000_003 + number)
+            .shuffle(SHUFFLE_BUFFER, seed=seed * 1_000_003 + number, reshuffle_each_iteration=False)
         )
 
     epochs = tf.data.Dataset.range(start // count, tf.int64.max).flat_map(epoch)
@@ -187,24 +181,28 @@ def _mirrored(example):
 
 
 def _renderer(info: DatasetInfo, num_parts: int, part_size: int | None):
-    """The function from a decoded batch to what the model sees."""
+    """The function from a decoded example to what the model sees.
+
+    It works on one example at a time: in a batch, the last bits of a stickman would depend on the batch's size.
+    """
 
     # Compiled, the stickman is one loop over the pixels instead of dozens of passes over memory.
     @tf.function(jit_compile=True)
     def stickman(joints):
         return draw_stickman(joints, info.image_size, info.image_size)
 
-    def render(batch):
-        rendered = {**batch, "image": to_float(batch["image"])}
-        if "mask" in batch:
-            rendered["mask"] = tf.cast(batch["mask"], tf.float32) / 255
+    def render(example):
+        rendered = {**example, "image": to_float(example["image"])}
+        if "mask" in example:
+            rendered["mask"] = tf.cast(example["mask"], tf.float32) / 255
         if info.joints is None:
-            rendered["shape"] = to_float(batch["shape"])
+            rendered["shape"] = to_float(example["shape"])
             return rendered
-        rendered["shape"] = stickman(batch["joints"])
+        joints = example["joints"][None]
+        rendered["shape"] = stickman(joints)[0]
         if part_size is not None:
-            rendered["parts"] = crop_body_parts(rendered["image"], batch["joints"], part_size, part_size, num_parts)
-        if "name" not in batch:
+            rendered["parts"] = crop_body_parts(rendered["image"][None], joints, part_size, part_size, num_parts)[0]
+        if "name" not in example:
             del rendered["joints"]
         return rendered
 

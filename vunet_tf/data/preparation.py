@@ -118,3 +118,5 @@ def _make(item) -> list[Example | Rejected] | str:
         return _worker_make(item)
     except InputError as error:
         return str(error)
+    except Exception as error:  # what nobody foresaw costs one item, not the run; it is listed with the others
+        return f"unexpected {type(error).__name__}: {error}"

@@ -7,7 +7,10 @@ import tensorflow as tf
 
 from vunet_tf.data.dataset import read_info
 from vunet_tf.data.pipeline import evaluation_batches
-from vunet_tf.images import grid, to_uint8
+from vunet_tf.data.skeleton import PARTS_10
+from vunet_tf.images import enlarge, grid, label, to_uint8
+
+_CELL = 128  # about how many pixels high a picture is shown
 
 
 def contact_sheet(directory: Path | str, split: str = "train", rows: int = 8) -> np.ndarray:
@@ -21,15 +24,20 @@ def contact_sheet(directory: Path | str, split: str = "train", rows: int = 8) ->
     """
     info = read_info(directory)
     count = info.examples(split)
-    part_size = info.image_size // 2 if info.joints else None
+    titles = ["picture", "shape map"]
+    part_size = None
+    if info.joints:
+        part_size = info.image_size // 2
+        titles += [part.name.replace("right", "r.").replace("left", "l.") for part in PARTS_10]
     chosen = set(np.linspace(0, count - 1, min(rows, count)).round().astype(int).tolist())
     sheet = []
-    batches = evaluation_batches(directory, 1, split=split, num_parts=10, part_size=part_size)
+    batches = evaluation_batches(directory, 1, split=split, num_parts=len(PARTS_10), part_size=part_size)
     for i, batch in enumerate(batches):
         if i not in chosen:
             continue
-        row = [to_uint8(batch["image"][0]), to_uint8(batch["shape"][0])]
+        row = [enlarge(to_uint8(batch[key][0]), _CELL) for key in ("image", "shape")]
         if part_size:
-            row += [to_uint8(part) for part in tf.split(batch["parts"][0], 10, axis=-1)]
+            parts = tf.split(batch["parts"][0], len(PARTS_10), axis=-1)
+            row += [enlarge(to_uint8(part), _CELL // 2) for part in parts]
         sheet.append(row)
-    return grid(sheet)
+    return grid([[label(title, cell.shape[1]) for title, cell in zip(titles, sheet[0], strict=True)], *sheet])

@@ -84,10 +84,7 @@ def _person(picture, annotation, item, name, size, encoding, options) -> Example
         values = np.asarray(annotation["keypoints"], np.float32).reshape(-1, 3)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError("its keypoints are no list of x, y, v") from error
-    try:
-        joints = keypoints.to_canonical(values[:, :2], SCHEMA, visible=values[:, 2] > 0)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    joints = keypoints.to_canonical(values[:, :2], SCHEMA, visible=values[:, 2] > 0)
     height, width = picture.shape[:2]
     person, sequence = annotation.get("person"), annotation.get("sequence")
     appearance = "/".join(str(part) for part in (person, sequence) if part is not None)

@@ -203,6 +203,12 @@ def _scalar(dtype: _Dtype, content: bytes | str):
     return np.frombuffer(content, dtype.resolve(), count=1)[0]
 
 
+def _from_buffer(content: bytes | bytearray, dtype: _Dtype, shape: tuple, order: str) -> _Array:
+    array = _Array()
+    array.state = (1, shape, dtype, order == "F", bytes(content))
+    return array
+
+
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     if encoding not in ("latin1", "latin-1", "utf-8"):
         raise InputError(f"it asks for the codec {encoding!r}, which is not plain data")
@@ -215,6 +221,7 @@ class _PlainUnpickler(pickle.Unpickler):
     _ADMITTED = {  # noqa: RUF012 (a table)
         **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
         **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+        **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
         ("numpy", "ndarray"): _Array,
         ("numpy", "dtype"): _Dtype,
         ("_codecs", "encode"): _encode,

@@ -1,0 +1,183 @@
+"""Batches: every example once an epoch, and the same ones at a position whatever happened before it."""
+
+import json
+from itertools import islice
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vunet_tf.data import keypoints
+from vunet_tf.data.dataset import read_examples
+from vunet_tf.data.pictures import encode, read_picture
+from vunet_tf.data.pipeline import evaluation_batches, training_batches
+from vunet_tf.data.preparation import prepare
+from vunet_tf.data.sources.registry import SOURCES
+from vunet_tf.data.sources.source import Options
+from vunet_tf.errors import InputError
+from vunet_tf.images import to_uint8
+
+EXAMPLES, SIZE = 50, 32
+IN_MEMORY, FROM_DISK = 2**31, 0
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory):
+    """A dataset of 50 training pictures in several shards."""
+    directory = tmp_path_factory.mktemp("datasets") / "figures"
+    source = SOURCES["figures"](Options(looks=24, poses=24, examples=EXAMPLES, image_size=SIZE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vunet_tf.data.dataset.SHARD_BYTES", 10_000)
+        info = prepare(source, directory, "figures", {}, workers=1)
+    assert len(info.splits["train"]) > 3
+    return directory
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    """A dataset without joints: pictures and their edges."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for k in range(12):
+        picture = np.kron(rng.integers(0, 255, (4, 4, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+        (folder / f"{k}.png").write_bytes(encode(picture, "png"))
+    source = SOURCES["folder"](Options(input=folder, image_size=SIZE, valid_fraction=0.0, encoding="png"))
+    prepare(source, folder / "dataset", "folder", {}, workers=1)
+    return folder / "dataset"
+
+
+def take(directory, count, batch_size=8, **options):
+    batches = training_batches(directory, batch_size, **options)
+    return [{key: value.numpy() for key, value in batch.items()} for batch in islice(batches, count)]
+
+
+def fingerprints(batches):
+    """A hash of each picture, in order."""
+    return [hash(image.tobytes()) for batch in batches for image in batch["image"]]
+
+
+def assert_same(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert a[key].tobytes() == b[key].tobytes(), key
+
+
+def test_shapes_and_ranges(figures, maps):
+    spec = training_batches(figures, 8, part_size=16).element_spec
+    assert {key: tuple(value.shape) for key, value in spec.items()} == {
+        "image": (8, SIZE, SIZE, 3),
+        "shape": (8, SIZE, SIZE, 3),
+        "parts": (8, 16, 16, 24),
+    }
+    assert {key: tuple(v.shape) for key, v in training_batches(maps, 4).element_spec.items()} == {
+        "image": (4, SIZE, SIZE, 3),
+        "shape": (4, SIZE, SIZE, 1),
+    }
+    for directory, options in ((figures, {"part_size": 16, "num_parts": 10}), (maps, {})):
+        for batch in take(directory, 2, **options):
+            for value in batch.values():
+                assert value.dtype == np.float32 and value.min() >= -1 and value.max() <= 1 and value.std() > 0.1
+
+
+@pytest.mark.parametrize("memory_limit", [IN_MEMORY, FROM_DISK])
+def test_every_example_once_an_epoch_in_another_order_each_time(figures, memory_limit):
+    batches = take(figures, 3 * EXAMPLES // 10, batch_size=10, memory_limit=memory_limit)
+    seen = fingerprints(batches)
+    epochs = [seen[k * EXAMPLES : (k + 1) * EXAMPLES] for k in range(3)]
+    on_disk = {
+        hash((read_picture(e.image).astype(np.float32) / 127.5 - 1).tobytes()) for e in read_examples(figures, "train")
+    }
+    assert all(set(epoch) == on_disk for epoch in epochs) and len(on_disk) == EXAMPLES
+    assert epochs[0] != epochs[1] != epochs[2]
+    files = [
+        hash(b.tobytes()) for batch in evaluation_batches(figures, 10, split="train") for b in batch["image"].numpy()
+    ]
+    assert epochs[0] != files
+
+
+@pytest.mark.parametrize("memory_limit", [IN_MEMORY, FROM_DISK])
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(figures, memory_limit):
+    options = {"part_size": 16, "mirror": True, "memory_limit": memory_limit}
+    first = take(figures, 9, seed=5, **options)
+    assert_same(first, take(figures, 9, seed=5, **options))
+    assert fingerprints(first) != fingerprints(take(figures, 9, seed=6, **options))
+
+
+@pytest.mark.parametrize("memory_limit", [IN_MEMORY, FROM_DISK])
+@pytest.mark.parametrize("first_batch", [1, 6, 7, 20])
+def test_a_resumed_run_goes_on_where_it_was(figures, memory_limit, first_batch):
+    """50 examples in batches of 8: the seventh batch runs over the end of an epoch."""
+    options = {"seed": 3, "mirror": True, "memory_limit": memory_limit}
+    whole = take(figures, first_batch + 3, **options)
+    assert_same(take(figures, 3, first_batch=first_batch, **options), whole[first_batch:])
+
+
+@pytest.mark.parametrize("memory_limit", [IN_MEMORY, FROM_DISK])
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_share_each_batch(figures, memory_limit, workers):
+    options = {"seed": 3, "mirror": True, "memory_limit": memory_limit, "first_batch": 2}
+    together = take(figures, 8, **options)
+    apart = [take(figures, 8, workers=workers, worker=k, **options) for k in range(workers)]
+    joined = [
+        {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} for parts in zip(*apart, strict=True)
+    ]
+    assert_same(together, joined)
+    with pytest.raises(InputError, match="--batch_size=8 cannot be shared evenly by 3 workers"):
+        training_batches(figures, 8, workers=3)
+
+
+def test_mirroring_flips_half_of_the_examples_with_their_shapes_and_sides(figures):
+    plain, mirrored = (take(figures, 6, seed=1, mirror=mirror, part_size=16) for mirror in (False, True))
+    flipped = 0
+    for batch, other in zip(plain, mirrored, strict=True):
+        for k in range(8):
+            if (batch["image"][k] == other["image"][k]).all():
+                np.testing.assert_array_equal(batch["shape"][k], other["shape"][k])
+            else:
+                flipped += 1
+                np.testing.assert_array_equal(batch["image"][k][:, ::-1], other["image"][k])
+                swapped = batch["shape"][k][:, ::-1][..., [1, 0, 2]]
+                np.testing.assert_allclose(swapped, other["shape"][k], atol=1e-3)
+    assert 12 <= flipped <= 36
+
+
+def test_mirroring_equals_its_numpy_twin(figures):
+    from vunet_tf.data.pipeline import _mirrored
+
+    for example in read_examples(figures, "valid"):
+        ours = _mirrored({"joints": tf.constant(example.joints)})["joints"].numpy()
+        np.testing.assert_array_equal(ours, keypoints.mirror(example.joints))
+
+
+def test_evaluation_has_every_example_once_with_what_is_known_of_it(figures):
+    batches = list(evaluation_batches(figures, 100, split="valid", part_size=16))
+    assert [len(batch["image"]) for batch in batches] == [100] * 5 + [76]
+    names = [name.decode() for batch in batches for name in batch["name"].numpy()]
+    examples = list(read_examples(figures, "valid"))
+    assert names == [example.name for example in examples]
+    first = batches[0]
+    np.testing.assert_array_equal(to_uint8(first["image"][3]), read_picture(examples[3].image))
+    np.testing.assert_allclose(first["mask"][3] * 255, read_picture(examples[3].mask)[..., :1], atol=1e-4)
+    np.testing.assert_array_equal(first["joints"][3], examples[3].joints)
+    assert json.loads(first["attributes"][3].numpy()) == examples[3].attributes
+    assert first["parts"].shape == (100, 16, 16, 24)
+
+
+def test_shape_maps_come_from_the_records(maps):
+    (batch,) = evaluation_batches(maps, 100, split="train")
+    for example, shape in zip(read_examples(maps, "train"), batch["shape"].numpy(), strict=True):
+        np.testing.assert_array_equal(to_uint8(shape), read_picture(example.shape)[..., :1])
+    assert "joints" not in batch and "mask" not in batch
+
+
+def test_wrong_wishes_are_refused(figures, maps):
+    with pytest.raises(InputError, match=r"body parts need joints, which .* 'folder' has not"):
+        training_batches(maps, 4, part_size=16)
+    with pytest.raises(InputError, match="9 body parts"):
+        training_batches(figures, 4, part_size=16, num_parts=9)
+    with pytest.raises(InputError, match="no split 'test'; it has train, valid"):
+        training_batches(figures, 4, split="test")
+    with pytest.raises(InputError, match="is not a dataset"):
+        evaluation_batches(figures / "none", 4)

@@ -1,0 +1,119 @@
+"""`python -m vunet_tf.prepare` as a user runs it: whole, killed, on a full disk, with wrong flags."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from vunet_tf.data.pictures import read_picture
+from vunet_tf.data.preparation import prepare
+from vunet_tf.data.sources.registry import SOURCES
+from vunet_tf.data.sources.source import Options
+
+SMALL = ["--source=figures", "--image_size=32", "--looks=24", "--poses=24", "--examples=100"]
+
+
+def run(*arguments, **options):
+    command = [sys.executable, "-m", "vunet_tf.prepare", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_makes_a_dataset_and_shows_it(tmp_path):
+    """Two processes make what one makes, byte for byte; the contact sheet is a picture of it."""
+    made = run(*SMALL, f"--output={tmp_path / 'two'}", "--workers=2")
+    assert made.returncode == 0, made.stderr
+    assert "train: 100 examples" in made.stdout and "valid: 576 examples, 24 appearances, 24 shapes" in made.stdout
+    options = Options(image_size=32, looks=24, poses=24, examples=100)
+    flags = {"source": "figures", "image_size": 32, "looks": 24, "poses": 24, "examples": 100}
+    prepare(SOURCES["figures"](options), tmp_path / "one", "figures", flags, workers=1)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+    shown = run(f"--preview={tmp_path / 'two'}", f"--out={tmp_path / 'new/sheet.png'}", "--rows=3", "--split=valid")
+    assert shown.returncode == 0, shown.stderr
+    sheet = read_picture(tmp_path / "new/sheet.png")
+    assert sheet.shape[0] > 3 * 32 and sheet.shape[1] > 12 * 16 and len(np.unique(sheet.reshape(-1, 3), axis=0)) > 500
+
+
+def test_a_killed_run_leaves_nothing_under_the_final_name_and_the_next_one_succeeds(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "vunet_tf.prepare",
+        "--source=figures",
+        f"--output={tmp_path / 'd'}",
+        "--workers=2",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    partial = tmp_path / ".d.partial"
+    deadline = time.monotonic() + 60
+    while not list(partial.glob("*.tfrecord")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert partial.is_dir() and not (tmp_path / "d").exists()
+    assert len(workers) >= 2
+    deadline = time.monotonic() + 20
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, workers)), "workers outlived the killed run"
+
+    assert run(*SMALL, f"--output={tmp_path / 'd'}").returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def children(pid):
+    tasks = os.listdir(f"/proc/{pid}/task")
+    return [int(c) for t in tasks for c in open(f"/proc/{pid}/task/{t}/children").read().split()]
+
+
+def alive(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path):
+    """No file may grow beyond 100 kB: to the program the same as a disk that is full."""
+    code = (
+        "import resource, signal, runpy, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "sys.argv = ['prepare', *sys.argv[1:]]; runpy.run_module('vunet_tf.prepare', run_name='__main__')"
+    )
+    arguments = [*SMALL, f"--output={tmp_path / 'd'}", "--workers=1"]
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert f"error: cannot write {tmp_path / 'd'}" in result.stderr and "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give --source and --output"),
+        (["--source=folder", "--output=d"], "this source needs --input"),
+        (["--source=coco", "--output=d", "--images=none", "--annotations=a.json"], "--images=none is not a folder"),
+        (["--source=folder", "--input=none", "--output=d"], "none is not a folder"),
+        (["--source=figure", "--output=d"], "value should be one of <coco|"),
+        (["--sauce=figures"], "Unknown command line flag 'sauce'"),
+        (["figures"], "unexpected argument 'figures'"),
+        (
+            ["--source=figures", "--output=d", "--image_size=4"],
+            "--image_size=4: 4 is not an integer in the range [8, 4096]",
+        ),
+    ],
+)
+def test_wrong_flags_are_one_clear_error(tmp_path, arguments, message):
+    result = run(*arguments, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    assert result.returncode == 1
+    assert message in result.stderr and "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
