@@ -117,7 +117,7 @@ def test_a_resumed_run_goes_on_where_it_was(figures, memory_limit, first_batch):
 @pytest.mark.parametrize("memory_limit", [IN_MEMORY, FROM_DISK])
 @pytest.mark.parametrize("workers", [2, 4])
 def test_workers_share_each_batch(figures, memory_limit, workers):
-    options = {"seed": 3, "mirror": True, "memory_limit": memory_limit, "first_batch": 2}
+    options = {"seed": 3, "mirror": True, "memory_limit": memory_limit, "first_batch": 2, "part_size": 16}
     together = take(figures, 8, **options)
     apart = [take(figures, 8, workers=workers, worker=k, **options) for k in range(workers)]
     joined = [

@@ -4,6 +4,7 @@ The order of the examples is a function of the seed and of the position alone, s
 an uninterrupted one would have seen, on any number of replicas and workers.
 """
 
+from functools import cache
 from pathlib import Path
 
 import tensorflow as tf
@@ -72,17 +73,16 @@ def training_batches(
         share = batch_size // workers
         records = records.enumerate().filter(lambda i, _: i % batch_size // share == worker).map(lambda _, r: r)
 
-    render = _renderer(info, num_parts, part_size)
-
-    def make(position, record):
+    def decode(position, record):
         example = _decode(info, record, metadata=False)
         if mirror:
             flip = tf.random.stateless_uniform([], [seed, position], 0, 2, tf.int32) == 1
             example = tf.cond(flip, lambda: _mirrored(example), lambda: example)
-        return render(example)
+        return example
 
-    batches = records.map(make, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size // workers, drop_remainder=True)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return _batched(
+        records.map(decode, tf.data.AUTOTUNE), info, batch_size // workers, num_parts, part_size, endless=True
+    )
 
 
 def evaluation_batches(
@@ -103,10 +103,9 @@ def evaluation_batches(
     """
     info = read_info(directory)
     _check(info, num_parts, part_size)
-    render = _renderer(info, num_parts, part_size)
     records = tf.data.TFRecordDataset(shard_paths(directory, info, split))
-    examples = records.map(lambda record: render(_decode(info, record, metadata=True)), tf.data.AUTOTUNE)
-    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    examples = records.map(lambda record: _decode(info, record, metadata=True), tf.data.AUTOTUNE)
+    return _batched(examples, info, batch_size, num_parts, part_size, endless=False)
 
 
 def _check(info: DatasetInfo, num_parts: int, part_size: int | None) -> None:
@@ -180,30 +179,34 @@ def _mirrored(example):
     return flipped
 
 
-def _renderer(info: DatasetInfo, num_parts: int, part_size: int | None):
-    """The function from a decoded example to what the model sees.
+@cache
+def _compiled_stickman(size: int):
+    """Draws one stickman: compiled, it is one loop over the pixels instead of dozens of passes over memory.
 
-    It works on one example at a time: in a batch, the last bits of a stickman would depend on the batch's size.
+    One, not a batch: compiled code rounds differently for batches of different sizes.
     """
+    return tf.function(lambda joints: draw_stickman(joints[None], size, size)[0], jit_compile=True)
 
-    # Compiled, the stickman is one loop over the pixels instead of dozens of passes over memory.
-    @tf.function(jit_compile=True)
-    def stickman(joints):
-        return draw_stickman(joints, info.image_size, info.image_size)
 
-    def render(example):
-        rendered = {**example, "image": to_float(example["image"])}
-        if "mask" in example:
-            rendered["mask"] = tf.cast(example["mask"], tf.float32) / 255
+def _batched(examples, info: DatasetInfo, batch_size: int, num_parts: int, part_size: int | None, endless: bool):
+    """Batches of what the model sees, from decoded examples."""
+
+    def draw(example):
+        return {**example, "shape": _compiled_stickman(info.image_size)(example["joints"])}
+
+    def finish(batch):
+        batch = {**batch, "image": to_float(batch["image"])}
+        if "mask" in batch:
+            batch["mask"] = tf.cast(batch["mask"], tf.float32) / 255
         if info.joints is None:
-            rendered["shape"] = to_float(example["shape"])
-            return rendered
-        joints = example["joints"][None]
-        rendered["shape"] = stickman(joints)[0]
-        if part_size is not None:
-            rendered["parts"] = crop_body_parts(rendered["image"][None], joints, part_size, part_size, num_parts)[0]
-        if "name" not in example:
-            del rendered["joints"]
-        return rendered
+            batch["shape"] = to_float(batch["shape"])
+        elif part_size is not None:
+            batch["parts"] = crop_body_parts(batch["image"], batch["joints"], part_size, part_size, num_parts)
+        if "name" not in batch:
+            batch.pop("joints", None)
+        return batch
 
-    return render
+    if info.joints is not None:
+        examples = examples.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = examples.batch(batch_size, drop_remainder=endless)
+    return batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

@@ -5,13 +5,15 @@ There is no scatter, no loop and no custom op, so the same function runs in `tf.
 Layout and thickness are the released program's (see `skeleton`).
 """
 
+from functools import reduce
+
 import tensorflow as tf
 
 from vunet_tf.data.skeleton import JOINT_INDEX, LEFT_BONES, RIGHT_BONES, TORSO
 
 THICKNESS = 3 / 128  # of a line, as a fraction of the picture's width
 NECK_LEVEL = 127 / 255  # brightness of the line from neck to nose; every other line has 1
-_FAR = 1e6  # squared pixels: the distance to a line that is not drawn
+_FAR = 1e6  # pixels: farther than any line that is drawn
 
 
 def draw_stickman(joints: tf.Tensor, height: int, width: int) -> tf.Tensor:
@@ -25,80 +27,71 @@ def draw_stickman(joints: tf.Tensor, height: int, width: int) -> tf.Tensor:
     Returns:
       [B, height, width, 3] float32 in [-1, 1]: the right side, the left side, the torso; -1 is empty.
     """
-    visible = tf.reduce_all((joints >= 0.0) & (joints <= 1.0), axis=-1)
-    pixels = tf.where(visible[..., None], joints, 0.0) * tf.constant([width, height], tf.float32) - 0.5
+    canvas = _Canvas(joints, height, width)
     radius = THICKNESS * width / 2
-
-    right = _coverage(_nearest(*_bones(pixels, visible, RIGHT_BONES), height, width), radius)
-    left = _coverage(_nearest(*_bones(pixels, visible, LEFT_BONES), height, width), radius)
-    neck_to_nose = NECK_LEVEL * _coverage(_nearest(*_neck_bone(pixels, visible), height, width), radius)
-    channels = [
-        tf.maximum(right, neck_to_nose),
-        tf.maximum(left, neck_to_nose),
-        _fill(*_joints(pixels, visible, TORSO), height, width),
-    ]
+    right = canvas.coverage(canvas.distance(RIGHT_BONES), radius)
+    left = canvas.coverage(canvas.distance(LEFT_BONES), radius)
+    neck_to_nose = NECK_LEVEL * canvas.coverage(canvas.distance([("neck", "cnose")]), radius)
+    channels = [tf.maximum(right, neck_to_nose), tf.maximum(left, neck_to_nose), canvas.filled(TORSO)]
     return tf.stack(channels, axis=-1) * 2.0 - 1.0
 
 
-def _joints(pixels, visible, names):
-    index = [JOINT_INDEX[name] for name in names]
-    return tf.gather(pixels, index, axis=1), tf.gather(visible, index, axis=1)
+class _Canvas:
+    """Points of a batch of people, and distances to what connects them.
 
+    A quantity of a pixel is a tensor [B, H, W]; one of a row only, [B, H, 1]; one of a person only, [B, 1, 1]. Lines
+    are taken one by one: a tensor with an axis for them would be dozens of times as large as the picture.
+    """
 
-def _bones(pixels, visible, bones):
-    """Ends of the bones: starts [B, S, 2], ends [B, S, 2] in pixels, and which are drawn [B, S]."""
-    starts, starts_seen = _joints(pixels, visible, [bone[0] for bone in bones])
-    ends, ends_seen = _joints(pixels, visible, [bone[1] for bone in bones])
-    return starts, ends, starts_seen & ends_seen
+    def __init__(self, joints, height, width):
+        self.x = tf.reshape(tf.range(width, dtype=tf.float32), [1, 1, width])
+        self.y = tf.reshape(tf.range(height, dtype=tf.float32), [1, height, 1])
+        visible = tf.reduce_all((joints >= 0.0) & (joints <= 1.0), axis=-1)
+        pixels = tf.where(visible[..., None], joints, 0.0) * tf.constant([width, height], tf.float32) - 0.5
+        self.points = {name: pixels[:, i, :, None, None] for name, i in JOINT_INDEX.items()}
+        self.visible = {name: visible[:, i, None, None] for name, i in JOINT_INDEX.items()}
+        self.points["neck"] = (self.points["rshoulder"] + self.points["lshoulder"]) / 2
+        self.visible["neck"] = self.visible["rshoulder"] & self.visible["lshoulder"]
 
+    def distance(self, bones):
+        """Distance in pixels to the nearest of the bones whose ends are both visible."""
+        squared = [self._squared_distance(a, b, self.visible[a] & self.visible[b]) for a, b in bones]
+        return tf.sqrt(reduce(tf.minimum, squared))
 
-def _neck_bone(pixels, visible):
-    points, seen = _joints(pixels, visible, ("rshoulder", "lshoulder", "cnose"))
-    neck = (points[:, 0:1] + points[:, 1:2]) / 2
-    return neck, points[:, 2:3], tf.reduce_all(seen, axis=1, keepdims=True)
+    def _squared_distance(self, a, b, drawn):
+        ax, ay = self.points[a][:, 0], self.points[a][:, 1]
+        bx, by = self.points[b][:, 0], self.points[b][:, 1]
+        length = tf.sqrt(tf.square(bx - ax) + tf.square(by - ay))
+        # A segment of no length is a dot: any direction does, but not the zero vector.
+        dot = length < 1e-6
+        ux = tf.where(dot, 1.0, (bx - ax) / tf.maximum(length, 1e-6))
+        uy = tf.where(dot, 0.0, (by - ay) / tf.maximum(length, 1e-6))
+        mx, my = (ax + bx) / 2, (ay + by) / 2
+        # From the segment's middle along it, and across it; what is in brackets is the same for all of a row.
+        lengthwise = ux * self.x + (uy * (self.y - my) - ux * mx)
+        across = uy * self.x - (ux * (self.y - my) + uy * mx)
+        beyond_end = tf.nn.relu(tf.abs(lengthwise) - tf.where(drawn, length / 2, -_FAR))
+        return tf.square(beyond_end) + tf.square(across)
 
+    @staticmethod
+    def coverage(distance, radius):
+        """How much of a pixel is nearer than the radius: the distance clipped to one pixel around it."""
+        return tf.clip_by_value(radius + 0.5 - distance, 0.0, 1.0)
 
-def _grid(height, width):
-    """Pixel centres as [1, 1, 1, W] x and [1, 1, H, 1] y: a distance is a broadcast of rows and columns."""
-    x = tf.reshape(tf.range(width, dtype=tf.float32), [1, 1, 1, width])
-    y = tf.reshape(tf.range(height, dtype=tf.float32), [1, 1, height, 1])
-    return x, y
+    def filled(self, corners):
+        """Coverage of a filled polygon (even-odd rule, so a twisted torso is two triangles)."""
+        sides = [*zip(corners, (*corners[1:], corners[0]), strict=True)]
+        crossings = [self._crosses(a, b) for a, b in sides]
+        inside = reduce(tf.math.logical_xor, crossings)
+        to_edge = tf.sqrt(reduce(tf.minimum, [self._squared_distance(a, b, True) for a, b in sides]))
+        drawn = reduce(tf.logical_and, [self.visible[name] for name in corners])
+        return tf.where(drawn, self.coverage(tf.where(inside, -to_edge, to_edge), 0.0), 0.0)
 
-
-def _nearest(starts, ends, drawn, height, width):
-    """Squared distance in pixels of each pixel to the nearest of the segments: [B, S, 2] ends to [B, H, W]."""
-    x, y = _grid(height, width)
-    along = ends - starts
-    length = tf.norm(along, axis=-1, keepdims=True)
-    # A segment of no length is a dot: any direction does, but not the zero vector.
-    along = tf.where(length > 1e-6, along / tf.maximum(length, 1e-6), tf.constant([1.0, 0.0]))
-    middle = (starts + ends) / 2
-    mx, my = middle[..., 0, None, None], middle[..., 1, None, None]
-    ux, uy = along[..., 0, None, None], along[..., 1, None, None]
-    lengthwise = tf.abs(ux * (x - mx) + uy * (y - my))
-    beyond_end = tf.nn.relu(lengthwise - length[..., None] / 2)
-    across = ux * (y - my) - uy * (x - mx)
-    squared = tf.square(beyond_end) + tf.square(across)
-    squared += tf.where(drawn, 0.0, _FAR)[..., None, None]
-    return tf.reduce_min(squared, axis=1)
-
-
-def _coverage(squared_distance, radius):
-    return tf.clip_by_value(radius + 0.5 - tf.sqrt(squared_distance), 0.0, 1.0)
-
-
-def _fill(corners, seen, height, width):
-    """Coverage [B, H, W] of filled polygons [B, K, 2] (even-odd rule, so a twisted torso is two triangles)."""
-    x, y = _grid(height, width)
-    following = tf.roll(corners, -1, axis=1)
-    drawn = tf.reduce_all(seen, axis=1)
-    x0, y0 = corners[..., 0, None, None], corners[..., 1, None, None]
-    x1, y1 = following[..., 0, None, None], following[..., 1, None, None]
-    straddles = (y0 > y) != (y1 > y)
-    rise = tf.where(straddles, y1 - y0, 1.0)
-    crosses = straddles & (x < x0 + (y - y0) / rise * (x1 - x0))
-    inside = tf.reduce_prod(tf.where(crosses, -1.0, 1.0), axis=1)  # -1 after an odd number of crossings
-    every_edge = tf.ones_like(seen)
-    to_edge = tf.sqrt(_nearest(corners, following, every_edge, height, width))
-    covered = tf.clip_by_value(0.5 - inside * to_edge, 0.0, 1.0)
-    return tf.where(drawn[:, None, None], covered, 0.0)
+    def _crosses(self, a, b):
+        """Whether a ray from the pixel to the right crosses the line from a to b."""
+        ax, ay = self.points[a][:, 0], self.points[a][:, 1]
+        bx, by = self.points[b][:, 0], self.points[b][:, 1]
+        straddles = (ay > self.y) != (by > self.y)
+        rise = tf.where(straddles, by - ay, 1.0)
+        crossing = tf.where(straddles, ax + (self.y - ay) / rise * (bx - ax), -_FAR)
+        return self.x < crossing
