@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
+from vunet_tf.distributions import DiagonalGaussian
 from vunet_tf.layers import WeightNormConv2D, convolutions, data_dependent_initialisation
 from vunet_tf.models.appearance_encoder import AppearanceEncoder
 from vunet_tf.models.configured import ConfiguredModel
@@ -30,8 +31,8 @@ class VUNet(ConfiguredModel):
 
     Returns:
         {"image": x-hat, "posterior": [parameters of q(z | x, shape)], "prior": [parameters of p(z | shape), the
-        groups of the posterior's sample fed back], "z": [the posterior's sample]}. `latent` turns parameters into
-        distributions.
+        groups of the posterior's sample fed back], "z": [the posterior's sample]}. `latent`, a `DiagonalGaussian`,
+        turns parameters into distributions.
 
     Example:
         model = VUNet(ModelConfig(image_size=64, appearance="picture"))
@@ -42,6 +43,7 @@ class VUNet(ConfiguredModel):
     def __init__(self, config: ModelConfig, name="vunet"):
         # Layers
         self.config = config
+        self.latent = DiagonalGaussian(config.variance, name="latent")
         self.shape_encoder = ShapeEncoder(config)
         self.decoder = Decoder(config)
         self.appearance_encoder = AppearanceEncoder(config) if config.latent_scales else None
@@ -55,11 +57,6 @@ class VUNet(ConfiguredModel):
         super().__init__(inputs, {**p, **q}, name=name)
         # A plain namespace, which Keras does not track: the wirings must not be saved as parts of this model.
         self._wirings = types.SimpleNamespace()
-
-    @property
-    def latent(self):
-        """The `DiagonalGaussian` of posterior and prior."""
-        return self.appearance_encoder.latent
 
     def _symbolic_inputs(self):
         config = self.config
@@ -75,7 +72,7 @@ class VUNet(ConfiguredModel):
 
         | use | inputs | output |
         |---|---|---|
-        | "encode" | {"appearance"} | z, the posterior's mean at every scale |
+        | "encode" | {"appearance"} | {"z"}, the posterior's mean at every scale |
         | "generate" | {"shape", "z"} | picture |
         | "transfer" | {"appearance", "shape"} | picture, by the posterior's mean |
         | "sample" | {"shape", "noise"} | {"image", "z"}, z from the prior by this noise |
@@ -93,14 +90,15 @@ class VUNet(ConfiguredModel):
         if use == "encode":
             self._require_latents()
             inputs = {"appearance": symbolic["appearance"]}
-            outputs = self.appearance_encoder.connect(inputs["appearance"])["z"]
+            outputs = {"z": self.appearance_encoder.connect(inputs["appearance"])["z"]}
         elif use == "generate":
             z = [keras.Input(shape, name=f"z_{i}") for i, shape in enumerate(self.config.latent_shapes)]
             inputs = {"shape": symbolic["shape"], "z": z}
             outputs = self.decoder.generate(self.shape_encoder(inputs["shape"]), z)
         elif use == "transfer":
             inputs = {key: symbolic[key] for key in ("appearance", "shape")}
-            z = self.wiring("encode")({"appearance": inputs["appearance"]}) if self.config.latent_scales else []
+            appearance = {"appearance": inputs["appearance"]}
+            z = self.wiring("encode")(appearance)["z"] if self.config.latent_scales else []
             outputs = self.wiring("generate")({"shape": inputs["shape"], "z": z})
         else:
             inputs = {key: symbolic[key] for key in ("shape", "noise")}
@@ -173,7 +171,7 @@ class VUNet(ConfiguredModel):
 
     def encode(self, batch):
         """z of the batch's appearance: the posterior's mean at every scale."""
-        return self.wiring("encode")({"appearance": self.appearance_input(batch)})
+        return self.wiring("encode")({"appearance": self.appearance_input(batch)})["z"]
 
     def generate(self, shape, z):
         """The pictures [B, S, S, 3] of these shapes [B, S, S, C] with these appearances z."""
