@@ -1,4 +1,4 @@
-"""The model's configuration: every variant of the VU-Net is a `ModelConfig`, and each field is a flag of the same name."""
+"""The model's configuration: each variant of the VU-Net is a `ModelConfig`, each field a flag of the same name."""
 
 import dataclasses
 
@@ -91,7 +91,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values):
-        """The configuration of `values` (as by `dataclasses.asdict`); raises ValueError for a key that is none of ours."""
+        """The configuration of `values` (as by `dataclasses.asdict`); raises ValueError for a key that is no field."""
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
             raise ValueError(f"unknown model settings: {', '.join(unknown)}")

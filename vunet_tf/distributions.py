@@ -23,8 +23,8 @@ class DiagonalGaussian(keras.layers.Layer):
     Args:
         variance: "unit" (released program: scale 1) or "learned".
 
-    Call: parameters, noise=None -> z [B, H, W, C] = mean + scale * noise, reparameterised; without noise the mean itself,
-    with no random op. Noise is standard normal, [B, H, W, C], and always comes from outside.
+    Call: parameters, noise=None -> z [B, H, W, C] = mean + scale * noise, reparameterised; without noise the mean
+    itself, with no random op. Noise is standard normal, [B, H, W, C], and always comes from outside.
     """
 
     def __init__(self, variance="unit", **kwargs):
@@ -56,7 +56,7 @@ class DiagonalGaussian(keras.layers.Layer):
         return tfd.Independent(tfd.Normal(mean, scale), reinterpreted_batch_ndims=3)
 
     def kl(self, posterior, prior):
-        """KL(q || p) in nats, [B]: summed over height, width and channels (with unit variance 1/2 ||mu_q - mu_p||^2)."""
+        """KL(q || p) in nats, [B], summed over height, width, channels; 1/2 ||mu_q - mu_p||^2 with unit variance."""
         return tfd.kl_divergence(self.distribution(posterior), self.distribution(prior))
 
     def log_prob(self, parameters, z):

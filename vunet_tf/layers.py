@@ -58,7 +58,7 @@ class WeightNormConv2D(keras.layers.Layer):
         return self._convolve(inputs)
 
     def _initialise(self, inputs):
-        """g = 1 / sqrt(var + 1e-10), b = -mean * g of the output with g = 1, b = 0 (Salimans & Kingma 2016, Eq. 5-6)."""
+        """g = 1 / sqrt(var + 1e-10), b = -mean * g of the output at g = 1, b = 0 (Salimans & Kingma 2016, Eq. 5-6)."""
         self.g.assign(ops.ones_like(self.g))
         self.b.assign(ops.zeros_like(self.b))
         mean, variance = ops.moments(ops.cast(self._convolve(inputs), self.variable_dtype), axes=(0, 1, 2))
@@ -112,7 +112,9 @@ def data_dependent_initialisation(model):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ResidualBlock(keras.layers.Layer):
-    """x + conv3x3(dropout(f(concat[x, conv1x1(f(skip))]))), f the activation (released program); x alone without a skip.
+    """x + conv3x3(dropout(f(concat[x, conv1x1(f(skip))]))), f the activation; without a skip the concat is x alone.
+
+    Released program: one convolution, no normalisation layer, ungated.
 
     Args:
         filters: channels of x, and of the result.
@@ -134,6 +136,11 @@ class ResidualBlock(keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.conv = convolution(filters, 3, weight_norm=weight_norm, dtype=self.dtype_policy)
 
+    def build(self, x_shape, skip_shape=None):
+        if self.skip:
+            self.skip_conv.build(skip_shape)
+        self.conv.build((*x_shape[:-1], self.filters * (2 if self.skip else 1)))
+
     def call(self, x, skip=None, training=None):
         h = x
         if self.skip:
@@ -152,7 +159,10 @@ class ResidualBlock(keras.layers.Layer):
 
 
 def down(filters, weight_norm=True, **kwargs):
-    """Half the resolution: 3x3 convolution with stride 2, no activation (released program). [B, 2H, 2W, C] -> [B, H, W, filters]."""
+    """Half the resolution: 3x3 convolution with stride 2, no activation (released program).
+
+    Call: [B, 2H, 2W, C] -> [B, H, W, filters].
+    """
     return convolution(filters, 3, strides=2, weight_norm=weight_norm, **kwargs)
 
 
@@ -168,6 +178,9 @@ class SubPixelUp(keras.layers.Layer):
         self.filters = filters
         self.weight_norm = weight_norm
         self.conv = convolution(4 * filters, 3, weight_norm=weight_norm, dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
 
     def call(self, inputs):
         return ops.depth_to_space(self.conv(inputs), 2)

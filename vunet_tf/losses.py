@@ -45,8 +45,8 @@ def structural_similarity(a, b, window=7):
 class MultiscaleL1:
     """The loss that needs no download: L1 at several resolutions plus structural similarity.
 
-    Coarse scales give the gradient of VGG's deep layers a cheap stand-in (large areas of colour), SSIM that of its early
-    ones (edges and texture).
+    Coarse scales are a cheap stand-in for VGG's deep layers (large areas of colour), SSIM for its early ones (edges
+    and texture).
 
     Args:
         scales: resolutions, each half of the one before.

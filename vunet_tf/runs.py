@@ -1,7 +1,7 @@
-"""A run directory: what is needed to build a trained model again. Reading one runs no code from it and unpickles nothing.
+"""A run directory: what builds a trained model again. Reading one runs no code from it and unpickles nothing.
 
-    RUN/config.json        {"format": 1, "class": "VUNet", "config": {...}}
-    RUN/model.weights.h5   weights, as Keras writes them
+RUN/config.json        {"format": 1, "class": "VUNet", "config": {...}}
+RUN/model.weights.h5   weights, as Keras writes them
 """
 
 import json

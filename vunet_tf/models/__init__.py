@@ -1,4 +1,4 @@
-"""The networks: shape encoder E, appearance encoder F, decoder D with the prior p(z | shape), and `VUNet` joining them."""
+"""The networks: shape encoder E, appearance encoder F, decoder D with p(z | shape), and `VUNet` joining them."""
 
 from vunet_tf.models.appearance_encoder import AppearanceEncoder
 from vunet_tf.models.decoder import Decoder

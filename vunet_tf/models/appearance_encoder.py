@@ -43,11 +43,8 @@ class AppearanceEncoder(ConfiguredModel):
                 ]
             )
             # float32: the KL term is a difference of these numbers.
-            self.to_parameters.append(
-                convolution(
-                    width * self.latent.parameters_per_channel, 3, weight_norm=wn, dtype="float32", name=f"posterior_{i}"
-                )
-            )
+            channels = width * self.latent.parameters_per_channel
+            self.to_parameters.append(convolution(channels, 3, weight_norm=wn, dtype="float32", name=f"posterior_{i}"))
 
         # Functional model
         appearance = keras.Input(appearance.shape[1:], name="appearance")

@@ -58,7 +58,7 @@ class Decoder(ConfiguredModel):
         return self._connect(skips, lambda i, h: (None, z[i]))[0]
 
     def sample(self, skips, noise=None):
-        """(picture, [z per latent]) on symbolic tensors, z from the prior by the given noise; without noise its mean."""
+        """(picture, [z per latent]) on symbolic tensors, z from the prior by this noise; without noise its mean."""
         image, _, z = self._connect(skips, lambda i, h: self.priors[i](h, noise=None if noise is None else noise[i]))
         return image, z
 

@@ -11,8 +11,8 @@ from vunet_tf.layers import ResidualBlock, convolution
 class GroupPrior(keras.layers.Layer):
     """p(z | shape) = prod_g p(z_g | z_<g, shape), g the four positions of each 2x2 square of the latent map.
 
-    A residual block, space to depth, then per group a 3x3 convolution to its parameters; between groups a residual block
-    takes the group before as its skip. A map of a single position is one group.
+    A residual block, space to depth, then per group a 3x3 convolution to its parameters; between groups a residual
+    block takes the group before as its skip. A map of a single position is one group.
 
     Args:
         filters: channels of the features and of z.
@@ -37,11 +37,9 @@ class GroupPrior(keras.layers.Layer):
         self.latent = DiagonalGaussian(variance)
         blocks = {**self._settings, "dtype": self.dtype_policy}
         self.features = ResidualBlock(filters, name="features", **blocks)
+        channels = filters * self.latent.parameters_per_channel
         self.to_parameters = [
-            convolution(
-                filters * self.latent.parameters_per_channel, 3, weight_norm=weight_norm, dtype="float32", name=f"group_{g}"
-            )
-            for g in range(groups)
+            convolution(channels, 3, weight_norm=weight_norm, dtype="float32", name=f"group_{g}") for g in range(groups)
         ]
         self.feedback = [
             ResidualBlock(groups * filters, skip=True, name=f"feedback_{g}", **blocks) for g in range(1, groups)

@@ -1,7 +1,5 @@
 """Parameters, multiply-accumulates and shapes of a configuration: the figures to hold against the published ones."""
 
-import contextlib
-import io
 import math
 
 import keras
@@ -11,17 +9,28 @@ from vunet_tf.layers import convolutions
 from vunet_tf.models.vunet import WIRINGS, VUNet
 
 
-def multiply_accumulates(convolution):
-    """Of one convolution layer on one picture: output positions * kernel positions * input * output channels."""
+def _sizes(convolution):
+    """(output positions, kernel positions * input channels, output channels) of one convolution layer."""
     _, height, width, channels = convolution.get_build_config()["input_shape"]
     kernel, stride = (
         size if isinstance(size, int) else size[0] for size in (convolution.kernel_size, convolution.strides)
     )
-    return math.ceil(height / stride) * math.ceil(width / stride) * kernel**2 * channels * convolution.filters
+    return math.ceil(height / stride) * math.ceil(width / stride), kernel**2 * channels, convolution.filters
+
+
+def multiply_accumulates(convolution):
+    """Of one convolution layer on one picture."""
+    return math.prod(_sizes(convolution))
+
+
+def folded_parameters(convolution):
+    """Kernel and bias of one convolution layer, weight normalisation folded."""
+    _, fan_in, filters = _sizes(convolution)
+    return (fan_in + 1) * filters
 
 
 def parts_of(model):
-    """The convolutions of F (what `encode` needs), G (what `generate` needs) and the prior (what `sample` adds to G)."""
+    """The convolutions of F (what `encode` needs), G (what `generate` needs), and the prior (what `sample` adds)."""
     generator = convolutions(model.wiring("generate"))
     known = {id(layer) for layer in generator}
     return {
@@ -40,9 +49,12 @@ def figures(config):
          "macs": {"F", "G", "prior"}: multiply-accumulates per picture}
     """
     model = VUNet(config)
-    folded = {name: sum(c.count_params() for c in cs) for name, cs in parts_of(model.fold()).items()}
-    macs = {name: sum(multiply_accumulates(c) for c in cs) for name, cs in parts_of(model).items()}
-    return {"trainable": sum(math.prod(v.shape) for v in model.trainable_variables), "folded": folded, "macs": macs}
+    parts = parts_of(model)
+    return {
+        "trainable": sum(math.prod(v.shape) for v in model.trainable_variables),
+        "folded": {name: sum(map(folded_parameters, layers)) for name, layers in parts.items()},
+        "macs": {name: sum(map(multiply_accumulates, layers)) for name, layers in parts.items()},
+    }
 
 
 def figures_table(configs):
@@ -78,11 +90,16 @@ def _named_shapes(structure):
 
 
 def _layer_table(model):
-    """Keras' own summary, one row a layer."""
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text):
-        model.summary(line_length=110, show_trainable=False, print_fn=lambda line, **_: text.write(line + "\n"))
-    return text.getvalue().strip()
+    """One row per layer with weights, in the order of the computation."""
+    layers = []
+    for layer in model.layers:
+        layers += layer.layers if isinstance(layer, keras.Model) else [layer]
+    rows = [
+        f"| {layer.name} | {type(layer).__name__} | {_shapes(layer.output)} | {layer.count_params():,} |"
+        for layer in layers
+        if layer.count_params()
+    ]
+    return "\n".join(["| layer | kind | output | parameters |", "|---|---|---|--:|", *rows])
 
 
 def model_page(command):
@@ -103,7 +120,7 @@ def model_page(command):
         f"| {name} | {_named_shapes(m._inputs_struct)} | {_named_shapes(m._outputs_struct)} | {m.count_params():,} |"
         for name, m in models.items()
     ]
-    layers = [f"### {name}\n\n```\n{_layer_table(m)}\n```" for name, m in models.items()]
+    layers = [f"### {name}\n\n{_layer_table(m)}" for name, m in list(models.items())[:3]]
     return "\n".join(
         [
             "# The model in figures",
@@ -114,7 +131,8 @@ def model_page(command):
             "",
             figures_table(PRESETS),
             "",
-            "MACs are per picture, of the convolutions; F, G and the prior are counted as in the README.",
+            "MACs: multiply-accumulates of the convolutions, per picture. F is what `encode` needs, G = D(E(shape), z)",
+            "what `generate` needs, the prior what `sample` needs beyond G.",
             "",
             "## Functional models of the market configuration",
             "",
@@ -122,7 +140,7 @@ def model_page(command):
             "|---|---|---|--:|",
             *rows,
             "",
-            "## Layer by layer",
+            "## F, E and D, layer by layer",
             "",
             "\n\n".join(layers),
             "",
