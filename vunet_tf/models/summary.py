@@ -102,11 +102,12 @@ def _layer_table(model):
     return "\n".join(["| layer | kind | output | parameters |", "|---|---|---|--:|", *rows])
 
 
-def model_page(command):
+def model_page(command, presets=tuple(PRESETS)):
     """The page docs/model.md: figures of all presets, and the functional models of the market one with their shapes.
 
     Args:
         command: what the reader types to make this page again.
+        presets: names of the configurations in the table of figures.
     """
     model = VUNet(PRESETS["market"])
     models = {
@@ -129,7 +130,7 @@ def model_page(command):
             "",
             "## Parameters and multiply-accumulates",
             "",
-            figures_table(PRESETS),
+            figures_table({name: PRESETS[name] for name in presets}),
             "",
             "MACs: multiply-accumulates of the convolutions, per picture. F is what `encode` needs, G = D(E(shape), z)",
             "what `generate` needs, the prior what `sample` needs beyond G.",

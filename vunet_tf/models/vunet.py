@@ -175,7 +175,7 @@ class VUNet(ConfiguredModel):
 
     def generate(self, shape, z):
         """The pictures [B, S, S, 3] of these shapes [B, S, S, C] with these appearances z."""
-        return self.wiring("generate")({"shape": self.shape_input(shape), "z": z})
+        return self.wiring("generate")({"shape": self.shape_input(shape), "z": tensors(z)})
 
     def transfer(self, appearance, shape):
         """The pictures [B, S, S, 3] of shapes [B, S, S, C] with the appearance of the batch `appearance`."""
@@ -196,7 +196,7 @@ class VUNet(ConfiguredModel):
         if (seed is None) == (noise is None):
             raise ValueError("sample takes either a seed or noise")
         shape = self.shape_input(shape)
-        noise = self.noise(ops.shape(shape)[0], seed) if noise is None else noise
+        noise = self.noise(ops.shape(shape)[0], seed) if noise is None else tensors(noise)
         drawn = self.wiring("sample")({"shape": shape, "noise": noise})
         return drawn["image"], drawn["z"]
 
@@ -231,6 +231,10 @@ class VUNet(ConfiguredModel):
         for ours, plain in zip(convolutions(self), convolutions(folded), strict=True):
             plain.set_weights(ours.fold() if isinstance(ours, WeightNormConv2D) else ours.get_weights())
         return folded
+
+
+def tensors(arrays):
+    return [ops.convert_to_tensor(array) for array in arrays]
 
 
 def checked(name, values, size, size_flag, channels, channel_flag):
