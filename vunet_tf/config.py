@@ -17,7 +17,7 @@ class ModelConfig:
         image_size: side of picture and shape map in pixels, a power of two.
         shape_channels: channels of the shape map (3: stickman; 1 or 3: edges, body map).
         appearance: what the appearance encoder F sees. "parts": crops of body parts (released program); "picture":
-            picture and shape map (paper, Eq. 5); "both": crops of the picture and of the shape map.
+            picture and shape map (paper); "both": crops of the picture and of the shape map.
         parts: number of body parts, where F sees crops.
         box_factor: crops have side image_size / 2**box_factor pixels.
         bottleneck_factor: the bottom feature map has a side of 2**bottleneck_factor positions.

@@ -1,4 +1,4 @@
-"""The objective: the evidence lower bound (paper, Eq. 3-6) as named terms.
+"""The objective: the evidence lower bound (paper, Eq. 3-5) as named terms.
 
     negative ELBO = reconstruction + beta * KL(q(z | x, shape) || p(z | shape))
 
@@ -76,7 +76,7 @@ def gram(features):
 class Perceptual:
     """VGG19 loss: LAMBDA * sum_k (w_k mean |Phi_k(x) - Phi_k(x_hat)| + v_k mean |Gram_k(x) - Gram_k(x_hat)|).
 
-    Released program; w_k = 1 and v_k = 0 is the paper's Eq. 6. Features of x carry no gradient; x and x_hat go through
+    Released program; w_k = 1 and v_k = 0 is the paper's loss. Features of x carry no gradient; x and x_hat go through
     the network as one batch.
 
     Args:
@@ -118,7 +118,7 @@ def kl_terms(latent, posterior, prior):
 
 
 def negative_elbo(reconstruction, kl, kl_weight):
-    """reconstruction + beta * KL, a scalar (paper, Eq. 3, signs put right).
+    """reconstruction + beta * KL, a scalar (paper, Eq. 3-5, signs put right).
 
     Args:
         reconstruction: terms of a reconstruction loss.

@@ -1,4 +1,4 @@
-"""Features of the VGG19 classifier, for the perceptual loss (paper, Sec. 3.4; layers as in the released program)."""
+"""Features of the VGG19 classifier, for the perceptual loss (paper; layers as in the released program)."""
 
 import keras
 from keras import ops

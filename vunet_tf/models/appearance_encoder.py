@@ -1,4 +1,4 @@
-"""F: the appearance encoder, which gives the posterior q(z | x, shape) (paper, Eq. 5; released program)."""
+"""F: the appearance encoder, which gives the posterior q(z | x, shape) (paper, Sec. 3; released program)."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""E: the shape encoder, the contracting half of the U-Net (paper, Sec. 3.3; released program)."""
+"""E: the shape encoder, the contracting half of the U-Net (paper, Sec. 3; released program)."""
 
 import keras
 
