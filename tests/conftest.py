@@ -1,0 +1,63 @@
+"""What several tests share: real data where it is there, and small things made on the spot."""
+
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pytest
+
+from vunet_tf.data import keypoints
+from vunet_tf.data.figures import draw, sample_look, sample_pose
+
+# Real pictures with ground truth. They lie beside the project and are never copied into it.
+DATA = Path(__file__).parent.parent.parent / "shared/data"
+
+
+@pytest.fixture(scope="session")
+def photos_dir():
+    """The folder of photographs with COCO keypoints; tests that need it are skipped where it is absent."""
+    if not (DATA / "photos").is_dir():
+        pytest.skip(f"needs the photographs in {DATA}")
+    return DATA / "photos"
+
+
+@pytest.fixture(scope="session")
+def sprites_dir():
+    """The folder of sprite sheets; tests that need it are skipped where it is absent."""
+    if not (DATA / "sprites").is_dir():
+        pytest.skip(f"needs the sprites in {DATA}")
+    return DATA / "sprites"
+
+
+@pytest.fixture(scope="session")
+def photo_people(photos_dir):
+    """80 photographs [80, 256, 256, 3] uint8 and their joints [80, 15, 2]."""
+    from vunet_tf.data.pictures import read_picture
+
+    content = json.loads((photos_dir / "person_keypoints_train.json").read_bytes())
+    files = {image["id"]: image["file_name"] for image in content["images"]}
+    people = content["annotations"][:: len(content["annotations"]) // 80][:80]
+    pictures, joints = [], []
+    for person in people:
+        values = np.array(person["keypoints"], np.float32).reshape(-1, 3)
+        canonical = keypoints.to_canonical(values[:, :2], "coco17", visible=values[:, 2] > 0)
+        joints.append(keypoints.mark_unseen(keypoints.pixels_to_fractions(canonical, 256, 256)))
+        pictures.append(read_picture(photos_dir / "images" / files[person["image_id"]]))
+    return np.stack(pictures), np.stack(joints)
+
+
+@pytest.fixture(scope="session")
+def figure_people():
+    """60 drawn people [60, 128, 128, 3] uint8 and their joints [60, 15, 2]."""
+    poses = [sample_pose(7, i) for i in range(60)]
+    pictures = [draw(sample_look(7, i), pose, 128).image for i, pose in enumerate(poses)]
+    return np.stack(pictures), np.stack([pose.joints for pose in poses])
+
+
+@pytest.fixture(params=["figures", "photos"])
+def people(request):
+    """Both of the above, one after the other."""
+    return request.getfixturevalue({"figures": "figure_people", "photos": "photo_people"}[request.param])

@@ -1,0 +1,113 @@
+"""Measures speed on this machine.
+
+  python -m vunet_tf.benchmark data [--dataset_dir=DIR]
+
+data: images per second of the whole input pipeline (read, decode, stickman, 8 body-part crops, batch), and of its parts
+  alone. Without --dataset_dir it draws people of 128 and 256 pixels first; pictures are JPEG, crops 64 pixels.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import app, flags
+
+from vunet_tf.errors import InputError
+
+_DATASET_DIR = flags.DEFINE_string(
+    "dataset_dir", None, "data: a dataset with joints to measure on, instead of drawn people."
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "data: examples in a batch.", lower_bound=1)
+_PART_SIZE = flags.DEFINE_integer("part_size", 64, "data: side of a body-part crop in pixels.", lower_bound=1)
+_SECONDS = flags.DEFINE_float("seconds", 3.0, "How long each of the repetitions takes.", lower_bound=0.1)
+_REPEAT = flags.DEFINE_integer("repeat", 5, "Repetitions; the median is shown, and the range.", lower_bound=1)
+
+
+def images_per_second(step: Callable[[], int], seconds: float, repeat: int) -> list[float]:
+    """Rates of a step that returns how many images it made; its first runs (tracing, compiling, filling queues) are
+    left out."""
+    for _ in range(3):
+        step()
+    rates = []
+    for _ in range(repeat):
+        images, start = 0, time.perf_counter()
+        while (passed := time.perf_counter() - start) < seconds:
+            images += step()
+        rates.append(images / passed)
+    return rates
+
+
+def _row(name: str, rates: list[float]) -> str:
+    return f"  {name:<34}{statistics.median(rates):>10,.0f}   ({min(rates):,.0f} to {max(rates):,.0f})"
+
+
+def benchmark_data(directory: Path) -> None:
+    """Prints images/s of the pipeline over a dataset with joints, and of its parts."""
+    import tensorflow as tf
+
+    from vunet_tf.data.body_parts import crop_body_parts
+    from vunet_tf.data.dataset import read_examples, read_info
+    from vunet_tf.data.pipeline import evaluation_batches, training_batches
+    from vunet_tf.data.stickman import draw_stickman
+
+    info = read_info(directory)
+    if info.joints is None:
+        raise InputError(f"--dataset_dir={directory} has no joints, and this measures stickmen and body parts")
+    size, part_size, batch_size = info.image_size, _PART_SIZE.value, _BATCH_SIZE.value
+
+    def rate(name, step):
+        print(_row(name, images_per_second(step, _SECONDS.value, _REPEAT.value)), flush=True)
+
+    encoded = [example.image for example, _ in zip(read_examples(directory, "train"), range(512), strict=False)]
+    mean_size = statistics.mean(map(len, encoded)) / 1024
+    print(f"{size} x {size} pixels, {mean_size:.1f} KiB each, crops of {part_size}, batches of {batch_size}: images/s")
+    batches = iter(training_batches(directory, batch_size, part_size=part_size))
+    rate("whole pipeline", lambda: next(batches)["image"].shape[0])
+
+    def decode(image):
+        return tf.io.decode_image(image, 3, expand_animations=False)
+
+    pictures = tf.data.Dataset.from_tensor_slices(encoded).repeat().map(decode, tf.data.AUTOTUNE)
+    decoded = iter(pictures.ragged_batch(batch_size))
+    rate("decoding alone", lambda: next(decoded).shape[0])
+
+    batch = next(iter(evaluation_batches(directory, batch_size, split="train")))
+    stickman = tf.function(lambda joints: draw_stickman(joints, size, size), jit_compile=True)
+    rate("stickmen alone", lambda: stickman(batch["joints"]).shape[0])
+    crops = tf.function(lambda image, joints: crop_body_parts(image, joints, part_size, part_size))
+    rate("8 crops alone", lambda: crops(batch["image"], batch["joints"]).shape[0])
+
+
+def _data() -> None:
+    if _DATASET_DIR.value:
+        benchmark_data(Path(_DATASET_DIR.value))
+        return
+    from vunet_tf.data.preparation import prepare
+    from vunet_tf.data.sources.figures import open_source
+    from vunet_tf.data.sources.source import Options
+
+    with tempfile.TemporaryDirectory() as folder:
+        for size in (128, 256):
+            directory = Path(folder) / str(size)
+            prepare(open_source(Options(image_size=size, encoding="jpeg", examples=1000)), directory, "figures", {})
+            benchmark_data(directory)
+
+
+_COMMANDS = {"data": _data}
+
+
+def main(argv: list[str]) -> None:
+    """Runs the benchmark that the first argument names."""
+    if len(argv) != 2 or argv[1] not in _COMMANDS:
+        sys.exit(f"error: name one benchmark: {', '.join(_COMMANDS)}; `python -m vunet_tf.benchmark --help` explains")
+    try:
+        _COMMANDS[argv[1]]()
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,302 @@
+"""Our dataset on disk: sharded TFRecords, `dataset.json` (what it is) and `rejects.csv` (what was left out, and why).
+
+A dataset appears under its name whole or not at all: it is written beside it and renamed at the end.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from vunet_tf import __version__
+from vunet_tf.data.example import Example, Rejected
+from vunet_tf.errors import InputError
+
+FORMAT = "vunet-dataset-1"
+SHARD_BYTES = 32 * 2**20
+INFO_FILE, REJECTS_FILE = "dataset.json", "rejects.csv"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One TFRecord file: its name in the dataset, how many examples it has, and its size in bytes."""
+
+    file: str
+    examples: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """What `dataset.json` says.
+
+    source: which of `prepare`'s sources it came from.
+    made_with: the flags of `prepare`, and how each picture was made, in words.
+    image_size: side of the square pictures in pixels.
+    joints: names of the joints in their order, or None where the pictures have none.
+    shape_channels: channels of the shape map: 3 for a stickman (drawn from the joints), 1 or 3 for maps in the records.
+    has_mask: whether examples carry the figure's mask.
+    splits: name to shards.
+    appearances, shapes: how many different ones each split has.
+    """
+
+    source: str
+    made_with: dict
+    image_size: int
+    joints: tuple[str, ...] | None
+    shape_channels: int
+    has_mask: bool
+    splits: dict[str, tuple[Shard, ...]]
+    appearances: dict[str, int]
+    shapes: dict[str, int]
+    rejected: int
+    version: str = __version__
+    format: str = FORMAT
+
+    def examples(self, split: str) -> int:
+        """How many examples a split has.
+
+        Raises:
+          InputError: if there is no such split.
+        """
+        if split not in self.splits:
+            raise InputError(f"this dataset has no split {split!r}; it has {', '.join(self.splits)}")
+        return sum(shard.examples for shard in self.splits[split])
+
+
+def read_info(directory: Path | str) -> DatasetInfo:
+    """Reads a dataset's `dataset.json` and checks that its shards are there, whole.
+
+    Raises:
+      InputError: if the folder is no dataset, of another format, or a shard is missing or of another size.
+    """
+    directory = Path(directory)
+    path = directory / INFO_FILE
+    remedy = "make one with `python -m vunet_tf.prepare --source=... --output=DIR`"
+    try:
+        fields = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(
+            f"{directory} is not a dataset: cannot read {INFO_FILE} ({error.strerror}); {remedy}"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); {remedy}") from None
+    found = fields.get("format") if isinstance(fields, dict) else None
+    if found != FORMAT:
+        raise InputError(f"{path} has format {found!r}, this version reads {FORMAT!r}; {remedy}")
+    try:
+        fields["splits"] = {
+            name: tuple(Shard(**shard) for shard in shards) for name, shards in fields["splits"].items()
+        }
+        fields["joints"] = fields["joints"] and tuple(fields["joints"])
+        info = DatasetInfo(**fields)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({error}); {remedy}") from None
+    for shard in (shard for shards in info.splits.values() for shard in shards):
+        file = directory / shard.file
+        size = file.stat().st_size if file.is_file() else None
+        if size != shard.bytes:
+            is_now = "is missing" if size is None else f"has {size} bytes instead of {shard.bytes}"
+            raise InputError(f"{file} {is_now}: the dataset is damaged; prepare it again")
+    return info
+
+
+def shard_paths(directory: Path | str, info: DatasetInfo, split: str) -> list[str]:
+    """Paths of a split's TFRecord files, in order."""
+    info.examples(split)
+    return [str(Path(directory) / shard.file) for shard in info.splits[split]]
+
+
+def serialise(example: Example) -> bytes:
+    """An example as a `tf.train.Example`; `parse` is the inverse."""
+
+    def feature(*values: bytes) -> tf.train.Feature:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+    features = {
+        "name": feature(example.name.encode()),
+        "appearance_id": feature(example.appearance_id.encode()),
+        "shape_id": feature(example.shape_id.encode()),
+        "attributes": feature(json.dumps(example.attributes, sort_keys=True).encode()),
+        "image": feature(example.image),
+    }
+    if example.joints is not None:
+        values = np.asarray(example.joints, np.float32).ravel()
+        features["joints"] = tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    if example.shape is not None:
+        features["shape"] = feature(example.shape)
+    if example.mask is not None:
+        features["mask"] = feature(example.mask)
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+
+
+def parse(serialised: bytes) -> Example:
+    """The inverse of `serialise`, outside of a pipeline (`pipeline` parses with TensorFlow ops)."""
+    features = tf.train.Example.FromString(serialised).features.feature
+
+    def value(key: str) -> bytes | None:
+        return features[key].bytes_list.value[0] if key in features else None
+
+    joints = None
+    if "joints" in features:
+        joints = np.array(features["joints"].float_list.value, np.float32).reshape(-1, 2)
+    return Example(
+        split="",
+        name=value("name").decode(),
+        appearance_id=value("appearance_id").decode(),
+        shape_id=value("shape_id").decode(),
+        image=value("image"),
+        joints=joints,
+        shape=value("shape"),
+        mask=value("mask"),
+        attributes=json.loads(value("attributes")),
+    )
+
+
+def read_examples(directory: Path | str, split: str) -> Iterator[Example]:
+    """The examples of a split, in the order of its files, as they are on disk."""
+    for path in shard_paths(directory, read_info(directory), split):
+        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+            yield parse(record)._replace(split=split)
+
+
+class DatasetWriter:
+    """Writes a dataset beside its final place and moves it there at the end; see `write_dataset`."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self._writers: dict[str, tf.io.TFRecordWriter] = {}
+        self._shards: dict[str, list[Shard]] = {}
+        self._pending: dict[str, list[int]] = {}  # split: examples and bytes of the shard being written
+        self._ids = {"appearance_id": {}, "shape_id": {}}
+        self._names: set[tuple[str, str]] = set()
+        self._rejects = (directory / REJECTS_FILE).open("w", newline="", encoding="utf-8")
+        self._reject_rows = csv.writer(self._rejects)
+        self._reject_rows.writerow(["file", "reason"])
+        self.reasons: Counter[str] = Counter()
+        self._has_mask = False
+
+    def add(self, example: Example) -> None:
+        """Appends an example to its split; a name that the split already has is listed as rejected."""
+        if (example.split, example.name) in self._names:
+            self.reject(Rejected(example.name, "duplicate name: an example of this name was written before"))
+            return
+        self._names.add((example.split, example.name))
+        record = serialise(example)
+        count, size = self._pending.get(example.split, [0, 0])
+        if count and size + len(record) > SHARD_BYTES:
+            self._close_shard(example.split)
+            count, size = 0, 0
+        if not count:
+            path = self.directory / self._shard_name(example.split)
+            self._writers[example.split] = tf.io.TFRecordWriter(str(path))
+        self._writers[example.split].write(record)
+        self._pending[example.split] = [count + 1, size + len(record)]
+        for key, seen in self._ids.items():
+            seen.setdefault(example.split, set()).add(getattr(example, key))
+        self._has_mask |= example.mask is not None
+
+    def reject(self, rejected: Rejected) -> None:
+        """Lists a picture that was left out."""
+        self._reject_rows.writerow(rejected)
+        self.reasons[rejected.reason] += 1
+
+    def finish(self, **info) -> DatasetInfo:
+        """Closes all files and writes `dataset.json`; `info` has the fields of `DatasetInfo` not counted here.
+
+        Raises:
+          InputError: if no example was written.
+        """
+        for split in list(self._writers):
+            self._close_shard(split)
+        self._rejects.close()
+        if not self._shards:
+            told = "".join(f"\n  {count} x {reason}" for reason, count in self.reasons.most_common(5))
+            raise InputError(
+                f"no picture is left, the dataset would be empty; {self.reasons.total()} were left out"
+                + (f", for these reasons:{told}" if told else "")
+            )
+        info = DatasetInfo(
+            **info,
+            has_mask=self._has_mask,
+            splits={split: tuple(self._shards[split]) for split in sorted(self._shards)},
+            appearances={split: len(ids) for split, ids in sorted(self._ids["appearance_id"].items())},
+            shapes={split: len(ids) for split, ids in sorted(self._ids["shape_id"].items())},
+            rejected=self.reasons.total(),
+        )
+        (self.directory / INFO_FILE).write_text(json.dumps(dataclasses.asdict(info), indent=1) + "\n")
+        return info
+
+    def close(self) -> None:
+        """Closes all files as they are, after an error."""
+        self._rejects.close()
+        for writer in self._writers.values():
+            with contextlib.suppress(tf.errors.OpError):
+                writer.close()
+
+    def _shard_name(self, split: str) -> str:
+        return f"{split}-{len(self._shards.get(split, [])):05d}.tfrecord"
+
+    def _close_shard(self, split: str) -> None:
+        self._writers.pop(split).close()
+        name = self._shard_name(split)
+        examples, _ = self._pending.pop(split)
+        self._shards.setdefault(split, []).append(Shard(name, examples, (self.directory / name).stat().st_size))
+
+
+@contextlib.contextmanager
+def write_dataset(directory: Path | str, overwrite: bool = False) -> Iterator[DatasetWriter]:
+    """Opens a dataset for writing: whole under its name when the block ends well, not there at all when it does not.
+
+    What a killed run left behind (`.NAME.partial`) is removed by the next one. With `overwrite` an old dataset stays
+    in place until the new one is whole.
+
+    Raises:
+      InputError: if the name is taken (and by what), the folder cannot be written, or another run is writing it.
+    """
+    directory = Path(directory).absolute()
+    partial = directory.parent / f".{directory.name}.partial"
+    replaced = directory.parent / f".{directory.name}.replaced"
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        lock = (directory.parent / f".{directory.name}.lock").open("w")
+    except OSError as error:
+        raise InputError(f"cannot write to {directory.parent}: {error.strerror}; name another --output") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"another run is writing {directory}; wait for it or name another --output") from None
+        try:
+            if replaced.exists() and not directory.exists():
+                replaced.rename(directory)  # a run was killed between the two renames below
+            if directory.exists() and not overwrite:
+                raise InputError(f"{directory} exists; name another --output or give --overwrite")
+            if directory.exists() and not (directory / INFO_FILE).is_file():
+                raise InputError(f"{directory} is not a dataset of ours, it is not overwritten; name another --output")
+            for leftover in (partial, replaced):
+                shutil.rmtree(leftover, ignore_errors=True)
+            partial.mkdir()
+            writer = DatasetWriter(partial)
+            try:
+                yield writer
+            finally:
+                writer.close()
+            if directory.exists():
+                directory.rename(replaced)
+            os.replace(partial, directory)
+        except (OSError, tf.errors.OpError) as error:
+            raise InputError(f"cannot write {directory}: {getattr(error, 'strerror', None) or error}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(replaced, ignore_errors=True)
+            Path(lock.name).unlink(missing_ok=True)

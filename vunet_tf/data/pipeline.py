@@ -1,0 +1,211 @@
+"""Batches for training and evaluation: `tf.data` from the TFRecords to the model's door.
+
+The order of the examples is a function of the seed and of the position alone, so a run that starts at step n sees what
+an uninterrupted one would have seen, on any number of replicas and workers.
+"""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from vunet_tf.data.body_parts import crop_body_parts
+from vunet_tf.data.dataset import DatasetInfo, read_info, shard_paths
+from vunet_tf.data.skeleton import BODY_PARTS, JOINTS, MIRRORED
+from vunet_tf.data.stickman import draw_stickman
+from vunet_tf.errors import InputError
+from vunet_tf.images import to_float
+
+MEMORY_LIMIT = 2 * 2**30  # bytes of records: a smaller split is held in memory and shuffled as a whole
+SHUFFLE_BUFFER = 4096  # records: what is mixed at a time of a larger split, besides its shards
+METADATA = ("name", "appearance_id", "shape_id", "attributes")
+
+
+def training_batches(
+    directory: Path | str,
+    batch_size: int,
+    *,
+    split: str = "train",
+    seed: int = 0,
+    first_batch: int = 0,
+    mirror: bool = False,
+    num_parts: int = 8,
+    part_size: int | None = None,
+    workers: int = 1,
+    worker: int = 0,
+    memory_limit: int = MEMORY_LIMIT,
+) -> tf.data.Dataset:
+    """Endless shuffled batches of one static shape.
+
+    Each epoch has every example once, in an order of its own; batches run on over the epochs' borders.
+
+    Args:
+      directory: a dataset made by `python -m vunet_tf.prepare`.
+      batch_size: examples in a batch of all workers together.
+      split: which split.
+      seed: decides the order and the mirroring.
+      first_batch: how many batches to pass over: where a resumed run goes on.
+      mirror: flip half of the examples from left to right, sides of the joints swapped.
+      num_parts: 8 or 10 body parts.
+      part_size: side of a body-part crop in pixels; None for no parts.
+      workers, worker: how many machines share each batch, and which part of it this one makes.
+      memory_limit: bytes up to which a split is held in memory.
+
+    Returns:
+      A dataset of dictionaries of float32 tensors in [-1, 1], S the picture's side, B = batch_size / workers:
+      "image" [B, S, S, 3], "shape" [B, S, S, C], and "parts" [B, part_size, part_size, 3 * num_parts].
+
+    Raises:
+      InputError: if it is no dataset, has no such split, or parts are asked of a dataset without joints.
+    """
+    info = read_info(directory)
+    count = info.examples(split)
+    _check(info, num_parts, part_size)
+    if batch_size % workers:
+        raise InputError(f"--batch_size={batch_size} cannot be shared evenly by {workers} workers")
+    paths = shard_paths(directory, info, split)
+    start = first_batch * batch_size
+    if sum(shard.bytes for shard in info.splits[split]) <= memory_limit:
+        records = _shuffled_in_memory(paths, count, seed, start)
+    else:
+        records = _shuffled_from_disk(paths, count, seed, start)
+    if workers > 1:
+        share = batch_size // workers
+        records = records.enumerate().filter(lambda i, _: i % batch_size // share == worker).map(lambda _, r: r)
+
+    def decode(position, record):
+        example = _decode(info, record, metadata=False)
+        if mirror:
+            flip = tf.random.stateless_uniform([], [seed, position], 0, 2, tf.int32) == 1
+            example = tf.cond(flip, lambda: _mirrored(example), lambda: example)
+        return example
+
+    local = batch_size // workers
+    return (
+        records.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(local, drop_remainder=True)
+        .map(_renderer(info, num_parts, part_size), num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def evaluation_batches(
+    directory: Path | str,
+    batch_size: int,
+    *,
+    split: str = "valid",
+    num_parts: int = 8,
+    part_size: int | None = None,
+) -> tf.data.Dataset:
+    """Every example of a split once, in the order of the files; the last batch may be smaller.
+
+    Args and errors: as for `training_batches`.
+
+    Returns:
+      As `training_batches`, and besides "name", "appearance_id", "shape_id" and "attributes" (JSON) [B] strings,
+      "joints" [B, 15, 2] where there are joints, and "mask" [B, S, S, 1] in [0, 1] where there are masks.
+    """
+    info = read_info(directory)
+    _check(info, num_parts, part_size)
+    return (
+        tf.data.TFRecordDataset(shard_paths(directory, info, split))
+        .map(lambda record: _decode(info, record, metadata=True), num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size)
+        .map(_renderer(info, num_parts, part_size), num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _check(info: DatasetInfo, num_parts: int, part_size: int | None) -> None:
+    if part_size is None:
+        return
+    if info.joints is None:
+        raise InputError(
+            f"body parts need joints, which a dataset of the source {info.source!r} has not; "
+            "let the appearance encoder see the picture instead"
+        )
+    if num_parts not in BODY_PARTS:
+        raise InputError(f"{num_parts} body parts: there are tables of {' and '.join(map(str, BODY_PARTS))}")
+
+
+def _shuffled_in_memory(paths: list[str], count: int, seed: int, start: int) -> tf.data.Dataset:
+    """(position, record) from position `start` on; record by record a random permutation of each epoch."""
+    store = tf.concat(list(tf.data.TFRecordDataset(paths).batch(1024)), axis=0)
+
+    def record_at(position):
+        epoch = tf.cast(position // count, tf.int32)
+        index = tf.random.experimental.index_shuffle(
+            tf.cast(position % count, tf.int32), tf.stack([seed, epoch]), count - 1
+        )
+        return position, store[index]
+
+    return tf.data.Dataset.range(start, tf.int64.max).map(record_at)
+
+
+def _shuffled_from_disk(paths: list[str], count: int, seed: int, start: int) -> tf.data.Dataset:
+    """The same for a split too large for memory: its shards are shuffled, and the records as they stream by."""
+
+    def epoch(number):
+        shards = tf.random.experimental.stateless_shuffle(tf.constant(paths), [seed, tf.cast(number, tf.int32)])
+        return (
+            tf.data.Dataset.from_tensor_slices(shards)
+            .interleave(tf.data.TFRecordDataset, cycle_length=8, num_parallel_calls=2, deterministic=True)
+            .shuffle(SHUFFLE_BUFFER, seed=seed * 1_000_003 + number)
+        )
+
+    epochs = tf.data.Dataset.range(start // count, tf.int64.max).flat_map(epoch)
+    return epochs.skip(start % count).enumerate(start)
+
+
+def _decode(info: DatasetInfo, record, metadata: bool) -> dict[str, tf.Tensor]:
+    """A record as uint8 pictures and float32 joints, without the batch axis."""
+    strings = ["image", *(METADATA if metadata else ())]
+    if info.joints is None:
+        strings.append("shape")
+    if metadata and info.has_mask:
+        strings.append("mask")
+    features = {key: tf.io.FixedLenFeature([], tf.string) for key in strings}
+    if info.joints is not None:
+        features["joints"] = tf.io.FixedLenFeature([len(JOINTS), 2], tf.float32)
+    example = tf.io.parse_single_example(record, features)
+    channels = {"image": 3, "shape": info.shape_channels, "mask": 1}
+    for key in channels.keys() & example.keys():
+        picture = tf.io.decode_image(example[key], channels[key], expand_animations=False)
+        example[key] = tf.ensure_shape(picture, [info.image_size, info.image_size, channels[key]])
+    return example
+
+
+def _mirrored(example):
+    """An example flipped from left to right; `keypoints.mirror` is the same for NumPy."""
+    flipped = {
+        key: tf.reverse(value, [1]) if key in ("image", "shape", "mask") else value for key, value in example.items()
+    }
+    if "joints" in flipped:
+        joints = tf.gather(flipped["joints"], MIRRORED)
+        unseen = tf.reduce_any((joints < 0) | (joints > 1), axis=-1)
+        flipped["joints"] = tf.where(unseen[:, None], joints, tf.stack([1 - joints[:, 0], joints[:, 1]], axis=-1))
+    return flipped
+
+
+def _renderer(info: DatasetInfo, num_parts: int, part_size: int | None):
+    """The function from a decoded batch to what the model sees."""
+
+    # Compiled, the stickman is one loop over the pixels instead of dozens of passes over memory.
+    @tf.function(jit_compile=True)
+    def stickman(joints):
+        return draw_stickman(joints, info.image_size, info.image_size)
+
+    def render(batch):
+        rendered = {**batch, "image": to_float(batch["image"])}
+        if "mask" in batch:
+            rendered["mask"] = tf.cast(batch["mask"], tf.float32) / 255
+        if info.joints is None:
+            rendered["shape"] = to_float(batch["shape"])
+            return rendered
+        rendered["shape"] = stickman(batch["joints"])
+        if part_size is not None:
+            rendered["parts"] = crop_body_parts(rendered["image"], batch["joints"], part_size, part_size, num_parts)
+        if "name" not in batch:
+            del rendered["joints"]
+        return rendered
+
+    return render

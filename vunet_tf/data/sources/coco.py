@@ -1,0 +1,147 @@
+"""People of COCO: a person-keypoints JSON and a folder of photographs (https://cocodataset.org/#format-data)."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vunet_tf.data import keypoints, pictures
+from vunet_tf.data.example import Example, Rejected
+from vunet_tf.data.sources.source import Options, Source, leaves_folder, person_example, split_by_hash
+from vunet_tf.errors import InputError
+
+SCHEMA = "coco17"
+
+
+class Photograph(NamedTuple):
+    """One photograph and the annotations of its people; split None: by hash."""
+
+    file: str
+    people: tuple[dict, ...]
+    split: str | None
+
+
+def open_source(options: Options) -> Source:
+    """People cropped from photographs, a square around each with a margin.
+
+    An annotation may name `person` and `sequence` besides COCO's own fields: pictures with the same ones share their
+    `appearance_id`. Others have one each.
+
+    Raises:
+      InputError: if a flag is missing or an annotation file is not in COCO's format.
+    """
+    options.require("images", "annotations")
+    if not options.images.is_dir():
+        raise InputError(f"--images={options.images} is not a folder")
+    size = options.image_size or 256
+    encoding = options.encoding or "jpeg"
+    rejects: list[Rejected] = []
+    if options.valid_annotations:
+        items = _photographs(options.annotations, "train", rejects)
+        items += _photographs(options.valid_annotations, "valid", rejects)
+    else:
+        items = _photographs(options.annotations, None, rejects)
+
+    return Source(
+        items=items,
+        make=partial(_make, options=options, size=size, encoding=encoding),
+        name_of=lambda item: item.file,
+        image_size=size,
+        has_joints=True,
+        rejects=rejects,
+        how={
+            "picture": f"a square around the person's box, {options.margin:.0%} of its longer side added on each side, "
+            "the photograph's edge repeated beyond it",
+            "left out": f"crowds, boxes under {options.min_person} pixels, people with fewer than {options.min_joints} "
+            "of the 15 joints seen or without shoulders and hips",
+            "appearance_id": "person and sequence where annotated, else the annotation's id",
+            "split": "by annotation file"
+            if options.valid_annotations
+            else f"by hash of the file name, {options.valid_fraction:.0%} valid",
+        },
+    )
+
+
+def _make(item: Photograph, options: Options, size: int, encoding: str) -> list[Example | Rejected]:
+    picture = pictures.read_picture(options.images / item.file)
+    made: list[Example | Rejected] = []
+    for annotation in item.people:
+        name = f"{item.file}#{annotation.get('id')}"
+        try:
+            made.append(_person(picture, annotation, item, name, size, encoding, options))
+        except InputError as error:
+            made.append(Rejected(name, str(error)))
+    return made
+
+
+def _person(picture, annotation, item, name, size, encoding, options) -> Example:
+    if annotation.get("iscrowd"):
+        raise InputError("a crowd, not one person")
+    box = _square(annotation.get("bbox"), options)
+    try:
+        values = np.asarray(annotation["keypoints"], np.float32).reshape(-1, 3)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError("its keypoints are no list of x, y, v") from error
+    try:
+        joints = keypoints.to_canonical(values[:, :2], SCHEMA, visible=values[:, 2] > 0)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    height, width = picture.shape[:2]
+    person, sequence = annotation.get("person"), annotation.get("sequence")
+    appearance = "/".join(str(part) for part in (person, sequence) if part is not None)
+    return person_example(
+        picture,
+        keypoints.pixels_to_fractions(joints, width, height),
+        box,
+        size,
+        options.min_joints,
+        encoding,
+        split=item.split or split_by_hash(item.file, options.valid_fraction),
+        name=name,
+        appearance_id=appearance or name,
+        shape_id=name,
+        attributes={"box": list(box)},
+    )
+
+
+def _square(bbox, options: Options) -> pictures.Box:
+    """The square around a COCO box [x, y, width, height] in pixels, with its margin."""
+    try:
+        left, top, width, height = (float(value) for value in bbox)
+    except (TypeError, ValueError) as error:
+        raise InputError("it has no box of x, y, width, height") from error
+    longer = max(width, height)
+    if not (np.isfinite([left, top, width, height]).all() and min(width, height) > 0 and longer < 1e5):
+        raise InputError(f"its box {bbox} is no rectangle of pixels")
+    if longer < options.min_person:
+        raise InputError(f"a box smaller than --min_person={options.min_person} pixels")
+    side = round(longer * (1 + 2 * options.margin))
+    return pictures.Box(round(left + width / 2 - side / 2), round(top + height / 2 - side / 2), side, side)
+
+
+def _photographs(path: Path, split: str | None, rejects: list[Rejected]) -> list[Photograph]:
+    try:
+        content = json.loads(path.read_bytes())
+        images, annotations = content["images"], content["annotations"]
+        files = {image["id"]: str(image["file_name"]) for image in images}
+        people: dict[object, list[dict]] = {}
+        for annotation in annotations:
+            people.setdefault(annotation["image_id"], []).append(annotation)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path} is not a COCO person-keypoints file ({reason})") from error
+    for image_id in people.keys() - files.keys():
+        rejects.append(Rejected(f"{path.name}: image {image_id}", "annotated, but not in the file's list of images"))
+    by_file: dict[str, list[dict]] = {}  # a photograph that is listed twice is read once, with all its people
+    for image_id, file in files.items():
+        if image_id not in people:
+            rejects.append(Rejected(file, "no person is annotated"))
+        elif leaves_folder(file):
+            rejects.append(Rejected(file, "the file name leaves the folder of --images"))
+        else:
+            by_file.setdefault(file, []).extend(people[image_id])
+    return [Photograph(file, tuple(annotations), split) for file, annotations in by_file.items()]

@@ -1,0 +1,155 @@
+"""DeepFashion and Market-1501 with the widely published keypoint files: `name:keypoints_y:keypoints_x`.
+
+One person a picture, 18 OpenPose joints as two lists of pixels, -1 unseen; the person's identity is in the file name.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vunet_tf.data import keypoints, pictures
+from vunet_tf.data.example import Example, Rejected
+from vunet_tf.data.sources.source import (
+    Options,
+    Source,
+    fit_in_words,
+    leaves_folder,
+    person_example,
+    split_by_hash,
+)
+from vunet_tf.errors import InputError
+
+SCHEMA = "openpose18"
+COLUMNS = ["name", "keypoints_y", "keypoints_x"]
+
+# "WOMEN/Dresses/id_00000002/02_1_front.jpg", or the flat "fashionWOMENDressesid0000000202_1front.jpg": person 00000002
+# in outfit 02.
+_DEEPFASHION = re.compile(r"id_?(\d{8})/?(\d{2})_")
+# "0002_c1s1_000451_03.jpg": person 0002. 0000 and -1 are no persons but distractors and junk.
+_MARKET = re.compile(r"^(-1|\d{4})_c\d")
+
+
+def deepfashion_identity(file: str) -> str | None:
+    """Person and outfit in the name of a DeepFashion picture: "00000002_02"; None if there is none."""
+    match = _DEEPFASHION.search(file)
+    return match and f"{match[1]}_{match[2]}"
+
+
+def market_identity(file: str) -> str | None:
+    """The person in the name of a Market-1501 picture: "0002"; a distractor is a person of its own; None if none."""
+    match = _MARKET.match(Path(file).name)
+    if not match:
+        return None
+    return Path(file).stem if match[1] in ("-1", "0000") else match[1]
+
+
+class Row(NamedTuple):
+    """A line of the file: the two lists are still text, so that a bad line is one reject."""
+
+    file: str
+    y: str
+    x: str
+    split: str | None
+
+
+def open_deepfashion(options: Options) -> Source:
+    """DeepFashion's in-shop pictures, 256 pixels unless told otherwise."""
+    return _open(options, deepfashion_identity, 256)
+
+
+def open_market(options: Options) -> Source:
+    """Market-1501, 64 x 128 pixels stretched to 128 x 128 unless told otherwise."""
+    return _open(options, market_identity, 128)
+
+
+def _open(options: Options, identity_of: Callable[[str], str | None], default_size: int) -> Source:
+    options.require("images", "annotations")
+    if not options.images.is_dir():
+        raise InputError(f"--images={options.images} is not a folder")
+    size = options.image_size or default_size
+    fit = options.fit or "stretch"
+    encoding = options.encoding or "jpeg"
+    rejects: list[Rejected] = []
+    rows = _rows(options.annotations, "train" if options.valid_annotations else None, rejects)
+    if options.valid_annotations:
+        rows += _rows(options.valid_annotations, "valid", rejects)
+
+    return Source(
+        items=rows,
+        make=partial(_make, options=options, identity_of=identity_of, size=size, fit=fit, encoding=encoding),
+        name_of=lambda row: row.file,
+        image_size=size,
+        has_joints=True,
+        rejects=rejects,
+        how={
+            "picture": fit_in_words(fit),
+            "left out": f"people with fewer than {options.min_joints} of the 15 joints or without shoulders and hips",
+            "appearance_id": "the identity in the file name",
+            "split": "by keypoint file"
+            if options.valid_annotations
+            else f"by hash of the identity, {options.valid_fraction:.0%} valid",
+        },
+    )
+
+
+def _make(row: Row, options: Options, identity_of, size: int, fit: str, encoding: str) -> list[Example | Rejected]:
+    identity = identity_of(row.file)
+    if identity is None:
+        raise InputError("its name holds no identity of this data set; use --source=folder or --source=coco")
+    joints = _joints(row)
+    picture = pictures.read_picture(options.images / row.file)
+    height, width = picture.shape[:2]
+    return [
+        person_example(
+            picture,
+            keypoints.pixels_to_fractions(joints, width, height),
+            pictures.fit_box(width, height, fit),
+            size,
+            options.min_joints,
+            encoding,
+            split=row.split or split_by_hash(identity, options.valid_fraction),
+            name=row.file,
+            appearance_id=identity,
+            shape_id=row.file,
+        )
+    ]
+
+
+def _rows(path: Path, split: str | None, rejects: list[Rejected]) -> list[Row]:
+    csv.field_size_limit(2**20)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.reader(file, delimiter=":", quoting=csv.QUOTE_NONE))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not a keypoint file: {error}") from error
+    if not lines or [column.strip() for column in lines[0]] != COLUMNS:
+        raise InputError(f"{path} is not a keypoint file: its first line is not {':'.join(COLUMNS)}")
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line:
+            continue
+        if len(line) != len(COLUMNS):
+            rejects.append(Rejected(f"{path.name}:{number}", f"{len(line)} columns instead of {len(COLUMNS)}"))
+        elif leaves_folder(line[0].strip()):
+            rejects.append(Rejected(line[0], "the file name leaves the folder of --images"))
+        else:
+            rows.append(Row(line[0].strip(), line[1], line[2], split))
+    return rows
+
+
+def _joints(row: Row) -> np.ndarray:
+    try:
+        points = np.array([json.loads(row.x), json.loads(row.y)], np.float32).T
+    except (ValueError, TypeError) as error:
+        raise InputError("its keypoints are not two lists of numbers of one length") from error
+    if points.ndim != 2:
+        raise InputError("its keypoints are not two lists of numbers of one length")
+    return keypoints.to_canonical(points, SCHEMA, visible=(points >= 0).all(axis=1))

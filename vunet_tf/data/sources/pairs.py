@@ -1,0 +1,68 @@
+"""Pictures that hold two halves side by side: an edge map and a photograph, in either order."""
+
+from functools import partial
+from pathlib import Path
+
+from vunet_tf.data import pictures
+from vunet_tf.data.example import Example
+from vunet_tf.data.sources.source import Options, Source, fit_in_words, split_by_hash
+from vunet_tf.errors import InputError
+
+SIDES = ("left", "right")
+
+
+def open_source(options: Options) -> Source:
+    """Halves of pictures; a folder `train`, `val`, `valid` or `test` in a picture's path decides its split.
+
+    Raises:
+      InputError: if --input is missing or has no pictures.
+    """
+    options.require("input")
+    size = options.image_size or 256
+    fit = options.fit or "stretch"
+    encoding = options.encoding or "jpeg"
+
+    return Source(
+        items=pictures.list_pictures(options.input),
+        make=partial(_make, options=options, size=size, fit=fit, encoding=encoding),
+        name_of=lambda path: path.relative_to(options.input).as_posix(),
+        image_size=size,
+        has_joints=False,
+        shape_channels=1,
+        how={
+            "picture": f"the half that is not on the {options.edges_side}; {fit_in_words(fit)}",
+            "shape": f"the half on the {options.edges_side}, taken as it is",
+            "split": f"by a folder train, val, valid or test, else by hash of the name, "
+            f"{options.valid_fraction:.0%} valid",
+        },
+    )
+
+
+def _make(path: Path, options: Options, size: int, fit: str, encoding: str) -> list[Example]:
+    both = pictures.read_picture(path)
+    half = both.shape[1] // 2
+    if both.shape[1] % 2 or not half:
+        raise InputError(f"{both.shape[1]} pixels wide: not two halves of one width")
+    left, right = both[:, :half], both[:, half:]
+    edges, photograph = (left, right) if options.edges_side == "left" else (right, left)
+    box = pictures.fit_box(half, both.shape[0], fit)
+    name = path.relative_to(options.input).as_posix()
+    return [
+        Example(
+            split=_split(path.relative_to(options.input), options.valid_fraction),
+            name=name,
+            appearance_id=name,
+            shape_id=name,
+            image=pictures.encode(pictures.cut(photograph, box, size), encoding),
+            shape=pictures.encode(pictures.to_grey(pictures.cut(edges, box, size)), "png"),
+        )
+    ]
+
+
+def _split(path: Path, valid_fraction: float) -> str:
+    for folder in path.parts[:-1]:
+        if folder in ("train", "test"):
+            return folder
+        if folder in ("val", "valid"):
+            return "valid"
+    return split_by_hash(path.as_posix(), valid_fraction)

@@ -1,0 +1,230 @@
+"""The original release's `index.p`: a pickle that names pictures, splits and joints.
+
+A pickle can run any program when it is loaded. Ours admits plain containers, strings, numbers and NumPy arrays, which
+it builds itself from their bytes; anything else is refused by name before it is called.
+"""
+
+import io
+import pickle
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vunet_tf.data import pictures
+from vunet_tf.data.example import Example
+from vunet_tf.data.keypoints import to_canonical
+from vunet_tf.data.skeleton import JOINTS, SCHEMAS
+from vunet_tf.data.sources.source import Options, Source, fit_in_words, leaves_folder, person_example
+from vunet_tf.errors import InputError
+
+_MOST_JOINTS = 200  # of any schema; a longer list is not one of joints
+
+
+class Entry(NamedTuple):
+    """One picture of the index; joints are fractions of the picture, negative unseen."""
+
+    file: str
+    train: bool
+    joints: object
+
+
+def open_source(options: Options) -> Source:
+    """The pictures of an index; --input is the index or the folder it lies in.
+
+    Raises:
+      InputError: if the index is missing, refused, or not in the release's form.
+    """
+    options.require("input")
+    path = options.input / "index.p" if options.input.is_dir() else options.input
+    index = load_index(path)
+    size = options.image_size or 256
+    fit = options.fit or "stretch"
+    encoding = options.encoding or "jpeg"
+
+    return Source(
+        items=[Entry(*fields) for fields in zip(index["imgs"], index["train"], index["joints"], strict=True)],
+        make=partial(
+            _make,
+            folder=path.parent,
+            order=index["joint_order"],
+            min_joints=options.min_joints,
+            size=size,
+            fit=fit,
+            encoding=encoding,
+        ),
+        name_of=lambda entry: entry.file,
+        image_size=size,
+        has_joints=True,
+        how={
+            "picture": fit_in_words(fit),
+            "left out": f"people with fewer than {options.min_joints} of the 15 joints or without shoulders and hips",
+            "appearance_id": "one for each picture, the index has no identities",
+            "split": "the index's own",
+        },
+    )
+
+
+def _make(entry: Entry, folder: Path, order, min_joints: int, size: int, fit: str, encoding: str) -> list[Example]:
+    if leaves_folder(entry.file):
+        raise InputError("the file name leaves the folder of the index")
+    points = _table(entry.joints)
+    picture = pictures.read_picture(folder / entry.file)
+    height, width = picture.shape[:2]
+    return [
+        person_example(
+            picture,
+            to_canonical(points, order or _schema_of(len(points)), visible=(points >= 0).all(axis=1)),
+            pictures.fit_box(width, height, fit),
+            size,
+            min_joints,
+            encoding,
+            split="train" if entry.train else "valid",
+            name=entry.file,
+            appearance_id=entry.file,
+            shape_id=entry.file,
+        )
+    ]
+
+
+def _table(joints) -> np.ndarray:
+    """An entry's joints as [K, 2] float32; lists are looked at before NumPy unfolds them."""
+    try:
+        rows = list(joints)
+        if len(rows) <= _MOST_JOINTS and all(len(row) == 2 for row in rows):
+            return np.array([[float(x), float(y)] for x, y in rows], np.float32).reshape(-1, 2)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InputError("its joints are no table of x and y")
+
+
+def _schema_of(count: int) -> tuple[str, ...]:
+    by_count = {len(JOINTS): JOINTS, len(SCHEMAS["openpose18"]): SCHEMAS["openpose18"]}
+    if count not in by_count:
+        raise InputError(f"{count} joints without a joint_order; known without one: 15 (VU-Net) and 18 (OpenPose)")
+    return by_count[count]
+
+
+def load_index(path: Path) -> dict:
+    """Reads an index without running anything in it.
+
+    Returns:
+      {"imgs": list of strings, "train": list of booleans, "joints": list, "joint_order": tuple of strings or None}.
+
+    Raises:
+      InputError: if it cannot be read, is no pickle, asks for anything but plain data, or lacks a part.
+    """
+    try:
+        with path.open("rb") as file:
+            index = _PlainUnpickler(io.BytesIO(file.read()), encoding="latin1").load()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except Exception as error:  # a broken pickle raises anything
+        raise InputError(f"{path} is not a whole pickle of plain data: {type(error).__name__}: {error}") from error
+    if not isinstance(index, dict):
+        raise InputError(f"{path} holds a {type(index).__name__}, not the release's dictionary")
+    index = {_text(key): value for key, value in index.items()}
+    if missing := {"imgs", "train", "joints"} - index.keys():
+        raise InputError(f"{path} lacks {', '.join(sorted(missing))}; it has {', '.join(map(str, index)) or 'nothing'}")
+    lists = {}
+    for key in ("imgs", "train", "joints"):
+        value = _plain(index[key])
+        if not isinstance(value, (list, tuple, np.ndarray)):
+            raise InputError(f"{path}: {key} is a {type(value).__name__}, not a list")
+        lists[key] = [_plain(item) for item in value]
+    if len({len(values) for values in lists.values()}) != 1:
+        counts = ", ".join(f"{len(values)} {key}" for key, values in lists.items())
+        raise InputError(f"{path}: its lists differ in length: {counts}")
+    order = _plain(index.get("joint_order"))
+    return {
+        "imgs": [_text(name) for name in lists["imgs"]],
+        "train": [bool(value) for value in lists["train"]],
+        "joints": lists["joints"],
+        "joint_order": None if order is None else tuple(_text(name) for name in order),
+    }
+
+
+def _text(value) -> str:
+    return value.decode("latin1") if isinstance(value, bytes) else str(value)
+
+
+class _Dtype:
+    """Stands for `numpy.dtype` while unpickling: only kinds whose bytes mean nothing but values."""
+
+    def __init__(self, name, *_flags):
+        self.name, self.order = str(name), "="
+
+    def __setstate__(self, state):
+        self.order = str(state[1])
+
+    def resolve(self) -> np.dtype:
+        dtype = np.dtype(self.name)
+        if dtype.kind not in "biufUSO":
+            raise InputError(f"it holds an array of {dtype}, which is not plain data")
+        return dtype.newbyteorder(self.order) if self.order in "<>" else dtype
+
+
+class _Array:
+    """Stands for `numpy.ndarray` while unpickling; `resolve` builds it from shape, dtype and bytes."""
+
+    def __init__(self, *_arguments):
+        self.state = None
+
+    def __setstate__(self, state):
+        self.state = state
+
+    def resolve(self) -> np.ndarray:
+        _, shape, dtype, fortran, content = self.state
+        dtype = dtype.resolve()
+        if dtype.hasobject:
+            array = np.empty(len(content), object)
+            array[:] = content
+        else:
+            content = content.encode("latin1") if isinstance(content, str) else content
+            array = np.frombuffer(content, dtype)
+        return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _plain(value):
+    """The array that a stand-in holds; any other value as it is."""
+    try:
+        return value.resolve() if isinstance(value, _Array) else value
+    except InputError:
+        raise
+    except Exception as error:  # a forged array can be wrong in any way
+        raise InputError(f"it holds an array that is damaged: {error}") from error
+
+
+def _scalar(dtype: _Dtype, content: bytes | str):
+    content = content.encode("latin1") if isinstance(content, str) else content
+    return np.frombuffer(content, dtype.resolve(), count=1)[0]
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    if encoding not in ("latin1", "latin-1", "utf-8"):
+        raise InputError(f"it asks for the codec {encoding!r}, which is not plain data")
+    return text.encode(encoding)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Admits the few names that pickled NumPy arrays use, each replaced by a stand-in that can only hold data."""
+
+    _ADMITTED = {  # noqa: RUF012 (a table)
+        **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
+        **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Dtype,
+        ("_codecs", "encode"): _encode,
+        ("collections", "OrderedDict"): dict,
+    }
+
+    def find_class(self, module, name):
+        if (module, name) not in self._ADMITTED:
+            raise InputError(f"refused: it asks for {module}.{name}; only plain containers and arrays are read")
+        return self._ADMITTED[module, name]
+
+    def persistent_load(self, pid):
+        raise InputError("refused: it asks for an object outside the file")

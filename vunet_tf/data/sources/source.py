@@ -1,0 +1,124 @@
+"""What all sources share: their options, what they give, and the split by hash."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vunet_tf.data import keypoints, pictures
+from vunet_tf.data.example import Example, Rejected
+from vunet_tf.data.skeleton import JOINTS
+from vunet_tf.errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the flags of `prepare` say; `python -m vunet_tf.prepare --help` explains each."""
+
+    input: Path | None = None
+    images: Path | None = None
+    annotations: Path | None = None
+    valid_annotations: Path | None = None
+    image_size: int | None = None
+    fit: str | None = None
+    encoding: str | None = None
+    valid_fraction: float = 0.05
+    margin: float = 0.15
+    min_person: int = 64
+    min_joints: int = 8
+    shape_map: str | None = None
+    shapes: Path | None = None
+    edges_side: str = "left"
+    seed: int = 0
+    looks: int = 1000
+    poses: int = 1000
+    examples: int = 8000
+
+    def require(self, *names: str) -> None:
+        """Raises InputError if one of these flags was not given."""
+        for name in names:
+            if getattr(self, name) is None:
+                raise InputError(f"this source needs --{name}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source that was opened: what its pictures are and how to make them.
+
+    items: the work, in a fixed order; each is small.
+    make: turns an item into examples and rejects, in many processes (so it is a partial of a module's function); raises
+      InputError if nothing can be made of the item.
+    name_of: the file an item speaks of, for the list of rejects.
+    image_size: side of the square pictures in pixels.
+    has_joints: whether the examples carry joints (and the shape is the stickman) or a shape map.
+    shape_channels: channels of the shape map.
+    how: how each picture was made, in words, by what it concerns.
+    rejects: what was already left out while opening.
+    """
+
+    items: Sequence
+    make: Callable[[object], list[Example | Rejected]]
+    name_of: Callable[[object], str]
+    image_size: int
+    has_joints: bool
+    how: dict[str, str]
+    shape_channels: int = 3
+    rejects: list[Rejected] = field(default_factory=list)
+
+    @property
+    def joints(self) -> tuple[str, ...] | None:
+        return JOINTS if self.has_joints else None
+
+
+def split_by_hash(name: str, valid_fraction: float) -> str:
+    """ "train" or "valid", by the name alone: adding pictures never moves one from one side to the other."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return "valid" if int.from_bytes(digest[:8], "big") < valid_fraction * 2**64 else "train"
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a file name out of somebody's list points outside the folder it should lie in."""
+    return Path(name).is_absolute() or ".." in Path(name).parts
+
+
+def person_example(
+    picture: np.ndarray,
+    joints: np.ndarray,
+    box: pictures.Box,
+    size: int,
+    min_joints: int = 0,
+    encoding: str = "jpeg",
+    **fields,
+) -> Example:
+    """Cuts a person out of a picture, joints and all.
+
+    Args:
+      picture: [H, W, 3] uint8.
+      joints: [15, 2] float32 fractions of the picture; NaN where unseen.
+      box: what to cut out.
+      size: side of the result in pixels.
+      min_joints: how many joints must lie in the box.
+      encoding: "jpeg" or "png".
+      **fields: the other fields of the `Example`.
+
+    Raises:
+      InputError: if a shoulder or hip is not in the box, or too few joints are.
+    """
+    height, width = picture.shape[:2]
+    cut_joints = keypoints.mark_unseen(pictures.fractions_in_box(joints, width, height, box))
+    if missing := keypoints.missing_required(cut_joints):
+        raise InputError(f"unseen: {', '.join(missing)} (both shoulders and hips are needed)")
+    if (count := int(keypoints.seen(cut_joints).sum())) < min_joints:
+        raise InputError(f"only {count} joints are seen (--min_joints={min_joints})")
+    image = pictures.encode(pictures.cut(picture, box, size), encoding)
+    return Example(image=image, joints=cut_joints, **fields)
+
+
+def fit_in_words(fit: str) -> str:
+    return {
+        "stretch": "the whole picture, stretched to a square",
+        "pad": "the whole picture, its short side padded with its edge",
+        "crop": "the square in the picture's middle",
+    }[fit]
