@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {
     "vunet_tf": 0,
     "vunet_tf.config": 0,
+    "vunet_tf.errors": 0,
     "vunet_tf.images": 0,
     "vunet_tf.data.skeleton": 0,
     "vunet_tf.data": 1,

@@ -9,6 +9,7 @@ import pytest
 import vunet_tf
 from vunet_tf import runs
 from vunet_tf.config import ModelConfig
+from vunet_tf.errors import InputError
 from vunet_tf.models import VUNet
 
 TINY = ModelConfig(image_size=8, appearance="picture", shape_channels=1, width=2, max_width=4, activation="leaky_relu")
@@ -54,33 +55,33 @@ def test_a_folded_model_round_trips_too(model, tmp_path):
 
 def test_unknown_classes_and_settings_are_refused(run):
     description = edit(run, **{"class": "os.system"})
-    with pytest.raises(ValueError, match=r"unknown class 'os\.system'"):
+    with pytest.raises(InputError, match=r"unknown class 'os\.system'"):
         vunet_tf.load(run)
     edit(run, **{"class": "VUNet"}, config={**description["config"], "module": "os", "initializer": "Lambda"})
-    with pytest.raises(ValueError, match="unknown model settings: initializer, module"):
+    with pytest.raises(InputError, match="unknown model settings: initializer, module"):
         vunet_tf.load(run)
     edit(run, config=description["config"], format=99)
-    with pytest.raises(ValueError, match="format 99"):
+    with pytest.raises(InputError, match="format 99"):
         vunet_tf.load(run)
 
 
 def test_damaged_and_foreign_files_are_named(run):
     description = edit(run)
     edit(run, config={**description["config"], "width": 3})
-    with pytest.raises(ValueError, match=r"model\.weights\.h5"):
+    with pytest.raises(InputError, match=r"model\.weights\.h5"):
         vunet_tf.load(run)
     (run / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json"):
+    with pytest.raises(InputError, match=r"config\.json"):
         vunet_tf.load(run)
     (run / "config.json").write_text(json.dumps(description))
     content = (run / "model.weights.h5").read_bytes()
     (run / "model.weights.h5").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"model\.weights\.h5"):
+    with pytest.raises(InputError, match=r"model\.weights\.h5"):
         vunet_tf.load(run)
 
 
 def test_no_run_is_a_clear_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
+    with pytest.raises(InputError, match=r"config\.json is missing"):
         vunet_tf.load(tmp_path)
 
 
@@ -99,5 +100,5 @@ def test_a_failed_save_leaves_the_last_one(model, run, monkeypatch):
 
 
 def test_only_our_models_are_saved(tmp_path):
-    with pytest.raises(ValueError, match="not a Sequential"):
+    with pytest.raises(InputError, match="not a Sequential"):
         runs.save(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), tmp_path)

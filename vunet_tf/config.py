@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from vunet_tf.errors import InputError
+
 ACTIVATIONS = ("elu", "leaky_relu", "hard_swish", "relu", "silu", "gelu")
 APPEARANCES = ("parts", "picture", "both")
 PRIORS = ("autoregressive", "standard_normal")
@@ -32,7 +34,7 @@ class ModelConfig:
         weight_norm: weight-normalised convolutions (released program); False: plain ones, as `VUNet.fold()` makes them.
 
     Raises:
-        ValueError: a value that no model can be built with; the message names the flag to change.
+        InputError: a value that no model can be built with; the message names the flag to change.
     """
 
     image_size: int = 128
@@ -56,11 +58,11 @@ class ModelConfig:
             value = getattr(self, field.name)
             number_ok = field.type is float and type(value) is int
             if type(value) is not field.type and not number_ok:
-                raise ValueError(f"--{field.name} must be of type {field.type.__name__}, got {value!r}")
+                raise InputError(f"--{field.name} must be of type {field.type.__name__}, got {value!r}")
 
         def require(condition, flag, demand):
             if not condition:
-                raise ValueError(f"--{flag}={getattr(self, flag)}: {demand}")
+                raise InputError(f"--{flag}={getattr(self, flag)}: {demand}")
 
         for flag, choices in [
             ("appearance", APPEARANCES),
@@ -91,10 +93,10 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values):
-        """The configuration of `values` (as by `dataclasses.asdict`); raises ValueError for a key that is no field."""
+        """The configuration of `values` (as by `dataclasses.asdict`); raises InputError for a key that is no field."""
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
-            raise ValueError(f"unknown model settings: {', '.join(unknown)}")
+            raise InputError(f"unknown model settings: {', '.join(unknown)}")
         return cls(**values)
 
     @property

@@ -6,6 +6,8 @@ import keras
 import tensorflow_probability as tfp
 from keras import ops
 
+from vunet_tf.errors import InputError
+
 tfd = tfp.distributions
 
 # softplus(x + this) is 1 at x = 0, so parameters of 0 are a standard normal under either variance.
@@ -30,7 +32,7 @@ class DiagonalGaussian(keras.layers.Layer):
     def __init__(self, variance="unit", **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         if variance not in ("unit", "learned"):
-            raise ValueError(f"--variance={variance}: must be one of unit, learned")
+            raise InputError(f"--variance={variance}: must be one of unit, learned")
         self.variance = variance
         self.built = True  # nothing to build: it has no weights
 

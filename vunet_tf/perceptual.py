@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from vunet_tf.errors import InputError
+
 FEATURES = ("input", "block1_conv2", "block2_conv2", "block3_conv2", "block4_conv2", "block5_conv2")
 # Means of ImageNet in the order blue, green, red on the 0-255 scale, as the published weights were trained with.
 BGR_MEANS = (103.939, 116.779, 123.68)
@@ -17,7 +19,7 @@ class VGG19Features:
             classifier, as by `keras.applications.VGG19(include_top=False).save_weights`; None for random ones.
 
     Raises:
-        ValueError: a file that does not hold these weights; the message names --vgg_weights.
+        InputError: a file that does not hold these weights; the message names --vgg_weights.
     """
 
     def __init__(self, weights="imagenet"):
@@ -31,16 +33,16 @@ class VGG19Features:
             try:
                 vgg.load_weights(weights)
             except (OSError, ValueError, KeyError) as error:
-                raise ValueError(f"--vgg_weights={weights}: no VGG19 weights without classifier: {error}") from error
+                raise InputError(f"--vgg_weights={weights}: no VGG19 weights without classifier: {error}") from error
         self.network = keras.Model(vgg.input, [vgg.get_layer(name).output for name in FEATURES[1:]])
         self.network.trainable = False
 
     def __call__(self, images):
         """Feature maps of `images` [B, H, W, 3] in [-1, 1], in the order of FEATURES, [B, h, w, c] each.
 
-        "input" is the picture as the network takes it: BGR, 0-255, mean subtracted. Raises ValueError under 16 pixels.
+        "input" is the picture as the network takes it: BGR, 0-255, mean subtracted. Raises InputError under 16 pixels.
         """
         if min(images.shape[1:3]) < SMALLEST_SIDE:
-            raise ValueError(f"VGG19 features need pictures of at least {SMALLEST_SIDE} px: change --image_size")
+            raise InputError(f"VGG19 features need pictures of at least {SMALLEST_SIDE} px: change --image_size")
         bgr = ops.flip((ops.cast(images, "float32") + 1) * 127.5, axis=-1) - ops.array(BGR_MEANS, "float32")
         return [bgr, *self.network(bgr, training=False)]

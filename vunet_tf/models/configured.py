@@ -15,7 +15,7 @@ class ConfiguredModel(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """The model of `get_config()`; raises ValueError for settings that a `ModelConfig` does not have."""
+        """The model of `get_config()`; raises InputError for settings that a `ModelConfig` does not have."""
         config = dict(config)
         name = config.pop("name", None)
         return cls(ModelConfig.from_dict(config), **({"name": name} if name else {}))

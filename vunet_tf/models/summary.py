@@ -40,7 +40,7 @@ def parts_of(model):
     }
 
 
-def figures(config):
+def figures_of(config):
     """Parameters and multiply-accumulates of a configuration with a latent.
 
     Returns:
@@ -58,13 +58,13 @@ def figures(config):
 
 
 def figures_table(configs):
-    """A Markdown table of `figures` for {name: configuration}."""
+    """A Markdown table of `figures_of` for {name: configuration}."""
     lines = [
         "| configuration | trainable | folded: F | G | transfer (F + G) | prior | MACs: F | G | prior |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, config in configs.items():
-        found = figures(config)
+        found = figures_of(config)
         f, g, prior = (found["folded"][part] for part in ("F", "G", "prior"))
         macs = " | ".join(f"{found['macs'][part] / 1e9:.2f} G" for part in ("F", "G", "prior"))
         lines.append(f"| {name} | {found['trainable']:,} | {f:,} | {g:,} | {f + g:,} | {prior:,} | {macs} |")

@@ -9,6 +9,7 @@ from keras import ops
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.distributions import DiagonalGaussian
+from vunet_tf.errors import InputError
 from vunet_tf.layers import WeightNormConv2D, convolutions, data_dependent_initialisation
 from vunet_tf.models.appearance_encoder import AppearanceEncoder
 from vunet_tf.models.configured import ConfiguredModel
@@ -77,10 +78,10 @@ class VUNet(ConfiguredModel):
         | "transfer" | {"appearance", "shape"} | picture, by the posterior's mean |
         | "sample" | {"shape", "noise"} | {"image", "z"}, z from the prior by this noise |
 
-        Only "sample" contains the prior. None contains a random op. Raises ValueError for another use.
+        Only "sample" contains the prior. None contains a random op. Raises InputError for another use.
         """
         if use not in WIRINGS:
-            raise ValueError(f"unknown wiring {use!r}: one of {', '.join(WIRINGS)}")
+            raise InputError(f"unknown wiring {use!r}: one of {', '.join(WIRINGS)}")
         if not hasattr(self._wirings, use):
             setattr(self._wirings, use, self._wire(use))
         return getattr(self._wirings, use)
@@ -108,7 +109,7 @@ class VUNet(ConfiguredModel):
 
     def _require_latents(self):
         if not self.config.latent_scales:
-            raise ValueError("--latent_scales=0: this model has no appearance latent; set it to 1, 2 or 3")
+            raise InputError("--latent_scales=0: this model has no appearance latent; set it to 1, 2 or 3")
 
     # Inputs from batches
 
@@ -116,13 +117,13 @@ class VUNet(ConfiguredModel):
         """F's input [B, s, s, `config.appearance_channels`] from a batch.
 
         By `config.appearance`: batch["parts"]; or "image" and "shape" side by side; or "parts" and "shape_parts"
-        [B, s, s, C * P], the same crops of the shape map. Raises ValueError naming the flag where they do not fit.
+        [B, s, s, C * P], the same crops of the shape map. Raises InputError naming the flag where they do not fit.
         """
         config = self.config
         keys = {"parts": ["parts"], "picture": ["image", "shape"], "both": ["parts", "shape_parts"]}[config.appearance]
         for key in keys:
             if key not in batch:
-                raise ValueError(
+                raise InputError(
                     f"--appearance={config.appearance} needs {key!r}, which this batch does not have"
                     + (": data without keypoints needs --appearance=picture" if key != "image" else "")
                 )
@@ -137,7 +138,7 @@ class VUNet(ConfiguredModel):
         return ops.concatenate(inputs, axis=-1)
 
     def shape_input(self, shape):
-        """E's input: the shape map itself, checked. Raises ValueError naming the flag where it does not fit."""
+        """E's input: the shape map itself, checked. Raises InputError naming the flag where it does not fit."""
         config = self.config
         return checked("shape", shape, config.image_size, "image_size", config.shape_channels, "shape_channels")
 
@@ -194,7 +195,7 @@ class VUNet(ConfiguredModel):
             seed, noise: one of them; see `noise`. Noise 0 gives the prior's mean.
         """
         if (seed is None) == (noise is None):
-            raise ValueError("sample takes either a seed or noise")
+            raise InputError("sample takes either a seed or noise")
         shape = self.shape_input(shape)
         noise = self.noise(ops.shape(shape)[0], seed) if noise is None else tensors(noise)
         drawn = self.wiring("sample")({"shape": shape, "noise": noise})
@@ -203,7 +204,7 @@ class VUNet(ConfiguredModel):
     def interpolate(self, shape, z_from, z_to, steps):
         """Pictures [steps, B, S, S, 3] of shapes [B, S, S, C], z going in a straight line, both ends included."""
         if steps < 2:
-            raise ValueError(f"an interpolation has at least 2 steps, got {steps}")
+            raise InputError(f"an interpolation has at least 2 steps, got {steps}")
         weights = [step / (steps - 1) for step in range(steps)]
         between = ([(1 - w) * a + w * b for a, b in zip(z_from, z_to, strict=True)] for w in weights)
         return ops.stack([self.generate(shape, z) for z in between])
@@ -238,17 +239,17 @@ def tensors(arrays):
 
 
 def checked(name, values, size, size_flag, channels, channel_flag):
-    """`values` as a float tensor; raises ValueError unless they are floats of shape [B, size, size, channels]."""
+    """`values` as a float tensor; raises InputError unless they are floats of shape [B, size, size, channels]."""
     tensor = ops.convert_to_tensor(values)
     shape = tuple(tensor.shape)
     if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)):
-        raise ValueError(f"{name!r} must be floats in [-1, 1], got {tensor.dtype}")
+        raise InputError(f"{name!r} must be floats in [-1, 1], got {tensor.dtype}")
     if len(shape) != 4:
-        raise ValueError(f"{name!r} must be a batch [B, {size}, {size}, {channels}], got shape {shape}")
+        raise InputError(f"{name!r} must be a batch [B, {size}, {size}, {channels}], got shape {shape}")
     if shape[1:3] != (size, size):
-        raise ValueError(
+        raise InputError(
             f"{name!r} is {shape[2]}x{shape[1]} pixels where the model takes {size}x{size}: change --{size_flag}"
         )
     if shape[3] != channels:
-        raise ValueError(f"{name!r} has {shape[3]} channels where the model takes {channels}: change --{channel_flag}")
+        raise InputError(f"{name!r} has {shape[3]} channels where the model takes {channels}: change --{channel_flag}")
     return tensor
