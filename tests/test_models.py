@@ -248,6 +248,15 @@ def test_data_dependent_initialisation_gives_mean_0_and_variance_1(monkeypatch):
         np.testing.assert_allclose(variance, 1, atol=1e-3)
 
 
+def test_initialisation_leaves_the_rest_of_a_batch_alone():
+    data = batch(SMALL)
+    once, again = VUNet(SMALL), VUNet(SMALL)
+    again.set_weights(once.get_weights())
+    once.initialise([data, data])
+    again.initialise([{**data, "name": np.array(["a", "b", "c"])}] * 2)
+    assert_close(once.weights, again.weights, atol=0)
+
+
 REPLICAS = """
 import numpy as np, tensorflow as tf, keras
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],

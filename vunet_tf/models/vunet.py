@@ -16,6 +16,7 @@ from vunet_tf.models.configured import ConfiguredModel
 from vunet_tf.models.decoder import Decoder
 from vunet_tf.models.shape_encoder import ShapeEncoder
 
+INPUTS = ("image", "shape", "parts", "shape_parts")  # what of a batch a model may look at; the rest is left alone
 WIRINGS = ("encode", "generate", "transfer", "sample")
 
 
@@ -222,7 +223,7 @@ class VUNet(ConfiguredModel):
             seed: of the posterior's sample.
         """
         batches = list(batches)
-        together = {key: ops.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+        together = {key: ops.concatenate([batch[key] for batch in batches]) for key in INPUTS if key in batches[0]}
         with data_dependent_initialisation(self):
             self(self.training_inputs(together, seed), training=True)
 
