@@ -1,3 +1,19 @@
 """Variational U-Net (Esser, Sutter, Ommer, CVPR 2018): shape and appearance of pictures, apart."""
 
+import importlib
+
 __version__ = "0.1.0.dev0"
+
+# The front door, opened on first use: importing the package alone does not start TensorFlow.
+_PUBLIC = {
+    "ModelConfig": "vunet_tf.config",
+    "PRESETS": "vunet_tf.config",
+    "VUNet": "vunet_tf.models",
+    "load": "vunet_tf.runs",
+}
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,157 @@
+"""The layers: weight normalisation against NumPy, its gradients, folding, data-dependent initialisation."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vunet_tf.layers import ResidualBlock, SubPixelUp, WeightNormConv2D, data_dependent_initialisation
+
+GOLDEN = np.load(Path(__file__).parent / "golden/weight_norm.npz")
+CASES = {"3x3": (3, 1), "1x1": (1, 1), "down": (3, 2)}
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def golden_layer(case, dtype="float32"):
+    """The layer of a golden case with its v, g and b, and the case's arrays."""
+    arrays = {key.split("/")[1]: GOLDEN[key] for key in GOLDEN.files if key.startswith(f"{case}/")}
+    layer = WeightNormConv2D(7, *CASES[case], dtype=dtype)
+    layer.build(arrays["x"].shape)
+    for name in "vgb":
+        getattr(layer, name).assign(arrays[name])
+    return layer, arrays
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_weight_normalisation_equals_numpy(case):
+    layer, golden = golden_layer(case)
+    np.testing.assert_allclose(layer(golden["x"].astype("float32")), golden["y"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer.fold()[0], golden["kernel"], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_data_dependent_initialisation_equals_numpy(case):
+    layer, golden = golden_layer(case)
+    with data_dependent_initialisation(layer):
+        layer(golden["x"].astype("float32"))
+    np.testing.assert_allclose(layer.g, golden["initial_g"], rtol=1e-4)
+    np.testing.assert_allclose(layer.b, golden["initial_b"], rtol=1e-4, atol=1e-5)
+    before = layer.g.numpy()
+    layer(golden["x"].astype("float32") + 1)
+    np.testing.assert_array_equal(layer.g, before)  # only inside the context
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("weight", "vgb")
+def test_gradient_equals_finite_differences_in_float64(case, weight):
+    layer, golden = golden_layer(case, dtype="float64")
+    variable = getattr(layer, weight)
+    direction = np.random.default_rng(1).normal(size=variable.shape)
+    cotangent = np.random.default_rng(2).normal(size=golden["y"].shape)
+
+    def loss():
+        return tf.reduce_sum(layer(golden["x"]) * cotangent)
+
+    with tf.GradientTape() as tape:
+        value = loss()
+    slope = np.sum(tape.gradient(value, variable.value).numpy() * direction)
+    here, step = variable.numpy(), 1e-6
+    variable.assign(here + step * direction)
+    above = loss()
+    variable.assign(here - step * direction)
+    np.testing.assert_allclose(slope, (above - loss()) / (2 * step), rtol=1e-6)
+
+
+def test_gradient_to_v_is_orthogonal_to_v():
+    """Scaling V changes nothing, so no gradient points along it (Salimans & Kingma 2016, Sec. 2.1)."""
+    layer, golden = golden_layer("3x3", dtype="float64")
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(layer(golden["x"]) ** 2)
+    gradient = tape.gradient(value, layer.v.value).numpy()
+    assert np.abs(gradient).max() > 1
+    np.testing.assert_allclose(np.sum(gradient * golden["v"], axis=(0, 1, 2)), 0, atol=1e-9 * np.abs(gradient).max())
+
+
+def test_initialisation_leaves_a_constant_channel_unscaled():
+    layer = WeightNormConv2D(4, 1)
+    with data_dependent_initialisation(layer):
+        layer(np.ones((2, 4, 4, 3), "float32"))
+    np.testing.assert_allclose(layer.g, 1)
+    np.testing.assert_allclose(layer(np.ones((2, 4, 4, 3), "float32")), 0, atol=1e-6)
+
+
+def test_initialisation_statistics_are_those_of_all_batches_together():
+    layer = WeightNormConv2D(5, 3)
+    batches = np.concatenate([normal(2, 8, 8, 3), 3 + 2 * normal(2, 8, 8, 3, seed=1)])
+    with data_dependent_initialisation(layer):
+        layer(batches)
+    outputs = layer(batches).numpy()
+    np.testing.assert_allclose(outputs.mean(axis=(0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(outputs.var(axis=(0, 1, 2)), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_residual_block_equals_its_formula(skip):
+    block = ResidualBlock(6, skip=skip, activation="elu")
+    x, s = normal(2, 5, 5, 6), normal(2, 5, 5, 9, seed=1)
+    result = block(x, s) if skip else block(x)
+
+    def elu(a):
+        return np.where(a > 0, a, np.expm1(a))
+
+    def convolve(layer, a):
+        kernel, bias = layer.fold()
+        return tf.nn.conv2d(a, kernel, 1, "SAME").numpy() + bias
+
+    h = np.concatenate([x, convolve(block.skip_conv, elu(s))], -1) if skip else x
+    np.testing.assert_allclose(result, x + convolve(block.conv, elu(h)), rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_acts_in_training_only():
+    block = ResidualBlock(6, dropout=0.5)
+    x = normal(2, 5, 5, 6)
+    np.testing.assert_array_equal(block(x), block(x, training=False))
+    assert np.abs(block(x, training=True) - block(x)).max() > 0.01
+
+
+def test_sub_pixel_up_lays_four_channel_groups_out_as_squares():
+    up = SubPixelUp(2)
+    x = normal(1, 3, 3, 4)
+    y, depth = up(x).numpy(), up.conv(x).numpy()
+    assert y.shape == (1, 6, 6, 2)
+    for row, column in [(0, 0), (0, 1), (1, 0), (1, 1)]:
+        group = 2 * row + column
+        np.testing.assert_array_equal(y[:, row::2, column::2], depth[..., 2 * group : 2 * group + 2])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [WeightNormConv2D(4, 3, 2), ResidualBlock(3, activation="leaky_relu", dropout=0.2), SubPixelUp(5)],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_config_round_trip(layer):
+    layer(normal(1, 4, 4, 3))
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert again.get_config() == layer.get_config()
+    again(normal(1, 4, 4, 3))
+    again.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(again(normal(1, 4, 4, 3)), layer(normal(1, 4, 4, 3)))
+
+
+def test_mixed_precision_normalises_in_float32():
+    """Under bfloat16 only the convolution is coarse: the kernel that is rounded is the float32 one."""
+    layer = WeightNormConv2D(4, 3, dtype="mixed_bfloat16")
+    x = normal(1, 6, 6, 3)
+    assert layer(x).dtype == "bfloat16"
+    assert layer.v.dtype == layer.g.dtype == "float32"
+    v = layer.v.numpy().astype("float64")
+    np.testing.assert_allclose(layer.fold()[0], v / np.sqrt((v**2).sum((0, 1, 2))), rtol=1e-6)
+    exact = WeightNormConv2D(4, 3)
+    exact.build(x.shape)
+    exact.set_weights(layer.get_weights())
+    np.testing.assert_allclose(tf.cast(layer(x), "float32"), exact(x), atol=0.05)

@@ -1,0 +1,104 @@
+"""A run directory: exact round trip, and nothing but a model of ours is ever built from one."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import vunet_tf
+from vunet_tf import runs
+from vunet_tf.config import ModelConfig
+from vunet_tf.errors import InputError
+from vunet_tf.models import VUNet
+
+TINY = ModelConfig(image_size=8, appearance="picture", shape_channels=1, width=2, max_width=4, activation="leaky_relu")
+BATCH = {
+    "image": np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)).astype("float32"),
+    "shape": np.random.default_rng(1).uniform(-1, 1, (2, 8, 8, 1)).astype("float32"),
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    model = VUNet(TINY)
+    model.initialise([BATCH])
+    return model
+
+
+@pytest.fixture
+def run(model, tmp_path):
+    runs.save(model, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def edit(run, **changes):
+    description = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**description, **changes}))
+    return description
+
+
+def test_round_trip_is_exact(model, run):
+    loaded = vunet_tf.load(run)
+    assert loaded.config == model.config
+    for ours, theirs in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(loaded.reconstruct(BATCH), model.reconstruct(BATCH))
+    np.testing.assert_array_equal(loaded.sample(BATCH["shape"], seed=3)[0], model.sample(BATCH["shape"], seed=3)[0])
+
+
+def test_a_folded_model_round_trips_too(model, tmp_path):
+    runs.save(model.fold(), tmp_path)
+    np.testing.assert_array_equal(vunet_tf.load(tmp_path).reconstruct(BATCH), model.fold().reconstruct(BATCH))
+
+
+def test_unknown_classes_and_settings_are_refused(run):
+    description = edit(run, **{"class": "os.system"})
+    with pytest.raises(InputError, match=r"unknown class 'os\.system'"):
+        vunet_tf.load(run)
+    edit(run, **{"class": "VUNet"}, config={**description["config"], "module": "os", "initializer": "Lambda"})
+    with pytest.raises(InputError, match="unknown model settings: initializer, module"):
+        vunet_tf.load(run)
+    edit(run, config=description["config"], format=99)
+    with pytest.raises(InputError, match="format 99"):
+        vunet_tf.load(run)
+
+
+def test_damaged_and_foreign_files_are_named(run):
+    description = edit(run)
+    edit(run, config={**description["config"], "width": 3})
+    with pytest.raises(InputError, match=r"model\.weights\.h5"):
+        vunet_tf.load(run)
+    (run / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config\.json"):
+        vunet_tf.load(run)
+    (run / "config.json").write_text(json.dumps(description))
+    content = (run / "model.weights.h5").read_bytes()
+    (run / "model.weights.h5").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"model\.weights\.h5"):
+        vunet_tf.load(run)
+
+
+def test_no_run_is_a_clear_error(tmp_path):
+    with pytest.raises(InputError, match=r"config\.json is missing"):
+        vunet_tf.load(tmp_path)
+
+
+def test_a_failed_save_leaves_the_last_one(model, run, monkeypatch):
+    before = (run / "model.weights.h5").read_bytes()
+
+    def full_disk(path):
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(model, "save_weights", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        runs.save(model, run)
+    assert (run / "model.weights.h5").read_bytes() == before
+    assert sorted(path.name for path in run.iterdir()) == ["config.json", "model.weights.h5"]
+
+
+def test_only_our_models_are_saved(tmp_path):
+    with pytest.raises(InputError, match="not a Sequential"):
+        runs.save(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), tmp_path)

@@ -1,0 +1,153 @@
+"""The model's configuration: each variant of the VU-Net is a `ModelConfig`, each field a flag of the same name."""
+
+import dataclasses
+
+from vunet_tf.errors import InputError
+
+ACTIVATIONS = ("elu", "leaky_relu", "hard_swish", "relu", "silu", "gelu")
+APPEARANCES = ("parts", "picture", "both")
+PRIORS = ("autoregressive", "standard_normal")
+VARIANCES = ("unit", "learned")
+PICTURE_CHANNELS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and variants of a VU-Net; the defaults are the released program's market configuration.
+
+    Attributes:
+        image_size: side of picture and shape map in pixels, a power of two.
+        shape_channels: channels of the shape map (3: stickman; 1 or 3: edges, body map).
+        appearance: what the appearance encoder F sees. "parts": crops of body parts (released program); "picture":
+            picture and shape map (paper); "both": crops of the picture and of the shape map.
+        parts: number of body parts, where F sees crops.
+        box_factor: crops have side image_size / 2**box_factor pixels.
+        bottleneck_factor: the bottom feature map has a side of 2**bottleneck_factor positions.
+        width: channels at full resolution; doubled at every coarser scale up to `max_width`.
+        max_width: largest number of channels, and the channels of a latent.
+        blocks_per_scale: residual blocks per scale in E, F and D, at least 2.
+        latent_scales: scales that carry a latent z, from the bottom up, 1 to 3; 0 leaves z out (the ablation "no z").
+        variance: of posterior and prior: "unit" (released program) or "learned" diagonal.
+        prior: "autoregressive" p(z | shape) (released program) or "standard_normal" p(z) (ablation).
+        activation: "elu" (released program), "leaky_relu", "hard_swish" (integer under int8), "relu", "silu", "gelu".
+        dropout: rate inside the residual blocks, in [0, 1).
+        weight_norm: weight-normalised convolutions (released program); False: plain ones, as `VUNet.fold()` makes them.
+
+    Raises:
+        InputError: a value that no model can be built with; the message names the flag to change.
+    """
+
+    image_size: int = 128
+    shape_channels: int = 3
+    appearance: str = "parts"
+    parts: int = 8
+    box_factor: int = 1
+    bottleneck_factor: int = 1
+    width: int = 32
+    max_width: int = 128
+    blocks_per_scale: int = 2
+    latent_scales: int = 2
+    variance: str = "unit"
+    prior: str = "autoregressive"
+    activation: str = "elu"
+    dropout: float = 0.0
+    weight_norm: bool = True
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            number_ok = field.type is float and type(value) is int
+            if type(value) is not field.type and not number_ok:
+                raise InputError(f"--{field.name} must be of type {field.type.__name__}, got {value!r}")
+
+        def require(condition, flag, demand):
+            if not condition:
+                raise InputError(f"--{flag}={getattr(self, flag)}: {demand}")
+
+        for flag, choices in [
+            ("appearance", APPEARANCES),
+            ("variance", VARIANCES),
+            ("prior", PRIORS),
+            ("activation", ACTIVATIONS),
+        ]:
+            require(getattr(self, flag) in choices, flag, f"must be one of {', '.join(choices)}")
+        size = self.image_size
+        require(size >= 2 and size & (size - 1) == 0, "image_size", "must be a power of two")
+        for flag in ("shape_channels", "parts", "width"):
+            require(getattr(self, flag) >= 1, flag, "must be at least 1")
+        require(self.max_width >= self.width, "max_width", f"must be at least --width={self.width}")
+        require(self.blocks_per_scale >= 2, "blocks_per_scale", "must be at least 2 (one before z, one after it)")
+        require(0 <= self.dropout < 1, "dropout", "must be in [0, 1)")
+        require(self.bottleneck_factor >= 0, "bottleneck_factor", "must not be negative")
+        require(self.box_factor >= 0, "box_factor", "must not be negative")
+        require(
+            self.appearance_scales >= 1,
+            "bottleneck_factor",
+            f"leaves no scale for an appearance input of {self.appearance_size} px; lower it or --box_factor",
+        )
+        require(
+            0 <= self.latent_scales <= min(3, self.appearance_scales),
+            "latent_scales",
+            f"must be between 0 and {min(3, self.appearance_scales)} here (F has {self.appearance_scales} scales)",
+        )
+
+    @classmethod
+    def from_dict(cls, values):
+        """The configuration of `values` (as by `dataclasses.asdict`); raises InputError for a key that is no field."""
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise InputError(f"unknown model settings: {', '.join(unknown)}")
+        return cls(**values)
+
+    @property
+    def scales(self):
+        """Scales of E and D: 1 + log2(image_size) - bottleneck_factor."""
+        return self.image_size.bit_length() - self.bottleneck_factor
+
+    @property
+    def widths(self):
+        """Channels of E and D at each scale, from full resolution down."""
+        return [min(self.width * 2**scale, self.max_width) for scale in range(self.scales)]
+
+    @property
+    def _appearance_factor(self):
+        """F's input is 2**this smaller than the picture."""
+        return 0 if self.appearance == "picture" else self.box_factor
+
+    @property
+    def appearance_scales(self):
+        """Scales of F, which ends at the same bottom as E."""
+        return self.scales - self._appearance_factor
+
+    @property
+    def appearance_widths(self):
+        """Channels of F at each scale: those of E from F's resolution down."""
+        return self.widths[self._appearance_factor :]
+
+    @property
+    def appearance_size(self):
+        """Side of F's input in pixels."""
+        return self.image_size >> self._appearance_factor
+
+    @property
+    def appearance_channels(self):
+        """Channels of F's input."""
+        return {
+            "parts": PICTURE_CHANNELS * self.parts,
+            "picture": PICTURE_CHANNELS + self.shape_channels,
+            "both": (PICTURE_CHANNELS + self.shape_channels) * self.parts,
+        }[self.appearance]
+
+    @property
+    def latent_shapes(self):
+        """(height, width, channels) of each latent, from the bottom up."""
+        bottom = self.image_size >> (self.scales - 1)
+        return [(bottom << i, bottom << i, self.widths[-1 - i]) for i in range(self.latent_scales)]
+
+
+# The three configurations of the released program (feature and Gram weights, steps and rates are the trainer's).
+PRESETS = {
+    "coco": ModelConfig(image_size=256, box_factor=2, bottleneck_factor=2),
+    "deepfashion": ModelConfig(image_size=256, box_factor=2, bottleneck_factor=2, dropout=0.1),
+    "market": ModelConfig(image_size=128, box_factor=1, bottleneck_factor=1, dropout=0.1),
+}

@@ -1,0 +1,26 @@
+"""What the functional models of the package share: they are rebuilt from a `ModelConfig` alone."""
+
+import dataclasses
+
+import keras
+
+from vunet_tf.config import ModelConfig
+
+
+class ConfiguredModel(keras.Model):
+    """A functional model that is a function of its `ModelConfig`, kept in `self.config`."""
+
+    def get_config(self):
+        return {**dataclasses.asdict(self.config), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """The model of `get_config()`; raises InputError for settings that a `ModelConfig` does not have."""
+        config = dict(config)
+        name = config.pop("name", None)
+        return cls(ModelConfig.from_dict(config), **({"name": name} if name else {}))
+
+
+def block_settings(config):
+    """The settings of `config` that every residual block takes."""
+    return {"activation": config.activation, "dropout": config.dropout, "weight_norm": config.weight_norm}

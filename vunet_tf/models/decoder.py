@@ -1,0 +1,81 @@
+"""D: the decoder, the expanding half of the U-Net, with p(z | shape) read off its bottom scales (released program)."""
+
+import keras
+
+from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
+from vunet_tf.layers import ResidualBlock, SubPixelUp, convolution
+from vunet_tf.models.configured import ConfiguredModel, block_settings
+from vunet_tf.models.prior import GroupPrior, StandardNormalPrior
+
+
+@keras.saving.register_keras_serializable("vunet_tf")
+class Decoder(ConfiguredModel):
+    """D: the skips of E and z -> picture, and the parameters of p(z | shape) given z (teacher forcing).
+
+    1x1 convolution, then per scale residual blocks, each on one skip (last in, first out), with sub-pixel upsampling
+    between scales. At a latent scale z enters after the first block: concat, then 1x1 convolution. The last convolution
+    is linear: pictures are in [-1, 1] up to what training leaves, and are clipped only when shown.
+
+    Inputs: {"skips": as `ShapeEncoder` gives them, "z": [[B, h, w, c] per latent]}.
+
+    Returns:
+        {"image": [B, S, S, 3], "prior": [parameters per latent]}, float32.
+    """
+
+    def __init__(self, config: ModelConfig, name="decoder"):
+        # Layers
+        blocks, wn = block_settings(config), config.weight_norm
+        self.config = config
+        widths = config.widths[::-1]
+        self.project = convolution(widths[0], 1, weight_norm=wn, name="project")
+        self.blocks = [
+            [ResidualBlock(width, skip=True, name=f"block_{i}_{b}", **blocks) for b in range(config.blocks_per_scale)]
+            for i, width in enumerate(widths)
+        ]
+        self.ups = [SubPixelUp(width, weight_norm=wn, name=f"up_{i}") for i, width in enumerate(widths[1:], 1)]
+        self.join_z, self.priors = [], []
+        for i, (height, _, channels) in enumerate(config.latent_shapes):
+            self.join_z.append(convolution(channels, 1, weight_norm=wn, name=f"join_z_{i}"))
+            if config.prior == "standard_normal":
+                prior = StandardNormalPrior(channels, config.variance, name=f"prior_{i}")
+            else:
+                prior = GroupPrior(channels, 4 if height > 1 else 1, config.variance, name=f"prior_{i}", **blocks)
+            self.priors.append(prior)
+        self.to_picture = convolution(PICTURE_CHANNELS, 3, weight_norm=wn, dtype="float32", name="to_picture")
+
+        # Functional model
+        skips = [
+            keras.Input((config.image_size >> scale, config.image_size >> scale, width), name=f"skip_{scale}_{block}")
+            for scale, width in enumerate(config.widths)
+            for block in range(config.blocks_per_scale)
+        ]
+        z = [keras.Input(shape, name=f"z_{i}") for i, shape in enumerate(config.latent_shapes)]
+        image, prior, _ = self._connect(skips, lambda i, h: self.priors[i](h, z=z[i]))
+        super().__init__({"skips": skips, "z": z}, {"image": image, "prior": prior}, name=name)
+
+    def generate(self, skips, z):
+        """The picture on symbolic tensors, without the prior: none of its weights is in this graph."""
+        return self._connect(skips, lambda i, h: (None, z[i]))[0]
+
+    def sample(self, skips, noise=None):
+        """(picture, [z per latent]) on symbolic tensors, z from the prior by this noise; without noise its mean."""
+        image, _, z = self._connect(skips, lambda i, h: self.priors[i](h, noise=None if noise is None else noise[i]))
+        return image, z
+
+    def _connect(self, skips, latent):
+        """D's graph; `latent(i, h)` gives (prior's parameters, z) of latent i from the features h."""
+        skips = list(skips)
+        h = self.project(skips[-1])
+        parameters, latents = [], []
+        for i, (first, *rest) in enumerate(self.blocks):
+            if i:
+                h = self.ups[i - 1](h)
+            h = first(h, skips.pop())
+            if i < len(self.priors):
+                prior, z = latent(i, h)
+                parameters.append(prior)
+                latents.append(z)
+                h = self.join_z[i](keras.layers.Concatenate()([h, z]))
+            for residual in rest:
+                h = residual(h, skips.pop())
+        return self.to_picture(h), parameters, latents

@@ -1,0 +1,38 @@
+"""E: the shape encoder, the contracting half of the U-Net (paper, Sec. 3; released program)."""
+
+import keras
+
+from vunet_tf.config import ModelConfig
+from vunet_tf.layers import ResidualBlock, convolution, down
+from vunet_tf.models.configured import ConfiguredModel, block_settings
+
+
+def contracting_path(inputs, widths, config):
+    """1x1 convolution, then residual blocks at each of `widths`, with stride 2 between them.
+
+    Args:
+        inputs: a symbolic tensor [B, H, W, C].
+        widths: channels per scale, from full resolution down.
+
+    Returns:
+        every block's output, in the order of the computation: per scale `config.blocks_per_scale` of [B, h, w, width].
+    """
+    h = convolution(widths[0], 1, weight_norm=config.weight_norm, name="in")(inputs)
+    skips = []
+    for scale, width in enumerate(widths):
+        if scale:
+            h = down(width, weight_norm=config.weight_norm, name=f"down_{scale}")(h)
+        for block in range(config.blocks_per_scale):
+            h = ResidualBlock(width, name=f"block_{scale}_{block}", **block_settings(config))(h)
+            skips.append(h)
+    return skips
+
+
+@keras.saving.register_keras_serializable("vunet_tf")
+class ShapeEncoder(ConfiguredModel):
+    """E: shape map [B, S, S, shape_channels] in [-1, 1] -> the skips of D (see `contracting_path`)."""
+
+    def __init__(self, config: ModelConfig, name="shape_encoder"):
+        shape = keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape")
+        super().__init__(shape, contracting_path(shape, config.widths, config), name=name)
+        self.config = config

@@ -1,0 +1,256 @@
+"""The Variational U-Net: F, E and D joined, and the functional models of its uses over the same weights."""
+
+import dataclasses
+import types
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
+from vunet_tf.distributions import DiagonalGaussian
+from vunet_tf.errors import InputError
+from vunet_tf.layers import WeightNormConv2D, convolutions, data_dependent_initialisation
+from vunet_tf.models.appearance_encoder import AppearanceEncoder
+from vunet_tf.models.configured import ConfiguredModel
+from vunet_tf.models.decoder import Decoder
+from vunet_tf.models.shape_encoder import ShapeEncoder
+
+INPUTS = ("image", "shape", "parts", "shape_parts")  # what of a batch a model may look at; the rest is left alone
+WIRINGS = ("encode", "generate", "transfer", "sample")
+
+
+@keras.saving.register_keras_serializable("vunet_tf")
+class VUNet(ConfiguredModel):
+    """VU-Net of a `ModelConfig` (paper, Sec. 3). As a functional model it is the training pass.
+
+    Batches are dicts of float32 tensors in [-1, 1], as the data part makes them: "image" [B, S, S, 3],
+    "shape" [B, S, S, C], and where the data has keypoints "parts" [B, s, s, 3 * P], a missing part being 0. Latents z
+    are lists of [B, h, w, c], one per latent scale from the bottom up (`config.latent_shapes`); so is noise. Pictures
+    that come out are float32, nominally in [-1, 1], unclipped.
+
+    Inputs: {"appearance", "shape", "noise"}, as `training_inputs(batch, seed)` makes them.
+
+    Returns:
+        {"image": x-hat, "posterior": [parameters of q(z | x, shape)], "prior": [parameters of p(z | shape), the
+        groups of the posterior's sample fed back], "z": [the posterior's sample]}. `latent`, a `DiagonalGaussian`,
+        turns parameters into distributions.
+
+    Example:
+        model = VUNet(ModelConfig(image_size=64, appearance="picture"))
+        model.initialise([batch])
+        dressed = model.transfer(appearance=batch, shape=other["shape"])
+    """
+
+    def __init__(self, config: ModelConfig, name="vunet"):
+        # Layers
+        self.config = config
+        self.latent = DiagonalGaussian(config.variance, name="latent")
+        self.shape_encoder = ShapeEncoder(config)
+        self.decoder = Decoder(config)
+        self.appearance_encoder = AppearanceEncoder(config) if config.latent_scales else None
+
+        # Functional model
+        inputs = self._symbolic_inputs()
+        q = {"posterior": [], "z": []}
+        if self.appearance_encoder:
+            q = self.appearance_encoder({key: inputs[key] for key in ("appearance", "noise")})
+        p = self.decoder({"skips": self.shape_encoder(inputs["shape"]), "z": q["z"]})
+        super().__init__(inputs, {**p, **q}, name=name)
+        # A plain namespace, which Keras does not track: the wirings must not be saved as parts of this model.
+        self._wirings = types.SimpleNamespace()
+
+    def _symbolic_inputs(self):
+        config = self.config
+        side = config.appearance_size
+        return {
+            "appearance": keras.Input((side, side, config.appearance_channels), name="appearance"),
+            "shape": keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape"),
+            "noise": [keras.Input(shape, name=f"noise_{i}") for i, shape in enumerate(config.latent_shapes)],
+        }
+
+    def wiring(self, use):
+        """The functional model of one use, over the weights of this model (built once, on first request).
+
+        | use | inputs | output |
+        |---|---|---|
+        | "encode" | {"appearance"} | {"z"}, the posterior's mean at every scale |
+        | "generate" | {"shape", "z"} | picture |
+        | "transfer" | {"appearance", "shape"} | picture, by the posterior's mean |
+        | "sample" | {"shape", "noise"} | {"image", "z"}, z from the prior by this noise |
+
+        Only "sample" contains the prior. None contains a random op. Raises InputError for another use.
+        """
+        if use not in WIRINGS:
+            raise InputError(f"unknown wiring {use!r}: one of {', '.join(WIRINGS)}")
+        if not hasattr(self._wirings, use):
+            setattr(self._wirings, use, self._wire(use))
+        return getattr(self._wirings, use)
+
+    def _wire(self, use):
+        symbolic = self._symbolic_inputs()
+        if use == "encode":
+            self._require_latents()
+            inputs = {"appearance": symbolic["appearance"]}
+            outputs = {"z": self.appearance_encoder.connect(inputs["appearance"])["z"]}
+        elif use == "generate":
+            z = [keras.Input(shape, name=f"z_{i}") for i, shape in enumerate(self.config.latent_shapes)]
+            inputs = {"shape": symbolic["shape"], "z": z}
+            outputs = self.decoder.generate(self.shape_encoder(inputs["shape"]), z)
+        elif use == "transfer":
+            inputs = {key: symbolic[key] for key in ("appearance", "shape")}
+            appearance = {"appearance": inputs["appearance"]}
+            z = self.wiring("encode")(appearance)["z"] if self.config.latent_scales else []
+            outputs = self.wiring("generate")({"shape": inputs["shape"], "z": z})
+        else:
+            inputs = {key: symbolic[key] for key in ("shape", "noise")}
+            image, z = self.decoder.sample(self.shape_encoder(inputs["shape"]), inputs["noise"])
+            outputs = {"image": image, "z": z}
+        return keras.Model(inputs, outputs, name=use)
+
+    def _require_latents(self):
+        if not self.config.latent_scales:
+            raise InputError("--latent_scales=0: this model has no appearance latent; set it to 1, 2 or 3")
+
+    # Inputs from batches
+
+    def appearance_input(self, batch):
+        """F's input [B, s, s, `config.appearance_channels`] from a batch.
+
+        By `config.appearance`: batch["parts"]; or "image" and "shape" side by side; or "parts" and "shape_parts"
+        [B, s, s, C * P], the same crops of the shape map. Raises InputError naming the flag where they do not fit.
+        """
+        config = self.config
+        keys = {"parts": ["parts"], "picture": ["image", "shape"], "both": ["parts", "shape_parts"]}[config.appearance]
+        for key in keys:
+            if key not in batch:
+                raise InputError(
+                    f"--appearance={config.appearance} needs {key!r}, which this batch does not have"
+                    + (": data without keypoints needs --appearance=picture" if key != "image" else "")
+                )
+        channels = {
+            "image": (PICTURE_CHANNELS, "appearance"),
+            "shape": (config.shape_channels, "shape_channels"),
+            "parts": (PICTURE_CHANNELS * config.parts, "parts"),
+            "shape_parts": (config.shape_channels * config.parts, "shape_channels"),
+        }
+        size_flag = "image_size" if config.appearance == "picture" else "box_factor"
+        inputs = [checked(key, batch[key], config.appearance_size, size_flag, *channels[key]) for key in keys]
+        return ops.concatenate(inputs, axis=-1)
+
+    def shape_input(self, shape):
+        """E's input: the shape map itself, checked. Raises InputError naming the flag where it does not fit."""
+        config = self.config
+        return checked("shape", shape, config.image_size, "image_size", config.shape_channels, "shape_channels")
+
+    def noise(self, batch_size, seed):
+        """Standard normal noise for every latent, a function of `seed` alone (an int, or a TF seed of shape [2])."""
+        if len(ops.shape(seed)) == 0:
+            seed = [0, seed]
+        return [
+            tf.random.stateless_normal((batch_size, *shape), tf.random.experimental.stateless_fold_in(seed, scale))
+            for scale, shape in enumerate(self.config.latent_shapes)
+        ]
+
+    def training_inputs(self, batch, seed=None, appearance_from=None):
+        """The training pass's inputs from a batch.
+
+        Args:
+            batch: a dict, see the class.
+            seed: of the posterior's sample, see `noise`; None for noise 0, the posterior's mean.
+            appearance_from: another batch that F sees instead of this one.
+        """
+        shape = self.shape_input(batch["shape"])
+        batch_size = ops.shape(shape)[0]
+        if seed is None:
+            noise = [ops.zeros((batch_size, *latent)) for latent in self.config.latent_shapes]
+        else:
+            noise = self.noise(batch_size, seed)
+        appearance = self.appearance_input(batch if appearance_from is None else appearance_from)
+        return {"appearance": appearance, "shape": shape, "noise": noise}
+
+    # Uses, each on a whole batch
+
+    def encode(self, batch):
+        """z of the batch's appearance: the posterior's mean at every scale."""
+        return self.wiring("encode")({"appearance": self.appearance_input(batch)})["z"]
+
+    def generate(self, shape, z):
+        """The pictures [B, S, S, 3] of these shapes [B, S, S, C] with these appearances z."""
+        return self.wiring("generate")({"shape": self.shape_input(shape), "z": tensors(z)})
+
+    def transfer(self, appearance, shape):
+        """The pictures [B, S, S, 3] of shapes [B, S, S, C] with the appearance of the batch `appearance`."""
+        shape = self.shape_input(shape)
+        return self.wiring("transfer")({"appearance": self.appearance_input(appearance), "shape": shape})
+
+    def reconstruct(self, batch):
+        """The batch's pictures [B, S, S, 3] by the posterior's mean: a transfer onto their own shapes."""
+        return self.transfer(batch, batch["shape"])
+
+    def sample(self, shape, seed=None, noise=None):
+        """(pictures, z) of these shapes with appearances z ~ p(z | shape).
+
+        Args:
+            shape: [B, S, S, C].
+            seed, noise: one of them; see `noise`. Noise 0 gives the prior's mean.
+        """
+        if (seed is None) == (noise is None):
+            raise InputError("sample takes either a seed or noise")
+        shape = self.shape_input(shape)
+        noise = self.noise(ops.shape(shape)[0], seed) if noise is None else tensors(noise)
+        drawn = self.wiring("sample")({"shape": shape, "noise": noise})
+        return drawn["image"], drawn["z"]
+
+    def interpolate(self, shape, z_from, z_to, steps):
+        """Pictures [steps, B, S, S, 3] of shapes [B, S, S, C], z going in a straight line, both ends included."""
+        if steps < 2:
+            raise InputError(f"an interpolation has at least 2 steps, got {steps}")
+        weights = [step / (steps - 1) for step in range(steps)]
+        between = ([(1 - w) * a + w * b for a, b in zip(z_from, z_to, strict=True)] for w in weights)
+        return ops.stack([self.generate(shape, z) for z in between])
+
+    # Weights
+
+    def initialise(self, batches, seed=0):
+        """Data-dependent initialisation of every convolution, in one pass over `batches` together.
+
+        Dropout is active, as in the released program, which takes 4 batches. Call it once before training, outside
+        `strategy.run`; in several processes, with the same batches and the same Keras seed.
+
+        Args:
+            batches: an iterable of batches.
+            seed: of the posterior's sample.
+        """
+        batches = list(batches)
+        together = {key: ops.concatenate([batch[key] for batch in batches]) for key in INPUTS if key in batches[0]}
+        with data_dependent_initialisation(self):
+            self(self.training_inputs(together, seed), training=True)
+
+    def fold(self):
+        """The same model with plain convolutions: every kernel is g * V / ||V||, a constant for export."""
+        folded = VUNet(dataclasses.replace(self.config, weight_norm=False), name=self.name)
+        for ours, plain in zip(convolutions(self), convolutions(folded), strict=True):
+            plain.set_weights(ours.fold() if isinstance(ours, WeightNormConv2D) else ours.get_weights())
+        return folded
+
+
+def tensors(arrays):
+    return [ops.convert_to_tensor(array) for array in arrays]
+
+
+def checked(name, values, size, size_flag, channels, channel_flag):
+    """`values` as a float tensor; raises InputError unless they are floats of shape [B, size, size, channels]."""
+    tensor = ops.convert_to_tensor(values)
+    shape = tuple(tensor.shape)
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)):
+        raise InputError(f"{name!r} must be floats in [-1, 1], got {tensor.dtype}")
+    if len(shape) != 4:
+        raise InputError(f"{name!r} must be a batch [B, {size}, {size}, {channels}], got shape {shape}")
+    if shape[1:3] != (size, size):
+        raise InputError(
+            f"{name!r} is {shape[2]}x{shape[1]} pixels where the model takes {size}x{size}: change --{size_flag}"
+        )
+    if shape[3] != channels:
+        raise InputError(f"{name!r} has {shape[3]} channels where the model takes {channels}: change --{channel_flag}")
+    return tensor
