@@ -172,6 +172,15 @@ def test_shape_maps_come_from_the_records(maps):
     assert "joints" not in batch and "mask" not in batch
 
 
+def test_parts_of_the_stickman_lie_where_the_picture_s_do(figures):
+    """The torso's crop of the stickman is the torso's channel, filled but for its rim."""
+    batch = next(iter(evaluation_batches(figures, 100, split="valid", part_size=16, shape_parts=True)))
+    assert batch["shape_parts"].shape == batch["parts"].shape == (100, 16, 16, 24)
+    torso = batch["shape_parts"].numpy()[:, 4:12, 4:12, 2]
+    wide = batch["parts"].numpy()[:, :, :, :3].std(axis=(1, 2, 3)) > 0  # not missing, as in profile
+    assert (torso[wide].mean(axis=(1, 2)) > 0.8).mean() > 0.9
+
+
 def test_wrong_wishes_are_refused(figures, maps):
     with pytest.raises(InputError, match=r"body parts need joints, which .* 'folder' has not"):
         training_batches(maps, 4, part_size=16)

@@ -31,6 +31,7 @@ def training_batches(
     mirror: bool = False,
     num_parts: int = 8,
     part_size: int | None = None,
+    shape_parts: bool = False,
     workers: int = 1,
     worker: int = 0,
     memory_limit: int = MEMORY_LIMIT,
@@ -48,12 +49,14 @@ def training_batches(
       mirror: flip half of the examples from left to right, sides of the joints swapped.
       num_parts: 8 or 10 body parts.
       part_size: side of a body-part crop in pixels; None for no parts.
+      shape_parts: whether to cut the parts out of the stickman, too.
       workers, worker: how many machines share each batch, and which part of it this one makes.
       memory_limit: bytes up to which a split is held in memory.
 
     Returns:
       A dataset of dictionaries of float32 tensors in [-1, 1], S the picture's side, B = batch_size / workers:
-      "image" [B, S, S, 3], "shape" [B, S, S, C], and "parts" [B, part_size, part_size, 3 * num_parts].
+      "image" [B, S, S, 3], "shape" [B, S, S, C], and where asked for "parts" and "shape_parts", each
+      [B, part_size, part_size, 3 * num_parts].
 
     Raises:
       InputError: if it is no dataset, has no such split, or parts are asked of a dataset without joints.
@@ -80,9 +83,8 @@ def training_batches(
             example = tf.cond(flip, lambda: _mirrored(example), lambda: example)
         return example
 
-    return _batched(
-        records.map(decode, tf.data.AUTOTUNE), info, batch_size // workers, num_parts, part_size, endless=True
-    )
+    finish = _finisher(info, num_parts, part_size, shape_parts)
+    return _batched(records.map(decode, tf.data.AUTOTUNE), info, batch_size // workers, finish, endless=True)
 
 
 def evaluation_batches(
@@ -92,6 +94,7 @@ def evaluation_batches(
     split: str = "valid",
     num_parts: int = 8,
     part_size: int | None = None,
+    shape_parts: bool = False,
 ) -> tf.data.Dataset:
     """Every example of a split once, in the order of the files; the last batch may be smaller.
 
@@ -105,7 +108,7 @@ def evaluation_batches(
     _check(info, num_parts, part_size)
     records = tf.data.TFRecordDataset(shard_paths(directory, info, split))
     examples = records.map(lambda record: _decode(info, record, metadata=True), tf.data.AUTOTUNE)
-    return _batched(examples, info, batch_size, num_parts, part_size, endless=False)
+    return _batched(examples, info, batch_size, _finisher(info, num_parts, part_size, shape_parts), endless=False)
 
 
 def _check(info: DatasetInfo, num_parts: int, part_size: int | None) -> None:
@@ -188,11 +191,20 @@ def _compiled_stickman(size: int):
     return tf.function(lambda joints: draw_stickman(joints[None], size, size)[0], jit_compile=True)
 
 
-def _batched(examples, info: DatasetInfo, batch_size: int, num_parts: int, part_size: int | None, endless: bool):
+def _batched(examples, info: DatasetInfo, batch_size: int, finish, endless: bool):
     """Batches of what the model sees, from decoded examples."""
 
     def draw(example):
         return {**example, "shape": _compiled_stickman(info.image_size)(example["joints"])}
+
+    if info.joints is not None:
+        examples = examples.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = examples.batch(batch_size, drop_remainder=endless)
+    return batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _finisher(info: DatasetInfo, num_parts: int, part_size: int | None, shape_parts: bool):
+    """The function from a batch of bytes to a batch of floats, body parts cut out."""
 
     def finish(batch):
         batch = {**batch, "image": to_float(batch["image"])}
@@ -200,13 +212,12 @@ def _batched(examples, info: DatasetInfo, batch_size: int, num_parts: int, part_
             batch["mask"] = tf.cast(batch["mask"], tf.float32) / 255
         if info.joints is None:
             batch["shape"] = to_float(batch["shape"])
-        elif part_size is not None:
+        if part_size is not None:
             batch["parts"] = crop_body_parts(batch["image"], batch["joints"], part_size, part_size, num_parts)
+            if shape_parts:
+                batch["shape_parts"] = crop_body_parts(batch["shape"], batch["joints"], part_size, part_size, num_parts)
         if "name" not in batch:
             batch.pop("joints", None)
         return batch
 
-    if info.joints is not None:
-        examples = examples.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
-    batches = examples.batch(batch_size, drop_remainder=endless)
-    return batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return finish
