@@ -176,9 +176,8 @@ def test_parts_of_the_stickman_lie_where_the_picture_s_do(figures):
     """The torso's crop of the stickman is the torso's channel, filled but for its rim."""
     batch = next(iter(evaluation_batches(figures, 100, split="valid", part_size=16, shape_parts=True)))
     assert batch["shape_parts"].shape == batch["parts"].shape == (100, 16, 16, 24)
-    torso = batch["shape_parts"].numpy()[:, 4:12, 4:12, 2]
-    wide = batch["parts"].numpy()[:, :, :, :3].std(axis=(1, 2, 3)) > 0  # not missing, as in profile
-    assert (torso[wide].mean(axis=(1, 2)) > 0.8).mean() > 0.9
+    filled = batch["shape_parts"].numpy()[:, 6:10, 6:10, 2]
+    assert np.median(filled) > 0.99 and filled.mean() > 0.5  # of pictures of 32 pixels, with torsos a few pixels wide
 
 
 def test_wrong_wishes_are_refused(figures, maps):
