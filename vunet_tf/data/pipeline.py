@@ -17,7 +17,7 @@ from vunet_tf.errors import InputError
 from vunet_tf.images import to_float
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of records: a smaller split is held in memory and shuffled as a whole
-SHUFFLE_BUFFER = 4096  # records: what is mixed at a time of a larger split, besides its shards
+SHUFFLE_BLOCK = 4096  # records: what is shuffled at a time of a larger split, besides its shards
 METADATA = ("name", "appearance_id", "shape_id", "attributes")
 
 
@@ -138,15 +138,20 @@ def _shuffled_in_memory(paths: list[str], count: int, seed: int, start: int) -> 
 
 
 def _shuffled_from_disk(paths: list[str], count: int, seed: int, start: int) -> tf.data.Dataset:
-    """The same for a split too large for memory: its shards are shuffled, and the records as they stream by."""
+    """The same for a split too large for memory: its shards are shuffled, and their records block by block."""
 
     def epoch(number):
-        shards = tf.random.experimental.stateless_shuffle(tf.constant(paths), [seed, tf.cast(number, tf.int32)])
-        return (
-            tf.data.Dataset.from_tensor_slices(shards)
-            .interleave(tf.data.TFRecordDataset, cycle_length=8, num_parallel_calls=2, deterministic=True)
-            .shuffle(SHUFFLE_BUFFER, seed=seed * 1_000_003 + number, reshuffle_each_iteration=False)
+        epoch_seed = tf.stack([seed, tf.cast(number, tf.int32)])
+
+        def shuffled(block_number, block):
+            block_seed = tf.random.experimental.stateless_fold_in(epoch_seed, block_number)
+            return tf.random.experimental.stateless_shuffle(block, block_seed)
+
+        shards = tf.random.experimental.stateless_shuffle(tf.constant(paths), epoch_seed)
+        records = tf.data.Dataset.from_tensor_slices(shards).interleave(
+            tf.data.TFRecordDataset, cycle_length=8, num_parallel_calls=2, deterministic=True
         )
+        return records.batch(SHUFFLE_BLOCK).enumerate().map(shuffled).unbatch()
 
     epochs = tf.data.Dataset.range(start // count, tf.int64.max).flat_map(epoch)
     return epochs.skip(start % count).enumerate(start)
