@@ -20,6 +20,7 @@ from typing import NamedTuple
 from absl import app, flags
 
 from vunet_tf.errors import InputError
+from vunet_tf.startup import start_tensorflow
 
 _DATASET_DIR = flags.DEFINE_string(
     "dataset_dir", None, "data: a dataset with joints to measure on, instead of drawn people."
@@ -133,6 +134,7 @@ def main(argv: list[str]) -> None:
     """Runs the benchmark that the first argument names."""
     if len(argv) != 2 or argv[1] not in _COMMANDS:
         sys.exit(f"error: name one benchmark: {', '.join(_COMMANDS)}; `python -m vunet_tf.benchmark --help` explains")
+    start_tensorflow()
     try:
         _COMMANDS[argv[1]]()
     except InputError as error:
