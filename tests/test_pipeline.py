@@ -165,6 +165,22 @@ def test_evaluation_has_every_example_once_with_what_is_known_of_it(figures):
     assert first["parts"].shape == (100, 16, 16, 24)
 
 
+def test_evaluation_of_some_positions(figures):
+    names = [example.name for example in read_examples(figures, "valid")]
+    batches = evaluation_batches(figures, 2, split="valid", positions=[575, 3, 40])
+    found = [name.decode() for batch in batches for name in batch["name"].numpy()]
+    assert found == [names[3], names[40], names[575]]
+
+
+@pytest.mark.parametrize("memory_limit", [IN_MEMORY, FROM_DISK])
+def test_a_dataset_of_one_example(tmp_path, memory_limit):
+    (tmp_path / "0.png").write_bytes(encode(np.full((SIZE, SIZE, 3), 7, np.uint8), "png"))
+    source = SOURCES["folder"](Options(input=tmp_path, image_size=SIZE, valid_fraction=0.0))
+    prepare(source, tmp_path / "dataset", "folder", {}, workers=1)
+    (batch,) = take(tmp_path / "dataset", 1, batch_size=5, memory_limit=memory_limit)
+    assert len(set(fingerprints([batch]))) == 1 and len(batch["image"]) == 5
+
+
 def test_shape_maps_come_from_the_records(maps):
     (batch,) = evaluation_batches(maps, 100, split="train")
     for example, shape in zip(read_examples(maps, "train"), batch["shape"].numpy(), strict=True):

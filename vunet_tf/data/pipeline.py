@@ -4,6 +4,7 @@ The order of the examples is a function of the seed and of the position alone, s
 an uninterrupted one would have seen, on any number of replicas and workers.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -92,13 +93,15 @@ def evaluation_batches(
     batch_size: int,
     *,
     split: str = "valid",
+    positions: Sequence[int] | None = None,
     num_parts: int = 8,
     part_size: int | None = None,
     shape_parts: bool = False,
 ) -> tf.data.Dataset:
     """Every example of a split once, in the order of the files; the last batch may be smaller.
 
-    Args and errors: as for `training_batches`.
+    Args and errors: as for `training_batches`, and
+      positions: only these examples, counted from 0 in the order of the files; the others are read but not decoded.
 
     Returns:
       As `training_batches`, and besides "name", "appearance_id", "shape_id" and "attributes" (JSON) [B] strings,
@@ -107,6 +110,9 @@ def evaluation_batches(
     info = read_info(directory)
     _check(info, num_parts, part_size)
     records = tf.data.TFRecordDataset(shard_paths(directory, info, split))
+    if positions is not None:
+        chosen = tf.constant(sorted(positions), tf.int64)
+        records = records.enumerate().filter(lambda i, _: tf.reduce_any(chosen == i)).map(lambda _, record: record)
     examples = records.map(lambda record: _decode(info, record, metadata=True), tf.data.AUTOTUNE)
     return _batched(examples, info, batch_size, _finisher(info, num_parts, part_size, shape_parts), endless=False)
 
