@@ -95,6 +95,39 @@ def test_an_existing_dataset_is_kept_unless_it_is_to_be_replaced(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_the_old_dataset_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch, error):
+    write(tmp_path / "d", [example(1)])
+    before = contents(tmp_path / "d")
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("vunet_tf.data.dataset.os.replace", fail)
+    with pytest.raises((KeyboardInterrupt, InputError)):
+        write(tmp_path / "d", [example(2)], overwrite=True)
+    assert contents(tmp_path / "d") == before and [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_a_dataset_behind_a_symbolic_link_is_replaced_where_it_lies(tmp_path):
+    write(tmp_path / "real", [example(1)])
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for k in (2, 3):
+        write(tmp_path / "link", [example(k)], overwrite=True)
+        assert [e.name for e in read_examples(tmp_path / "real", "train")] == [f"n{k}"]
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_names_that_are_no_text_are_kept(tmp_path):
+    """A file name on Linux is bytes; Python reads those that are not UTF-8 as surrogates."""
+    with write_dataset(tmp_path / "d") as writer:
+        writer.add(example(1, name="\udcff.jpg"))
+        writer.reject(Rejected("\udcfe.jpg", "broken"))
+        writer.finish(**INFO)
+    (kept,) = read_examples(tmp_path / "d", "train")
+    assert kept.name == "\\udcff.jpg" and "\\udcfe.jpg,broken" in (tmp_path / "d/rejects.csv").read_text()
+
+
 def test_a_folder_of_other_things_is_never_replaced(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/dear.jpg").write_bytes(b"1")

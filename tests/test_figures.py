@@ -109,6 +109,14 @@ def test_the_source_keeps_unseen_looks_and_poses_apart_and_holds_the_truth():
     np.testing.assert_array_equal(pictures.read_picture(made.image), truth)
 
 
+def test_seen_looks_and_poses_were_seen_even_in_a_small_training_set():
+    items = SOURCES["figures"](Options(looks=500, poses=500, examples=30)).items
+    train = [item for item in items if item[0] == "train"]
+    for split, position in (("valid_shape", 1), ("valid_appearance", 2)):
+        seen = {item[position] for item in items if item[0] == split}
+        assert seen <= {item[position] for item in train} and len(seen) > 20
+
+
 @pytest.mark.parametrize(
     ("options", "flag"),
     [

@@ -368,6 +368,16 @@ def test_without_latents_the_picture_is_a_function_of_the_shape():
         model.encode(a)
 
 
+def test_one_appearance_for_many_shapes():
+    model, data = initialised(SMALL), batch(SMALL)
+    first = {key: value[:1] for key, value in data.items()}
+    same = {key: np.repeat(value[:1], 3, axis=0) for key, value in data.items()}
+    assert_close(model.transfer(first, data["shape"]), model.transfer(same, data["shape"]), atol=1e-5)
+    two = {key: value[:2] for key, value in data.items()}
+    with pytest.raises(ValueError, match="batches of one size"):
+        model.transfer(two, data["shape"])
+
+
 def test_standard_normal_prior_is_standard_normal():
     config = dataclasses.replace(SMALL, prior="standard_normal")
     model, data = initialised(config), batch(config)

@@ -127,6 +127,12 @@ def test_a_cut_repeats_the_edge_beyond_the_picture():
         pictures.cut(COLOUR, Box(100, 0, 5, 5), 8)
 
 
+def test_a_box_too_large_for_memory_is_refused():
+    """A picture of 60,000 x 500 pixels, padded to a square, would take 10 GB."""
+    with pytest.raises(InputError, match="over the limit of 67108864 pixels"):
+        pictures.cut(COLOUR, pictures.fit_box(60_000, 500, "pad"), 64)
+
+
 def test_joints_follow_the_cut():
     """A bright dot stays under its joint."""
     picture = np.zeros((60, 100, 3), np.uint8)

@@ -170,6 +170,9 @@ def test_evaluation_of_some_positions(figures):
     batches = evaluation_batches(figures, 2, split="valid", positions=[575, 3, 40])
     found = [name.decode() for batch in batches for name in batch["name"].numpy()]
     assert found == [names[3], names[40], names[575]]
+    for wrong in (-1, 576):
+        with pytest.raises(InputError, match=f"has 576 examples, counted from 0; not {wrong}"):
+            evaluation_batches(figures, 2, split="valid", positions=[0, wrong])
 
 
 @pytest.mark.parametrize("memory_limit", [IN_MEMORY, FROM_DISK])

@@ -390,6 +390,26 @@ def test_a_folder_with_shape_maps_of_the_same_names(tmp_path):
     assert "no map of the same name" in rejects["2.png"]
 
 
+def test_a_map_is_of_the_same_name_to_the_letter(tmp_path):
+    """Neither a longer name nor one that happens to fit as a pattern is taken."""
+    for name, grey in (("a.b.png", 1), ("a.png", 2), ("shoe[1].png", 3), ("shoe1.png", 4)):
+        save(tmp_path, f"maps/{name}", np.full((SIZE, SIZE, 3), grey, np.uint8))
+    for name in ("a.jpg", "shoe[1].jpg"):
+        save(tmp_path, f"photos/{name}", person(0)[0])
+    options = Options(input=tmp_path / "photos", shapes=tmp_path / "maps", image_size=16)
+    examples, _ = run(SOURCES["folder"](options))
+    assert {n: pictures.read_picture(e.shape)[0, 0, 0] for n, e in examples.items()} == {"a.jpg": 2, "shoe[1].jpg": 3}
+
+
+def test_padding_has_no_edges(tmp_path):
+    picture = np.zeros((32, 16, 3), np.uint8)
+    picture[::8] = 255  # stripes up to the edge, which padding goes on with
+    save(tmp_path, "a.png", picture)
+    examples, _ = run(SOURCES["folder"](Options(input=tmp_path, image_size=32)))
+    edges = pictures.read_picture(examples["a.png"].shape)[..., 0]
+    assert edges[:, 8:24].any() and not edges[:, :8].any() and not edges[:, 24:].any()
+
+
 @pytest.mark.parametrize("name", ["folder", "pairs"])
 def test_a_folder_without_pictures_is_refused(tmp_path, name):
     with pytest.raises(InputError, match="has no pictures"):

@@ -154,7 +154,7 @@ def _preview() -> None:
         out.write_bytes(pictures.encode(sheet, "png"))
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}; name another --out") from error
-    print(f"{out}: picture, shape map and body parts of {_ROWS.value} examples of {_PREVIEW.value} ({_SPLIT.value})")
+    print(f"{out}: contact sheet of {_PREVIEW.value}, split {_SPLIT.value}")
 
 
 def main(argv: list[str]) -> None:

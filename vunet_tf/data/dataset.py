@@ -24,6 +24,7 @@ from vunet_tf.errors import InputError
 FORMAT = "vunet-dataset-1"
 SHARD_BYTES = 32 * 2**20
 _FRAMING_BYTES = 16  # of a TFRecord: the length and two checksums
+_UNENCODABLE = "backslashreplace"  # how a file name that is no text is written
 INFO_FILE, REJECTS_FILE = "dataset.json", "rejects.csv"
 
 
@@ -124,9 +125,9 @@ def serialise(example: Example) -> bytes:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
     features = {
-        "name": feature(example.name.encode()),
-        "appearance_id": feature(example.appearance_id.encode()),
-        "shape_id": feature(example.shape_id.encode()),
+        "name": feature(example.name.encode(errors=_UNENCODABLE)),
+        "appearance_id": feature(example.appearance_id.encode(errors=_UNENCODABLE)),
+        "shape_id": feature(example.shape_id.encode(errors=_UNENCODABLE)),
         "attributes": feature(json.dumps(example.attributes, sort_keys=True).encode()),
         "image": feature(example.image),
     }
@@ -180,7 +181,7 @@ class DatasetWriter:
         self._pending: dict[str, list[int]] = {}  # split: examples and bytes of the shard being written
         self._ids = {"appearance_id": {}, "shape_id": {}}
         self._names: set[tuple[str, str]] = set()
-        self._rejects = (directory / REJECTS_FILE).open("w", newline="", encoding="utf-8")
+        self._rejects = (directory / REJECTS_FILE).open("w", newline="", encoding="utf-8", errors=_UNENCODABLE)
         self._reject_rows = csv.writer(self._rejects)
         self._reject_rows.writerow(["file", "reason"])
         self.reasons: Counter[str] = Counter()
@@ -259,6 +260,19 @@ class DatasetWriter:
         self._shards.setdefault(split, []).append(Shard(name, examples, on_disk))
 
 
+def _put_in_place(partial: Path, directory: Path, replaced: Path) -> None:
+    """Renames the new dataset to its name; the old one is put aside meanwhile, and comes back if that fails."""
+    if directory.exists():
+        directory.rename(replaced)
+    try:
+        os.replace(partial, directory)
+    except BaseException:
+        if replaced.exists():
+            replaced.rename(directory)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def write_dataset(directory: Path | str, overwrite: bool = False) -> Iterator[DatasetWriter]:
     """Opens a dataset for writing: whole under its name when the block ends well, not there at all when it does not.
@@ -269,7 +283,7 @@ def write_dataset(directory: Path | str, overwrite: bool = False) -> Iterator[Da
     Raises:
       InputError: if the name is taken (and by what), the folder cannot be written, or another run is writing it.
     """
-    directory = Path(directory).absolute()
+    directory = Path(directory).resolve()
     partial = directory.parent / f".{directory.name}.partial"
     replaced = directory.parent / f".{directory.name}.replaced"
     try:
@@ -297,12 +311,9 @@ def write_dataset(directory: Path | str, overwrite: bool = False) -> Iterator[Da
                 yield writer
             finally:
                 writer.close()
-            if directory.exists():
-                directory.rename(replaced)
-            os.replace(partial, directory)
+            _put_in_place(partial, directory, replaced)
         except (OSError, tf.errors.OpError) as error:
             raise InputError(f"cannot write {directory}: {getattr(error, 'strerror', None) or error}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-            shutil.rmtree(replaced, ignore_errors=True)
             Path(lock.name).unlink(missing_ok=True)

@@ -98,8 +98,10 @@ def cut(picture: np.ndarray, box: Box, size: int) -> np.ndarray:
       [size, size, C] or [size, size] uint8.
 
     Raises:
-      InputError: if the box and the picture do not overlap.
+      InputError: if the box and the picture do not overlap, or the box is over `MAX_PIXELS`.
     """
+    if box.width * box.height > MAX_PIXELS:
+        raise InputError(f"the box {tuple(box)} is over the limit of {MAX_PIXELS} pixels")
     height, width = picture.shape[:2]
     left, top = max(box.left, 0), max(box.top, 0)
     right, bottom = min(box.left + box.width, width), min(box.top + box.height, height)

@@ -67,6 +67,8 @@ def training_batches(
     _check(info, num_parts, part_size)
     if batch_size % workers:
         raise InputError(f"--batch_size={batch_size} cannot be shared evenly by {workers} workers")
+    if not 0 <= worker < workers:
+        raise InputError(f"worker {worker} of {workers}: they are counted from 0")
     paths = shard_paths(directory, info, split)
     start = first_batch * batch_size
     if sum(shard.bytes for shard in info.splits[split]) <= memory_limit:
@@ -111,10 +113,20 @@ def evaluation_batches(
     _check(info, num_parts, part_size)
     records = tf.data.TFRecordDataset(shard_paths(directory, info, split))
     if positions is not None:
+        if wrong := [position for position in positions if not 0 <= position < info.examples(split)]:
+            raise InputError(f"the split {split!r} has {info.examples(split)} examples, counted from 0; not {wrong[0]}")
         chosen = tf.constant(sorted(positions), tf.int64)
         records = records.enumerate().filter(lambda i, _: tf.reduce_any(chosen == i)).map(lambda _, record: record)
     examples = records.map(lambda record: _decode(info, record, metadata=True), tf.data.AUTOTUNE)
     return _batched(examples, info, batch_size, _finisher(info, num_parts, part_size, shape_parts), endless=False)
+
+
+def whole(batches, directory: Path | str):
+    """Iterates over batches of a dataset; a damaged record is an InputError."""
+    try:
+        yield from batches
+    except tf.errors.DataLossError as error:
+        raise InputError(f"{directory} is damaged, prepare it again: {error.message}") from error
 
 
 def _check(info: DatasetInfo, num_parts: int, part_size: int | None) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from vunet_tf.data.dataset import read_info
-from vunet_tf.data.pipeline import evaluation_batches
+from vunet_tf.data.pipeline import evaluation_batches, whole
 from vunet_tf.data.skeleton import PARTS_10
 from vunet_tf.images import enlarge, grid, label, to_uint8
 
@@ -31,9 +31,10 @@ def contact_sheet(directory: Path | str, split: str = "train", rows: int = 8) ->
         titles += [part.name.replace("right", "r.").replace("left", "l.") for part in PARTS_10]
     chosen = np.linspace(0, count - 1, min(rows, count)).round().astype(int)
     sheet = []
-    for batch in evaluation_batches(
+    batches = evaluation_batches(
         directory, 1, split=split, positions=chosen, num_parts=len(PARTS_10), part_size=part_size
-    ):
+    )
+    for batch in whole(batches, directory):
         row = [enlarge(to_uint8(batch[key][0]), _CELL) for key in ("image", "shape")]
         if part_size:
             parts = tf.split(batch["parts"][0], len(PARTS_10), axis=-1)

@@ -26,7 +26,7 @@ def made_in_order(source: Source, order, workers: int) -> Iterator[list[Example 
     # Spawned processes start clean; forked ones could hang on a lock that one of TensorFlow's threads holds.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(source.make, True))
-    pending = deque()
+    pending, finished = deque(), False
     try:
         for index in order:
             pending.append((index, pool.submit(_make, source.items[index])))
@@ -36,11 +36,12 @@ def made_in_order(source: Source, order, workers: int) -> Iterator[list[Example 
         while pending:
             index, future = pending.popleft()
             yield _or_rejected(source, index, future.result())
+        finished = True
     except BrokenProcessPool as error:
         message = f"a worker process died, perhaps for want of memory; try again with --workers=1 ({error})"
         raise InputError(message) from error
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=finished, cancel_futures=True)
 
 
 def _or_rejected(source: Source, index: int, made: list[Example | Rejected] | str) -> list[Example | Rejected]:

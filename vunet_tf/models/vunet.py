@@ -185,11 +185,15 @@ class VUNet(ConfiguredModel):
         return self.wiring("generate")({"shape": self.shape_input(shape), "z": tensors(z)})
 
     def transfer(self, appearance, shape):
-        """The pictures [B, S, S, 3] of shapes [B, S, S, C] with the appearance of the batch `appearance`."""
+        """The pictures [B, S, S, 3] of shapes [B, S, S, C] with the appearance of the batch `appearance`.
+
+        A batch of one is one appearance for all shapes, or one shape for all appearances. Raises InputError where the
+        two batches fit in neither way.
+        """
         inputs = {"shape": self.shape_input(shape)}
         if self.config.latent_scales:
             inputs["appearance"] = self.appearance_input(appearance)
-        return self.wiring("transfer")(inputs)
+        return self.wiring("transfer")(of_one_size(inputs))
 
     def reconstruct(self, batch):
         """The batch's pictures [B, S, S, 3] by the posterior's mean: a transfer onto their own shapes."""
@@ -230,6 +234,8 @@ class VUNet(ConfiguredModel):
             seed: of the posterior's sample.
         """
         batches = list(batches)
+        if not batches or not all(isinstance(batch, dict) for batch in batches):
+            raise InputError("initialise takes one or more batches, each a dict")
         together = {key: ops.concatenate([batch[key] for batch in batches]) for key in INPUTS if key in batches[0]}
         with data_dependent_initialisation(self):
             self(self.training_inputs(together, seed), training=True)
@@ -240,6 +246,17 @@ class VUNet(ConfiguredModel):
         for ours, plain in zip(convolutions(self), convolutions(folded), strict=True):
             plain.set_weights(ours.fold() if isinstance(ours, WeightNormConv2D) else ours.get_weights())
         return folded
+
+
+def of_one_size(inputs):
+    """`inputs` with batches of one repeated to the size of the others; raises InputError for any other sizes."""
+    sizes = {name: len(values) for name, values in inputs.items() if values.shape[0] is not None}
+    largest = max(sizes.values(), default=1)
+    if not set(sizes.values()) <= {1, largest}:
+        raise InputError(f"batches of one size, or of one, are needed, got {sizes}")
+    return {
+        name: ops.repeat(x, largest, axis=0) if sizes.get(name, 0) == 1 < largest else x for name, x in inputs.items()
+    }
 
 
 def tensors(arrays):

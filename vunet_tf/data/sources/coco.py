@@ -131,7 +131,7 @@ def _photographs(path: Path, split: str | None, rejects: list[Rejected]) -> list
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path} is not a COCO person-keypoints file ({reason})") from error
-    for image_id in people.keys() - files.keys():
+    for image_id in [image_id for image_id in people if image_id not in files]:
         rejects.append(Rejected(f"{path.name}: image {image_id}", "annotated, but not in the file's list of images"))
     by_file: dict[str, list[dict]] = {}  # a photograph that is listed twice is read once, with all its people
     for image_id, file in files.items():

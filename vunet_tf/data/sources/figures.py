@@ -29,17 +29,19 @@ def open_source(options: Options) -> Source:
         raise InputError(f"--examples={options.examples}: at least one picture is needed")
     encoding = options.encoding or "png"
     looks, poses = options.looks, options.poses
-    seen, unseen_looks, unseen_poses = range(GRID), range(looks, looks + GRID), range(poses, poses + GRID)
+    training = _training_pairs(options)
+    seen_looks, seen_poses = (sorted({pair[i] for pair in training})[:GRID] for i in (1, 2))
+    unseen_looks, unseen_poses = range(looks, looks + GRID), range(poses, poses + GRID)
 
     def grid(split, look_indices, pose_indices):
         return [(split, look, pose) for look in look_indices for pose in pose_indices]
 
     return Source(
         items=[
-            *_training_pairs(options),
+            *training,
             *grid("valid", unseen_looks, unseen_poses),
-            *grid("valid_appearance", unseen_looks, seen),
-            *grid("valid_shape", seen, unseen_poses),
+            *grid("valid_appearance", unseen_looks, seen_poses),
+            *grid("valid_shape", seen_looks, unseen_poses),
         ],
         make=partial(_make, seed=options.seed, size=size, encoding=encoding),
         name_of=_name,

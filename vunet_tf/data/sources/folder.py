@@ -3,6 +3,8 @@
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from vunet_tf.data import pictures
 from vunet_tf.data.edges import edge_map
 from vunet_tf.data.example import Example
@@ -42,13 +44,14 @@ def open_source(options: Options) -> Source:
 
 def _make(path: Path, options: Options, size: int, fit: str, encoding: str) -> list[Example]:
     picture = pictures.read_picture(path)
-    square = pictures.cut(picture, pictures.fit_box(picture.shape[1], picture.shape[0], fit), size)
+    box = pictures.fit_box(picture.shape[1], picture.shape[0], fit)
+    square = pictures.cut(picture, box, size)
     name = path.relative_to(options.input).as_posix()
     if options.shapes:
         shape = pictures.read_picture(_map_of(options.shapes / name))
         shape = pictures.cut(shape, pictures.fit_box(shape.shape[1], shape.shape[0], fit), size)
     else:
-        shape = edge_map(square)
+        shape = edge_map(square) * _is_picture(box, picture, size)
     return [
         Example(
             split=split_by_hash(name, options.valid_fraction),
@@ -61,10 +64,22 @@ def _make(path: Path, options: Options, size: int, fit: str, encoding: str) -> l
     ]
 
 
+def _is_picture(box: pictures.Box, picture: np.ndarray, size: int) -> np.ndarray:
+    """Where a square shows the picture and not the padding, whose streaks are no edges: [size, size, 1] of 0 and 1."""
+
+    def inside(start, length, extent):
+        centres = start + (np.arange(size) + 0.5) * length / size
+        return (centres > 0) & (centres < extent)
+
+    rows = inside(box.top, box.height, picture.shape[0])
+    columns = inside(box.left, box.width, picture.shape[1])
+    return (rows[:, None] & columns).astype(np.uint8)[..., None]
+
+
 def _map_of(path: Path) -> Path:
     """The map of a picture: the same name, with any picture's ending."""
-    found = [path] if path.is_file() else sorted(path.parent.glob(f"{path.stem}.*"))
-    found = [candidate for candidate in found if candidate.suffix.lower() in pictures.SUFFIXES]
-    if not found:
-        raise InputError("it has no map of the same name in --shapes")
-    return found[0]
+    endings = [path.suffix, *pictures.SUFFIXES, *map(str.upper, pictures.SUFFIXES)]
+    for candidate in (path.with_suffix(ending) for ending in endings):
+        if candidate.is_file():
+            return candidate
+    raise InputError("it has no map of the same name in --shapes")

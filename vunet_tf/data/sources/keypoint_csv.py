@@ -124,7 +124,7 @@ def _make(row: Row, options: Options, identity_of, size: int, fit: str, encoding
 def _rows(path: Path, split: str | None, rejects: list[Rejected]) -> list[Row]:
     csv.field_size_limit(2**20)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file, delimiter=":", quoting=csv.QUOTE_NONE))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error

@@ -139,12 +139,15 @@ def load_index(path: Path) -> dict:
         counts = ", ".join(f"{len(values)} {key}" for key, values in lists.items())
         raise InputError(f"{path}: its lists differ in length: {counts}")
     order = _plain(index.get("joint_order"))
-    return {
-        "imgs": [_text(name) for name in lists["imgs"]],
-        "train": [bool(value) for value in lists["train"]],
-        "joints": lists["joints"],
-        "joint_order": None if order is None else tuple(_text(name) for name in order),
-    }
+    try:
+        return {
+            "imgs": [_text(name) for name in lists["imgs"]],
+            "train": [bool(value) for value in lists["train"]],
+            "joints": lists["joints"],
+            "joint_order": None if order is None else tuple(_text(name) for name in order),
+        }
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: its joint_order or train is no list of plain values: {error}") from error
 
 
 def _text(value) -> str:

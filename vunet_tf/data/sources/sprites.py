@@ -17,6 +17,7 @@ from vunet_tf.data.sources.source import Options, Source, leaves_folder
 from vunet_tf.errors import InputError
 
 FORMAT = "vunet-sprites-1"
+_FRAME_ATTRIBUTES = ("action", "direction", "t", "pose_seen_in_train")
 GREY_MAPS = ("body", "mask", "edges")  # the others are colour
 
 
@@ -66,7 +67,8 @@ def open_source(options: Options) -> Source:
             "shape": f"the map {map_name!r}",
             "mask": f"where the picture is not the background {background.tolist()}",
             "split": "train: characters and poses for training; valid: neither seen; valid_shape: seen characters in "
-            "unseen poses; valid_appearance: unseen characters in seen poses",
+            "unseen poses; valid_appearance: unseen characters in seen poses. Poses are unseen by the index's own "
+            "split, by action: the attribute pose_seen_in_train tells the few that a training frame shares",
         },
     )
 
@@ -85,7 +87,7 @@ def _make(appearance: dict, grid: _Grid, size: int, encoding: str) -> list[Examp
     sheet = _sheet(grid.folder, appearance["sheet"], "picture")
     made: list[Example | Rejected] = []
     for frame in grid.frames:
-        shape_id = f"{appearance['shape_set']}/{frame['id']}"
+        shape_id = _shape_id(appearance["shape_set"], frame)
         try:
             picture = _cell(sheet, frame, grid.cell)
         except InputError as error:
@@ -103,11 +105,16 @@ def _make(appearance: dict, grid: _Grid, size: int, encoding: str) -> list[Examp
                 mask=pictures.encode(_resized(mask, size), "png"),
                 attributes={
                     **appearance.get("attributes", {}),
-                    **{key: frame[key] for key in ("action", "direction", "t") if key in frame},
+                    **{key: frame[key] for key in _FRAME_ATTRIBUTES if key in frame},
                 },
             )
         )
     return made
+
+
+def _shape_id(shape_set: str, frame: dict) -> str:
+    """Frames whose maps are the same to the pixel share it."""
+    return f"{shape_set}/{frame.get('same_pose_as', frame['id'])}"
 
 
 def _split(appearance: str, frame: str) -> str:
@@ -148,7 +155,7 @@ def _resized(picture: np.ndarray, size: int) -> np.ndarray:
 def _encoded_shapes(maps, frames, cell, size) -> dict[str, bytes]:
     """The shape map of every pose as the bytes of a PNG file: made once, shared by all characters."""
     return {
-        f"{shape_set}/{frame['id']}": pictures.encode(_resized(_cell(sheet, frame, cell), size), "png")
+        _shape_id(shape_set, frame): pictures.encode(_resized(_cell(sheet, frame, cell), size), "png")
         for shape_set, sheet in maps.items()
         for frame in frames
     }
