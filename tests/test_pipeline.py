@@ -249,7 +249,7 @@ def test_wrong_wishes_are_refused(figures, maps):
         training_batches(figures, 4, split="test")
     with pytest.raises(InputError, match="--appearance_from=twin: must be one of self, other"):
         training_batches(figures, 4, appearance_from="twin")
-    with pytest.raises(InputError, match="--appearance_from=other holds the split 'train' in memory: it has .* bytes"):
+    with pytest.raises(InputError, match=r"--appearance_from=other holds the split 'train' in memory: it has .* bytes"):
         training_batches(figures, 4, appearance_from="other", memory_limit=FROM_DISK)
     with pytest.raises(InputError, match="is not a dataset"):
         evaluation_batches(figures / "none", 4)

@@ -62,7 +62,7 @@ class KLWeight:
         """beta at a step out of `steps`; `state` is the controller's."""
         if self.schedule == "ramp":
             return kl_ramp(step, steps, self.weight)
-        return tf.cast(self.weight if self.schedule == "constant" else state, tf.float32)
+        return tf.convert_to_tensor(self.weight if self.schedule == "constant" else state, tf.float32)
 
     def next_state(self, state, kl):
         """The controller's state after a step with this KL in nats; a schedule leaves it as it is."""

@@ -83,8 +83,8 @@ def training_batches(
         records = _shuffled_in_memory(paths, count, seed, start, partners=appearance_from == "other")
     elif appearance_from == "other":
         raise InputError(
-            f"--appearance_from=other holds the split {split!r} in memory: it has {bytes_of_records:,} bytes, the limit "
-            f"is {memory_limit:,}; use --appearance_from=self"
+            f"--appearance_from=other holds the split {split!r} in memory: it has {bytes_of_records:,} bytes, limit "
+            f"{memory_limit:,}; use --appearance_from=self"
         )
     else:
         records = _shuffled_from_disk(paths, count, seed, start)

@@ -13,7 +13,7 @@ from vunet_tf.data.pipeline import training_batches
 from vunet_tf.errors import InputError
 from vunet_tf.training import checkpoints
 from vunet_tf.training.journal import Journal
-from vunet_tf.training.trainer import Trainer
+from vunet_tf.training.trainer import Trainer, array
 
 BEST = "loop/best"  # of a checkpoint: the lowest validation loss so far
 
@@ -97,7 +97,7 @@ class Loop:
     @property
     def step(self):
         """Steps done."""
-        return int(self.trainer.step)
+        return int(array(self.trainer.step))
 
     def run(self) -> bool:
         """Trains to the end: true; or until SIGTERM or Ctrl-C: false. Either way everything is saved.
@@ -178,7 +178,7 @@ class Loop:
         return float(self.strategy.experimental_local_results(self.strategy.run(replica))[0]) > 0
 
     def _check_skipped(self):
-        in_a_row = int(self.trainer.skipped_in_a_row)
+        in_a_row = int(array(self.trainer.skipped_in_a_row))
         if in_a_row >= self.config.max_skipped:
             raise InputError(
                 f"loss or gradient was no finite number for {in_a_row} steps in a row, up to step {self.step}; "

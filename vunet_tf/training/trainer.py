@@ -17,6 +17,22 @@ LARGEST_LOSS_SCALE, STEPS_TO_GROW = 2.0**15, 2000  # of float16, as in Keras' Lo
 VALID_SEED = 1  # of the noise in `test_step`: beside the seed of training, so that its numbers are others
 
 
+def array(variable) -> np.ndarray:
+    """The value of a variable of Keras or TensorFlow, mirrored on several devices or not."""
+    return tf.convert_to_tensor(variable).numpy()
+
+
+@contextlib.contextmanager
+def _dtype_policy(name):
+    """Inside, new layers have this precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 class SummedAdam(keras.optimizers.Adam):
     """Adam for gradients that are summed over the replicas already: the step clips and checks the sum."""
 
@@ -46,9 +62,9 @@ class Trainer:
         vgg = {"feature_weights": config.feature_weights, "gram_weights": config.gram_weights}
         settings = {"vgg_weights": config.vgg_weights, **vgg} if config.reconstruction == "vgg19" else {}
         keras.utils.set_random_seed(config.seed)
-        keras.config.set_dtype_policy(config.mixed_precision)
         with self.strategy.scope():
-            self.model = VUNet(model_config)
+            with _dtype_policy(config.mixed_precision):
+                self.model = VUNet(model_config)
             self.reconstruction = losses.reconstruction_loss(config.reconstruction, **settings)
             self.optimizer = SummedAdam(
                 config.learning_rate,
@@ -211,12 +227,12 @@ class Trainer:
         """Inside, the model has the moving averages of its trainable weights."""
         averages = self.optimizer._model_variables_moving_average if self.config.ema else []
         variables = self.model.trainable_variables
-        if not averages or int(self.optimizer.iterations) == 0:  # before the first update the averages are zeros
+        if not averages or array(self.optimizer.iterations) == 0:  # before the first update the averages are zeros
             yield
             return
-        current = [variable.numpy() for variable in variables]
+        current = [array(variable) for variable in variables]
         for variable, average in zip(variables, averages, strict=True):
-            variable.assign(average.numpy())
+            variable.assign(array(average))
         try:
             yield
         finally:
@@ -234,7 +250,7 @@ class Trainer:
 
     def state(self) -> dict[str, np.ndarray]:
         """All that changes during training, as arrays."""
-        return {name: variable.numpy() for name, variable in self._state_variables().items()}
+        return {name: array(variable) for name, variable in self._state_variables().items()}
 
     def restore(self, state: dict[str, np.ndarray], new_run: bool = False) -> None:
         """Goes on from `state`.
