@@ -242,9 +242,9 @@ class Trainer:
     # State
 
     def _state_variables(self):
-        """Everything that a run needs to go on exactly, by name."""
-        variables = {f"model/{i:04d}/{v.path}": v for i, v in enumerate(self.model.variables)}
-        variables |= {f"optimizer/{i:04d}/{v.path}": v for i, v in enumerate(self.optimizer.variables)}
+        """Everything that a run needs to go on exactly, by place: Keras numbers its names anew in every process."""
+        variables = {f"model/{i:04d}": variable for i, variable in enumerate(self.model.variables)}
+        variables |= {f"optimizer/{i:04d}": variable for i, variable in enumerate(self.optimizer.variables)}
         own = ("step", "kl_state", "loss_scale", "good_steps", "skipped", "skipped_in_a_row")
         return variables | {f"trainer/{name}": getattr(self, name) for name in own}
 
