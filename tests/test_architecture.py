@@ -1,6 +1,8 @@
 """The layers of the package: a module imports only from layers below its own."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ LAYERS = {
     "vunet_tf.errors": 0,
     "vunet_tf.atomic": 0,
     "vunet_tf.images": 0,
+    "vunet_tf.startup": 0,
     "vunet_tf.data.skeleton": 0,
     "vunet_tf.data": 1,
     "vunet_tf.layers": 1,
@@ -80,3 +83,9 @@ def test_imports_only_from_layers_below(path):
 def test_only_distributions_imports_tensorflow_probability(path):
     if module_name(path) != "vunet_tf.distributions":
         assert not any(name.startswith("tensorflow_probability") for name in imported_modules(path))
+
+
+def test_what_workers_import_does_not_start_tensorflow():
+    """It takes seconds and hundreds of megabytes, and `prepare` starts a worker for each core."""
+    code = "import sys, vunet_tf.prepare, vunet_tf.data.workers; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -233,11 +233,35 @@ def test_evaluation_has_every_example_once_with_what_is_known_of_it(figures):
     assert first["parts"].shape == (100, 16, 16, 24)
 
 
+def test_evaluation_of_some_positions(figures):
+    names = [example.name for example in read_examples(figures, "valid")]
+    batches = evaluation_batches(figures, 2, split="valid", positions=[575, 3, 40])
+    found = [name.decode() for batch in batches for name in batch["name"].numpy()]
+    assert found == [names[3], names[40], names[575]]
+
+
+@pytest.mark.parametrize("memory_limit", [IN_MEMORY, FROM_DISK])
+def test_a_dataset_of_one_example(tmp_path, memory_limit):
+    (tmp_path / "0.png").write_bytes(encode(np.full((SIZE, SIZE, 3), 7, np.uint8), "png"))
+    source = SOURCES["folder"](Options(input=tmp_path, image_size=SIZE, valid_fraction=0.0))
+    prepare(source, tmp_path / "dataset", "folder", {}, workers=1)
+    (batch,) = take(tmp_path / "dataset", 1, batch_size=5, memory_limit=memory_limit)
+    assert len(set(fingerprints([batch]))) == 1 and len(batch["image"]) == 5
+
+
 def test_shape_maps_come_from_the_records(maps):
     (batch,) = evaluation_batches(maps, 100, split="train")
     for example, shape in zip(read_examples(maps, "train"), batch["shape"].numpy(), strict=True):
         np.testing.assert_array_equal(to_uint8(shape), read_picture(example.shape)[..., :1])
     assert "joints" not in batch and "mask" not in batch
+
+
+def test_parts_of_the_stickman_lie_where_the_picture_s_do(figures):
+    """The torso's crop of the stickman is the torso's channel, filled but for its rim."""
+    batch = next(iter(evaluation_batches(figures, 100, split="valid", part_size=16, shape_parts=True)))
+    assert batch["shape_parts"].shape == batch["parts"].shape == (100, 16, 16, 24)
+    filled = batch["shape_parts"].numpy()[:, 6:10, 6:10, 2]
+    assert np.median(filled) > 0.99 and filled.mean() > 0.5  # of pictures of 32 pixels, with torsos a few pixels wide
 
 
 def test_wrong_wishes_are_refused(figures, maps):

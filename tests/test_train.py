@@ -223,7 +223,7 @@ def test_a_run_of_another_model_is_left_alone(run, figures):
         ({"appearance": "part"}, "--appearance=part: must be one of parts, picture, both"),
         ({"gram_weights": "a"}, "--gram_weights=a: must be numbers"),
         ({"steps": 0}, "--steps=0: must be at least 1"),
-        ({"init_from": "none"}, "--init_from=none has no checkpoint"),
+        ({"init_from": "none"}, "--init_from=none is no run"),
     ],
 )
 def test_wrong_flags_are_one_clear_error(figures, tmp_path, changes, message):

@@ -1,9 +1,12 @@
-"""Measures speed on this machine.
+"""Measures speed and size on this machine.
 
   python -m vunet_tf.benchmark data [--dataset_dir=DIR]
+  python -m vunet_tf.benchmark model [--out=docs/model.md]
 
 data: images per second of the whole input pipeline (read, decode, stickman, 8 body-part crops, batch), and of its parts
   alone. Without --dataset_dir it draws people of 128 and 256 pixels first; pictures are JPEG, crops 64 pixels.
+model: parameters and multiply-accumulates of the three published configurations; with --out, a page with the shapes of
+  every functional model besides.
 """
 
 import statistics
@@ -17,12 +20,14 @@ from typing import NamedTuple
 from absl import app, flags
 
 from vunet_tf.errors import InputError
+from vunet_tf.startup import start_tensorflow
 
 _DATASET_DIR = flags.DEFINE_string(
     "dataset_dir", None, "data: a dataset with joints to measure on, instead of drawn people."
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "data: examples in a batch.", lower_bound=1)
 _PART_SIZE = flags.DEFINE_integer("part_size", 64, "data: side of a body-part crop in pixels.", lower_bound=1)
+_OUT = flags.DEFINE_string("out", None, "model: Markdown file to write the page to.")
 _SECONDS = flags.DEFINE_float("seconds", 3.0, "How long each of the repetitions takes.", lower_bound=0.1)
 _REPEAT = flags.DEFINE_integer("repeat", 5, "Repetitions; the median is shown, and the range.", lower_bound=1)
 
@@ -109,13 +114,27 @@ def _data() -> None:
             benchmark_data(directory)
 
 
-_COMMANDS = {"data": _data}
+def _model() -> None:
+    from vunet_tf.config import PRESETS
+    from vunet_tf.models.summary import figures_table, model_page
+
+    if not _OUT.value:
+        print(figures_table(PRESETS))
+        return
+    try:
+        Path(_OUT.value).write_text(model_page(f"python -m vunet_tf.benchmark model --out={_OUT.value}"))
+    except OSError as error:
+        raise InputError(f"cannot write {_OUT.value}: {error.strerror}; name another --out") from error
+
+
+_COMMANDS = {"data": _data, "model": _model}
 
 
 def main(argv: list[str]) -> None:
     """Runs the benchmark that the first argument names."""
     if len(argv) != 2 or argv[1] not in _COMMANDS:
         sys.exit(f"error: name one benchmark: {', '.join(_COMMANDS)}; `python -m vunet_tf.benchmark --help` explains")
+    start_tensorflow()
     try:
         _COMMANDS[argv[1]]()
     except InputError as error:

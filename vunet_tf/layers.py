@@ -3,6 +3,7 @@
 import contextlib
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 PACKAGE = "vunet_tf"
@@ -183,7 +184,7 @@ class SubPixelUp(keras.layers.Layer):
         self.conv.build(input_shape)
 
     def call(self, inputs):
-        return ops.depth_to_space(self.conv(inputs), 2)
+        return tf.nn.depth_to_space(self.conv(inputs), 2)
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters, "weight_norm": self.weight_norm}

@@ -20,6 +20,7 @@ from vunet_tf.data.sources import pairs
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
 from vunet_tf.errors import InputError
+from vunet_tf.startup import start_tensorflow
 
 _SOURCE = flags.DEFINE_enum(
     "source",
@@ -130,7 +131,8 @@ def _prepare() -> None:
     given = {flag.name: flag.value for flag in own_flags if flag.present and flag.name not in not_of_the_data}
     source = SOURCES[_SOURCE.value](options)
 
-    from vunet_tf.data.preparation import prepare  # imports TensorFlow: --help and wrong flags need not wait for it
+    start_tensorflow()  # only now: --help and wrong flags need not wait for it
+    from vunet_tf.data.preparation import prepare
 
     info = prepare(source, _OUTPUT.value, _SOURCE.value, given, _OVERWRITE.value, _WORKERS.value)
     print(f"{_OUTPUT.value}: {info.image_size} x {info.image_size} pixels")
@@ -142,6 +144,7 @@ def _prepare() -> None:
 
 
 def _preview() -> None:
+    start_tensorflow()
     from vunet_tf.data.preview import contact_sheet
 
     sheet = contact_sheet(_PREVIEW.value, _SPLIT.value, _ROWS.value)

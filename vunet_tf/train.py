@@ -10,6 +10,7 @@ grids of pictures.
 """
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from absl import app, flags
 
 from vunet_tf.config import ModelConfig, TrainingConfig, descriptions
 from vunet_tf.errors import InputError
+from vunet_tf.startup import start_tensorflow
 
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "A dataset made by `python -m vunet_tf.prepare`.")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run; a run that is there goes on.")
@@ -88,8 +90,6 @@ def _flags_as_used() -> str:
 
 def _strategy():
     """(strategy, whether this process writes the run directory)."""
-    import os
-
     import tensorflow as tf
 
     if _DETERMINISTIC.value:
@@ -112,9 +112,12 @@ def _strategy():
 def _train() -> bool:
     if not _DATASET_DIR.value or not _RUN_DIR.value:
         raise InputError("give --dataset_dir and --run_dir; `python -m vunet_tf.train --help` explains")
+    if _INIT_FROM.value and not Path(_INIT_FROM.value).is_dir():
+        raise InputError(f"--init_from={_INIT_FROM.value} is no run")
     config = TrainingConfig(**_values(TrainingConfig))
 
-    from vunet_tf.data.dataset import read_info  # imports TensorFlow: --help and wrong flags need not wait for it
+    start_tensorflow()  # only now: --help and wrong flags need not wait for it
+    from vunet_tf.data.dataset import read_info
 
     model_config = _model_config(read_info(_DATASET_DIR.value))
     strategy, chief = _strategy()
@@ -127,7 +130,11 @@ def _train() -> bool:
     run_dir = Path(_RUN_DIR.value)
     parts = {}
     if model_config.appearance != "picture":
-        parts = {"num_parts": model_config.parts, "part_size": model_config.appearance_size}
+        parts = {
+            "num_parts": model_config.parts,
+            "part_size": model_config.appearance_size,
+            "shape_parts": model_config.appearance == "both",
+        }
     with runs.open_for_training(run_dir, model_config, _flags_as_used(), chief):
         matrix = TransferMatrix(_DATASET_DIR.value, **parts) if config.pictures_every and chief else None
         trainer = Trainer(model_config, config, strategy)

@@ -20,7 +20,7 @@ def crop_body_parts(images: tf.Tensor, joints: tf.Tensor, height: int, width: in
     """Cuts out the body parts of a batch of people.
 
     Args:
-      images: [B, H, W, 3] float32 in [-1, 1].
+      images: [B, H, W, 3] float32 in [-1, 1]: pictures, or the stickmen of the same people.
       joints: [B, 15, 2] float32 fractions of the picture; NaN or outside [0, 1] where unseen.
       height, width: size of a crop in pixels.
       num_parts: 8 (released program) or 10 (with the shins).

@@ -4,6 +4,7 @@ The order of the examples is a function of the seed and of the position alone, s
 an uninterrupted one would have seen, on any number of replicas and workers.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from vunet_tf.errors import InputError
 from vunet_tf.images import to_float
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of records: a smaller split is held in memory and shuffled as a whole
-SHUFFLE_BUFFER = 4096  # records: what is mixed at a time of a larger split, besides its shards
+SHUFFLE_BLOCK = 4096  # records: what is shuffled at a time of a larger split, besides its shards
 METADATA = ("name", "appearance_id", "shape_id", "attributes")
 APPEARANCES_FROM = ("self", "other")
 # Random numbers of one example each come from the seed, its position and one of these.
@@ -37,6 +38,7 @@ def training_batches(
     mirror_appearance: bool = False,
     num_parts: int = 8,
     part_size: int | None = None,
+    shape_parts: bool = False,
     workers: int = 1,
     worker: int = 0,
     memory_limit: int = MEMORY_LIMIT,
@@ -57,13 +59,15 @@ def training_batches(
       mirror_appearance: flip half of the pictures that the appearance encoder sees, with their shapes.
       num_parts: 8 or 10 body parts.
       part_size: side of a body-part crop in pixels; None for no parts.
+      shape_parts: whether to cut the parts out of the stickman, too.
       workers, worker: how many machines share each batch, and which part of it this one makes.
       memory_limit: bytes up to which a split is held in memory.
 
     Returns:
       A dataset of dictionaries of float32 tensors in [-1, 1], S the picture's side, B = batch_size / workers:
-      "image" [B, S, S, 3], "shape" [B, S, S, C], and "parts" [B, part_size, part_size, 3 * num_parts]. Where the
-      appearance encoder sees something else than these, that has the same keys after "appearance_".
+      "image" [B, S, S, 3], "shape" [B, S, S, C], and where asked for "parts" and "shape_parts", each
+      [B, part_size, part_size, 3 * num_parts]. Where the appearance encoder sees something else than these, that has
+      the same keys after "appearance_".
 
     Raises:
       InputError: if it is no dataset, has no such split, parts are asked of a dataset without joints, or partners of a
@@ -101,8 +105,8 @@ def training_batches(
             (seen,) = _mirrored_if(_coin(*_stream(seed, position, _MIRROR_APPEARANCE)), (seen,))
         return (example,) if partner is None and not mirror_appearance else (example, seen)
 
-    examples = records.map(decode, tf.data.AUTOTUNE)
-    return _batched(examples, info, batch_size // workers, num_parts, part_size, endless=True)
+    finish = _finisher(info, num_parts, part_size, shape_parts)
+    return _batched(records.map(decode, tf.data.AUTOTUNE), info, batch_size // workers, finish, endless=True)
 
 
 def evaluation_batches(
@@ -110,12 +114,15 @@ def evaluation_batches(
     batch_size: int,
     *,
     split: str = "valid",
+    positions: Sequence[int] | None = None,
     num_parts: int = 8,
     part_size: int | None = None,
+    shape_parts: bool = False,
 ) -> tf.data.Dataset:
     """Every example of a split once, in the order of the files; the last batch may be smaller.
 
-    Args and errors: as for `training_batches`.
+    Args and errors: as for `training_batches`, and
+      positions: only these examples, counted from 0 in the order of the files; the others are read but not decoded.
 
     Returns:
       As `training_batches`, and besides "name", "appearance_id", "shape_id" and "attributes" (JSON) [B] strings,
@@ -124,8 +131,11 @@ def evaluation_batches(
     info = read_info(directory)
     _check(info, num_parts, part_size)
     records = tf.data.TFRecordDataset(shard_paths(directory, info, split))
+    if positions is not None:
+        chosen = tf.constant(sorted(positions), tf.int64)
+        records = records.enumerate().filter(lambda i, _: tf.reduce_any(chosen == i)).map(lambda _, record: record)
     examples = records.map(lambda record: (_decode(info, record, metadata=True),), tf.data.AUTOTUNE)
-    return _batched(examples, info, batch_size, num_parts, part_size, endless=False)
+    return _batched(examples, info, batch_size, _finisher(info, num_parts, part_size, shape_parts), endless=False)
 
 
 def _check(info: DatasetInfo, num_parts: int, part_size: int | None) -> None:
@@ -188,15 +198,20 @@ def _shuffled_in_memory(paths: list[str], count: int, seed: int, start: int, par
 
 
 def _shuffled_from_disk(paths: list[str], count: int, seed: int, start: int) -> tf.data.Dataset:
-    """The same for a split too large for memory: its shards are shuffled, and the records as they stream by."""
+    """The same for a split too large for memory: its shards are shuffled, and their records block by block."""
 
     def epoch(number):
-        shards = tf.random.experimental.stateless_shuffle(tf.constant(paths), [seed, tf.cast(number, tf.int32)])
-        return (
-            tf.data.Dataset.from_tensor_slices(shards)
-            .interleave(tf.data.TFRecordDataset, cycle_length=8, num_parallel_calls=2, deterministic=True)
-            .shuffle(SHUFFLE_BUFFER, seed=seed * 1_000_003 + number, reshuffle_each_iteration=False)
+        epoch_seed = tf.stack([seed, tf.cast(number, tf.int32)])
+
+        def shuffled(block_number, block):
+            block_seed = tf.random.experimental.stateless_fold_in(epoch_seed, block_number)
+            return tf.random.experimental.stateless_shuffle(block, block_seed)
+
+        shards = tf.random.experimental.stateless_shuffle(tf.constant(paths), epoch_seed)
+        records = tf.data.Dataset.from_tensor_slices(shards).interleave(
+            tf.data.TFRecordDataset, cycle_length=8, num_parallel_calls=2, deterministic=True
         )
+        return records.batch(SHUFFLE_BLOCK).enumerate().map(shuffled).unbatch()
 
     epochs = tf.data.Dataset.range(start // count, tf.int64.max).flat_map(epoch)
     return epochs.skip(start % count).enumerate(start)
@@ -246,23 +261,11 @@ def _compiled_stickman(size: int):
     return tf.function(lambda joints: draw_stickman(joints[None], size, size)[0], jit_compile=True)
 
 
-def _batched(examples, info: DatasetInfo, batch_size: int, num_parts: int, part_size: int | None, endless: bool):
+def _batched(examples, info: DatasetInfo, batch_size: int, finish, endless: bool):
     """Batches of what the model sees, from tuples: decoded examples, and after each what F sees instead of it."""
 
     def draw(example):
         return {**example, "shape": _compiled_stickman(info.image_size)(example["joints"])}
-
-    def finish(batch):
-        batch = {**batch, "image": to_float(batch["image"])}
-        if "mask" in batch:
-            batch["mask"] = tf.cast(batch["mask"], tf.float32) / 255
-        if info.joints is None:
-            batch["shape"] = to_float(batch["shape"])
-        elif part_size is not None:
-            batch["parts"] = crop_body_parts(batch["image"], batch["joints"], part_size, part_size, num_parts)
-        if "name" not in batch:
-            batch.pop("joints", None)
-        return batch
 
     def join(batch, *seen):
         return finish(batch) | {f"appearance_{key}": value for other in seen for key, value in finish(other).items()}
@@ -271,3 +274,23 @@ def _batched(examples, info: DatasetInfo, batch_size: int, num_parts: int, part_
         examples = examples.map(lambda *several: tuple(map(draw, several)), num_parallel_calls=tf.data.AUTOTUNE)
     batches = examples.batch(batch_size, drop_remainder=endless)
     return batches.map(join, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _finisher(info: DatasetInfo, num_parts: int, part_size: int | None, shape_parts: bool):
+    """The function from a batch of bytes to a batch of floats, body parts cut out."""
+
+    def finish(batch):
+        batch = {**batch, "image": to_float(batch["image"])}
+        if "mask" in batch:
+            batch["mask"] = tf.cast(batch["mask"], tf.float32) / 255
+        if info.joints is None:
+            batch["shape"] = to_float(batch["shape"])
+        if part_size is not None:
+            batch["parts"] = crop_body_parts(batch["image"], batch["joints"], part_size, part_size, num_parts)
+            if shape_parts:
+                batch["shape_parts"] = crop_body_parts(batch["shape"], batch["joints"], part_size, part_size, num_parts)
+        if "name" not in batch:
+            batch.pop("joints", None)
+        return batch
+
+    return finish

@@ -1,23 +1,15 @@
 """From an opened source to a dataset on disk: all cores, a progress bar, nothing lost and nothing half-written."""
 
-import multiprocessing
 import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from vunet_tf.data.dataset import DatasetInfo, write_dataset
-from vunet_tf.data.example import Example, Rejected
+from vunet_tf.data.example import Rejected
 from vunet_tf.data.sources.source import Source
-from vunet_tf.errors import InputError
+from vunet_tf.data.workers import made_in_order
 
 _ORDER_SEED = 20180404  # items are written in one fixed random order, so that shards are mixed
 
@@ -45,7 +37,7 @@ def prepare(
     with write_dataset(directory, overwrite) as writer:
         for rejected in source.rejects:
             writer.reject(rejected)
-        made_items = _made_in_order(source, order, workers or os.cpu_count() or 1)
+        made_items = made_in_order(source, order, workers or os.cpu_count() or 1)
         with tqdm(made_items, total=len(order), unit=" items", desc=f"preparing {name}", disable=None) as bar:
             for made in bar:
                 for result in made:
@@ -61,62 +53,3 @@ def prepare(
             joints=source.joints,
             shape_channels=source.shape_channels,
         )
-
-
-def _made_in_order(source: Source, order, workers: int) -> Iterator[list[Example | Rejected]]:
-    """What comes of each item, in order; a few items are made ahead."""
-    if workers == 1:
-        _start_worker(source.make)
-        for index in order:
-            yield _or_rejected(source, index, _make(source.items[index]))
-        return
-    # Spawned processes start clean; forked ones could hang on a lock that one of TensorFlow's threads holds.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(source.make, True))
-    pending = deque()
-    try:
-        for index in order:
-            pending.append((index, pool.submit(_make, source.items[index])))
-            if len(pending) > 8 * workers:
-                index, future = pending.popleft()
-                yield _or_rejected(source, index, future.result())
-        while pending:
-            index, future = pending.popleft()
-            yield _or_rejected(source, index, future.result())
-    except BrokenProcessPool as error:
-        message = f"a worker process died, perhaps for want of memory; try again with --workers=1 ({error})"
-        raise InputError(message) from error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _or_rejected(source: Source, index: int, made: list[Example | Rejected] | str) -> list[Example | Rejected]:
-    return [Rejected(source.name_of(source.items[index]), made)] if isinstance(made, str) else made
-
-
-_worker_make = None  # of this process
-
-
-def _start_worker(make, end_with_parent: bool = False) -> None:
-    global _worker_make
-    _worker_make = make
-    cv2.setNumThreads(1)  # the pictures are the parallel part
-    if end_with_parent:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for ever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _make(item) -> list[Example | Rejected] | str:
-    """The examples of an item, or why there are none."""
-    try:
-        return _worker_make(item)
-    except InputError as error:
-        return str(error)
-    except Exception as error:  # what nobody foresaw costs one item, not the run; it is listed with the others
-        return f"unexpected {type(error).__name__}: {error}"

@@ -29,12 +29,11 @@ def contact_sheet(directory: Path | str, split: str = "train", rows: int = 8) ->
     if info.joints:
         part_size = info.image_size // 2
         titles += [part.name.replace("right", "r.").replace("left", "l.") for part in PARTS_10]
-    chosen = set(np.linspace(0, count - 1, min(rows, count)).round().astype(int).tolist())
+    chosen = np.linspace(0, count - 1, min(rows, count)).round().astype(int)
     sheet = []
-    batches = evaluation_batches(directory, 1, split=split, num_parts=len(PARTS_10), part_size=part_size)
-    for i, batch in enumerate(batches):
-        if i not in chosen:
-            continue
+    for batch in evaluation_batches(
+        directory, 1, split=split, positions=chosen, num_parts=len(PARTS_10), part_size=part_size
+    ):
         row = [enlarge(to_uint8(batch[key][0]), _CELL) for key in ("image", "shape")]
         if part_size:
             parts = tf.split(batch["parts"][0], len(PARTS_10), axis=-1)

@@ -1,6 +1,7 @@
 """p(z | shape): the autoregressive prior of one latent, read off the decoder's features (released program)."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from vunet_tf.distributions import DiagonalGaussian
@@ -46,15 +47,15 @@ class GroupPrior(keras.layers.Layer):
         ]
 
     def _split(self, x):
-        return [x] if self.groups == 1 else ops.split(ops.space_to_depth(x, 2), self.groups, axis=-1)
+        return [x] if self.groups == 1 else ops.split(tf.nn.space_to_depth(x, 2), self.groups, axis=-1)
 
     def _merge(self, groups):
-        return groups[0] if self.groups == 1 else ops.depth_to_space(ops.concatenate(groups, axis=-1), 2)
+        return groups[0] if self.groups == 1 else tf.nn.depth_to_space(ops.concatenate(groups, axis=-1), 2)
 
     def call(self, h, z=None, noise=None, training=None):
         h = self.features(h, training=training)
         if self.groups > 1:
-            h = ops.space_to_depth(h, 2)
+            h = tf.nn.space_to_depth(h, 2)
         z_groups = [None] * self.groups if z is None else self._split(z)
         noise_groups = [None] * self.groups if noise is None else self._split(noise)
         parameters, samples = [], []

@@ -63,6 +63,8 @@ class VUNet(ConfiguredModel):
     def _symbolic_inputs(self):
         config = self.config
         side = config.appearance_size
+        if not config.latent_scales:  # nothing would be connected to the others
+            return {"shape": keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape")}
         return {
             "appearance": keras.Input((side, side, config.appearance_channels), name="appearance"),
             "shape": keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape"),
@@ -98,12 +100,11 @@ class VUNet(ConfiguredModel):
             inputs = {"shape": symbolic["shape"], "z": z}
             outputs = self.decoder.generate(self.shape_encoder(inputs["shape"]), z)
         elif use == "transfer":
-            inputs = {key: symbolic[key] for key in ("appearance", "shape")}
-            appearance = {"appearance": inputs["appearance"]}
-            z = self.wiring("encode")(appearance)["z"] if self.config.latent_scales else []
+            inputs = {key: symbolic[key] for key in ("appearance", "shape") if key in symbolic}
+            z = self.wiring("encode")({"appearance": inputs["appearance"]})["z"] if self.config.latent_scales else []
             outputs = self.wiring("generate")({"shape": inputs["shape"], "z": z})
         else:
-            inputs = {key: symbolic[key] for key in ("shape", "noise")}
+            inputs = {"shape": symbolic["shape"], "noise": symbolic.get("noise", [])}
             image, z = self.decoder.sample(self.shape_encoder(inputs["shape"]), inputs["noise"])
             outputs = {"image": image, "z": z}
         return keras.Model(inputs, outputs, name=use)
@@ -159,8 +160,12 @@ class VUNet(ConfiguredModel):
             batch: a dict, see the class.
             seed: of the posterior's sample, see `noise`; None for noise 0, the posterior's mean.
             appearance_from: another batch that F sees instead of this one.
+
+        Without latents (--latent_scales=0) there is only "shape".
         """
         shape = self.shape_input(batch["shape"])
+        if not self.config.latent_scales:
+            return {"shape": shape}
         batch_size = ops.shape(shape)[0]
         if seed is None:
             noise = [ops.zeros((batch_size, *latent)) for latent in self.config.latent_shapes]
@@ -181,8 +186,10 @@ class VUNet(ConfiguredModel):
 
     def transfer(self, appearance, shape):
         """The pictures [B, S, S, 3] of shapes [B, S, S, C] with the appearance of the batch `appearance`."""
-        shape = self.shape_input(shape)
-        return self.wiring("transfer")({"appearance": self.appearance_input(appearance), "shape": shape})
+        inputs = {"shape": self.shape_input(shape)}
+        if self.config.latent_scales:
+            inputs["appearance"] = self.appearance_input(appearance)
+        return self.wiring("transfer")(inputs)
 
     def reconstruct(self, batch):
         """The batch's pictures [B, S, S, 3] by the posterior's mean: a transfer onto their own shapes."""

@@ -59,7 +59,7 @@ def open_source(options: Options) -> Source:
             "appearance_id": "person and sequence where annotated, else the annotation's id",
             "split": "by annotation file"
             if options.valid_annotations
-            else f"by hash of the file name, {options.valid_fraction:.0%} valid",
+            else f"by hash of the person where annotated, else of the file name, {options.valid_fraction:.0%} valid",
         },
     )
 
@@ -95,7 +95,7 @@ def _person(picture, annotation, item, name, size, encoding, options) -> Example
         size,
         options.min_joints,
         encoding,
-        split=item.split or split_by_hash(item.file, options.valid_fraction),
+        split=item.split or split_by_hash(appearance or item.file, options.valid_fraction),
         name=name,
         appearance_id=appearance or name,
         shape_id=name,
