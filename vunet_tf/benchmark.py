@@ -150,7 +150,7 @@ def matrix_product_peak(dtype: str, size: int = 2048, repeat: int = 5) -> float:
 
 
 class TrainingSpeed(NamedTuple):
-    """Of the training step in one precision: rates, GFLOP per picture, the machine's GFLOP/s, and peak memory in MiB."""
+    """The training step in one precision: rates, GFLOP per picture, the machine's GFLOP/s, peak memory in MiB."""
 
     rates: list[Rate]
     gflop: float
