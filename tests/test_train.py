@@ -19,6 +19,8 @@ from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
 from vunet_tf.training import checkpoints
 
+KILLS = int(os.environ.get("KILLS", "2"))  # 20 for a test by hand
+
 TINY = {
     "appearance": "picture",
     "bottleneck_factor": 3,
@@ -152,7 +154,7 @@ def test_killed_and_resumed_runs_end_as_one_never_stopped(figures, tmp_path):
     whole = train(figures, tmp_path / "whole", **long)
     assert whole.returncode == 0, whole.stderr
     delays = random.Random(0)
-    for step in (4, 100):  # the number of kills grows by KILLS, for a test by hand
+    for step in np.linspace(4, 360, KILLS).astype(int) // 2 * 2:
         process = killed_at(signal.SIGKILL, figures, tmp_path / "run", step, delays.uniform(0, 0.1), **long)
         assert process.returncode == -signal.SIGKILL
         for path in checkpoints.paths(tmp_path / "run"):
