@@ -19,9 +19,10 @@ $(VENV)/.installed: setup.py pyproject.toml
 	  --config-settings editable_mode=compat
 	@touch $@
 
-demo: $(VENV)/.installed ## make a dataset of procedural people and a picture of it
+demo: $(VENV)/.installed ## make a dataset of drawn people and train a model that changes their clothes
 	$(RUN) -m vunet_tf.prepare --source=figures --output=datasets/figures --image_size=64 --overwrite
 	$(RUN) -m vunet_tf.prepare --preview=datasets/figures --out=datasets/figures.png
+	$(RUN) -m vunet_tf.train --flagfile=configs/quickstart.flags
 
 test: $(VENV)/.installed ## run the tests
 	$(RUN) -m pytest

@@ -14,6 +14,7 @@ LAYERS = {
     "vunet_tf": 0,
     "vunet_tf.config": 0,
     "vunet_tf.errors": 0,
+    "vunet_tf.atomic": 0,
     "vunet_tf.images": 0,
     "vunet_tf.startup": 0,
     "vunet_tf.data.skeleton": 0,

@@ -1,6 +1,7 @@
 """Batches: every example once an epoch, and the same ones at a position whatever happened before it."""
 
 import json
+from collections import Counter
 from itertools import islice
 
 import numpy as np
@@ -143,6 +144,73 @@ def test_mirroring_flips_half_of_the_examples_with_their_shapes_and_sides(figure
     assert 12 <= flipped <= 36
 
 
+def appearance_of(directory, split="train"):
+    """From the bytes of a picture in a batch to its appearance_id."""
+    batches = evaluation_batches(directory, 100, split=split)
+    return {
+        image.tobytes(): label
+        for batch in batches
+        for image, label in zip(batch["image"].numpy(), batch["appearance_id"].numpy(), strict=True)
+    }
+
+
+def test_partners_are_other_pictures_of_the_same_appearance(figures):
+    """Every other picture is drawn about equally often; a look of a single picture is its own partner."""
+    label = appearance_of(figures, "valid")  # 24 looks in 24 poses
+    pairs = Counter()
+    batches = take(figures, 288, split="valid", appearance_from="other", part_size=16)
+    for batch in batches:
+        assert batch.keys() == {f"{p}{key}" for p in ("", "appearance_") for key in ("image", "shape", "parts")}
+        for target, seen in zip(batch["image"], batch["appearance_image"], strict=True):
+            assert label[target.tobytes()] == label[seen.tobytes()] and (target != seen).any()
+            pairs[target.tobytes(), seen.tobytes()] += 1
+    assert max(pairs.values()) <= 3 and len(pairs) > 2000, "4 draws out of 23 partners for each of 576 pictures"
+    label = appearance_of(figures)
+    singles = {name for name, count in Counter(label.values()).items() if count == 1}
+    assert singles
+    for batch in take(figures, 10, appearance_from="other"):
+        for target, seen in zip(batch["image"], batch["appearance_image"], strict=True):
+            assert label[target.tobytes()] == label[seen.tobytes()]
+            assert (target == seen).all() == (label[target.tobytes()] in singles)
+
+
+def test_partners_come_with_their_own_shapes(figures):
+    shape_of = {
+        image.tobytes(): shape.tobytes()
+        for batch in take(figures, 10)
+        for image, shape in zip(batch["image"], batch["shape"], strict=True)
+    }
+    for batch in take(figures, 4, appearance_from="other"):
+        for image, shape in zip(batch["appearance_image"], batch["appearance_shape"], strict=True):
+            assert shape_of[image.tobytes()] == shape.tobytes()
+
+
+def test_partners_and_flips_depend_on_seed_and_position_alone(figures):
+    options = {"seed": 3, "appearance_from": "other", "mirror": True, "mirror_appearance": True, "part_size": 16}
+    whole = take(figures, 9, **options)
+    assert_same(take(figures, 3, first_batch=6, **options), whole[6:])
+    apart = [take(figures, 9, workers=2, worker=k, **options) for k in range(2)]
+    assert_same(whole, [{key: np.concatenate([a[key], b[key]]) for key in a} for a, b in zip(*apart, strict=True)])
+    other_seed = take(figures, 9, **{**options, "seed": 4})
+    assert fingerprints(whole) != fingerprints(other_seed)
+
+
+def test_what_the_appearance_encoder_sees_is_flipped_alone(figures):
+    plain, mirrored = take(figures, 6, seed=1), take(figures, 6, seed=1, mirror_appearance=True)
+    flipped = 0
+    for batch, other in zip(plain, mirrored, strict=True):
+        np.testing.assert_array_equal(batch["image"], other["image"])
+        for k in range(8):
+            as_it_was = (other["image"][k] == other["appearance_image"][k]).all()
+            flipped += not as_it_was
+            step = 1 if as_it_was else -1
+            np.testing.assert_array_equal(other["image"][k][:, ::step], other["appearance_image"][k])
+            sides = [0, 1, 2] if as_it_was else [1, 0, 2]
+            swapped = other["shape"][k][:, ::step][..., sides]
+            np.testing.assert_allclose(swapped, other["appearance_shape"][k], atol=1e-3)
+    assert 12 <= flipped <= 36
+
+
 def test_mirroring_equals_its_numpy_twin(figures):
     from vunet_tf.data.pipeline import _mirrored
 
@@ -206,5 +274,9 @@ def test_wrong_wishes_are_refused(figures, maps):
         training_batches(figures, 4, part_size=16, num_parts=9)
     with pytest.raises(InputError, match="no split 'test'; it has train, valid"):
         training_batches(figures, 4, split="test")
+    with pytest.raises(InputError, match="--appearance_from=twin: must be one of self, other"):
+        training_batches(figures, 4, appearance_from="twin")
+    with pytest.raises(InputError, match=r"--appearance_from=other holds the split 'train' in memory: it has .* bytes"):
+        training_batches(figures, 4, appearance_from="other", memory_limit=FROM_DISK)
     with pytest.raises(InputError, match="is not a dataset"):
         evaluation_batches(figures / "none", 4)

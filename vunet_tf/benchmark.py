@@ -1,19 +1,26 @@
 """Measures speed and size on this machine.
 
   python -m vunet_tf.benchmark data [--dataset_dir=DIR]
+  python -m vunet_tf.benchmark train
   python -m vunet_tf.benchmark model [--out=docs/model.md]
 
 data: images per second of the whole input pipeline (read, decode, stickman, 8 body-part crops, batch), and of its parts
   alone. Without --dataset_dir it draws people of 128 and 256 pixels first; pictures are JPEG, crops 64 pixels.
+train: images per second of the training step of the market configuration (random pictures, L1 loss) in float32 and
+  bfloat16, its peak memory, and its GFLOP/s as a part of what this machine reaches in a large matrix product. Counted
+  are the convolutions alone: 2 operations per multiply-accumulate, and twice the forward pass's for the backward pass.
 model: parameters and multiply-accumulates of the three published configurations; with --out, a page with the shapes of
   every functional model besides.
 """
 
+import multiprocessing
+import resource
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +32,7 @@ from vunet_tf.startup import start_tensorflow
 _DATASET_DIR = flags.DEFINE_string(
     "dataset_dir", None, "data: a dataset with joints to measure on, instead of drawn people."
 )
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "data: examples in a batch.", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Examples in a batch.", lower_bound=1)
 _PART_SIZE = flags.DEFINE_integer("part_size", 64, "data: side of a body-part crop in pixels.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", None, "model: Markdown file to write the page to.")
 _SECONDS = flags.DEFINE_float("seconds", 3.0, "How long each of the repetitions takes.", lower_bound=0.1)
@@ -127,7 +134,80 @@ def _model() -> None:
         raise InputError(f"cannot write {_OUT.value}: {error.strerror}; name another --out") from error
 
 
-_COMMANDS = {"data": _data, "model": _model}
+def matrix_product_peak(dtype: str, size: int = 2048, repeat: int = 5) -> float:
+    """GFLOP/s of the fastest of some products of two square matrices."""
+    import tensorflow as tf
+
+    matrix = tf.cast(tf.random.normal((size, size)), dtype)
+    product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
+    product()
+    seconds = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        product().numpy()
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds) / 1e9
+
+
+class TrainingSpeed(NamedTuple):
+    """The training step in one precision: rates, GFLOP per picture, the machine's GFLOP/s, peak memory in MiB."""
+
+    rates: list[Rate]
+    gflop: float
+    peak_gflops: float
+    memory: float
+
+
+def training_speed(precision: str, batch_size: int, seconds: float, repeat: int) -> TrainingSpeed:
+    """Measures the training step of the market configuration; in a process of its own, for the memory's sake."""
+    start_tensorflow()
+    import tensorflow as tf
+
+    from vunet_tf.config import PRESETS, TrainingConfig
+    from vunet_tf.models.summary import figures_of
+    from vunet_tf.training.trainer import Trainer
+
+    config = PRESETS["market"]
+    peak = matrix_product_peak("float32" if precision == "float32" else "bfloat16")
+    settings = TrainingConfig(batch_size=batch_size, reconstruction="l1", mixed_precision=precision)
+    trainer = Trainer(config, settings)
+    sides = {"image": config.image_size, "shape": config.image_size, "parts": config.appearance_size}
+    channels = {"image": 3, "shape": config.shape_channels, "parts": config.appearance_channels}
+    batch = {
+        key: tf.random.stateless_uniform((batch_size, sides[key], sides[key], channels[key]), [0, i], -1, 1)
+        for i, key in enumerate(sides)
+    }
+    trainer.initialise([batch])
+    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
+
+    def step():
+        trainer.train(batches, tf.constant(1)).numpy()
+        return batch_size
+
+    rates = measure(step, seconds, repeat)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return TrainingSpeed(rates, 6 * sum(figures_of(config)["macs"].values()) / 1e9, peak, memory)
+
+
+def _train() -> None:
+    print(f"market configuration, batches of {_BATCH_SIZE.value}, L1 loss")
+    print(f"  {'':<20}{'images/s':>10}   {'(range)':<20}{'GFLOP/s':>8}{'of peak':>9}{'MiB':>8}")
+    for precision in ("float32", "mixed_bfloat16"):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            arguments = (precision, _BATCH_SIZE.value, _SECONDS.value, _REPEAT.value)
+            speed = process.submit(training_speed, *arguments).result()
+        per_second = [rate.per_second for rate in speed.rates]
+        median = statistics.median(per_second)
+        spread = f"({min(per_second):,.1f} to {max(per_second):,.1f})"
+        gflops = median * speed.gflop
+        print(
+            f"  {precision:<20}{median:>10,.1f}   {spread:<20}{gflops:>8,.0f}{gflops / speed.peak_gflops:>9.0%}"
+            f"{speed.memory:>8,.0f}",
+            flush=True,
+        )
+
+
+_COMMANDS = {"data": _data, "train": _train, "model": _model}
 
 
 def main(argv: list[str]) -> None:

@@ -1,6 +1,8 @@
-"""The model's configuration: each variant of the VU-Net is a `ModelConfig`, each field a flag of the same name."""
+"""The configuration of a model and of its training: each field is a flag of the same name."""
 
 import dataclasses
+import re
+import textwrap
 
 from vunet_tf.errors import InputError
 
@@ -8,6 +10,7 @@ ACTIVATIONS = ("elu", "leaky_relu", "hard_swish", "relu", "silu", "gelu")
 APPEARANCES = ("parts", "picture", "both")
 PRIORS = ("autoregressive", "standard_normal")
 VARIANCES = ("unit", "learned")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 PICTURE_CHANNELS = 3
 
 
@@ -143,6 +146,96 @@ class ModelConfig:
         """(height, width, channels) of each latent, from the bottom up."""
         bottom = self.image_size >> (self.scales - 1)
         return [(bottom << i, bottom << i, self.widths[-1 - i]) for i in range(self.latent_scales)]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained; the defaults are the released program's, but for the loss, which needs no download.
+
+    Attributes:
+        steps: how many; all schedules are keyed to it.
+        batch_size: pictures in a step, of all replicas and machines together.
+        seed: of the initial weights, the order of the data and all noise.
+        learning_rate: of Adam (0.5, 0.9): flat for a hundredth of the steps, then linearly to 0.
+        reconstruction: the loss: "multiscale" (L1 at several resolutions and structural similarity), "l1", or "vgg19"
+            (the paper's).
+        vgg_weights: of "vgg19": "imagenet" (downloaded once), or a file.
+        feature_weights: of "vgg19": of the input and five layers.
+        gram_weights: of "vgg19": likewise, for the Gram terms.
+        kl_schedule: of beta, the KL term's weight: "ramp" (released program: 1e-6 up to half of the steps, at three
+            quarters `kl_weight`), "constant", or "target_rate" (a controller holds the KL at `target_rate`).
+        kl_weight: beta; where the ramp ends, or where the controller starts.
+        target_rate: nats per picture that the controller aims at.
+        free_bits: nats per latent scale below which the KL costs nothing.
+        ema: momentum of the averaged weights that evaluation and export use.
+        clip_norm: largest norm of the gradient; 0 for no clipping.
+        mixed_precision: "float32", "mixed_bfloat16" or "mixed_float16" (with loss scaling).
+        appearance_from: whose picture the appearance encoder sees: "self" (the paper), or "other": another picture of
+            the same appearance.
+        mirror: flip half of the examples from left to right.
+        mirror_appearance: flip half of what the appearance encoder sees, picture and shape together.
+        steps_per_call: steps that run without coming back to Python.
+        jit_compile: compile the step with XLA (slower on a CPU).
+        init_batches: batches of the data-dependent initialisation.
+        log_every: steps between the rows of the curves.
+        valid_batches: batches of the valid split measured at each checkpoint; 0 for none.
+        checkpoint_every: steps between checkpoints.
+        keep_checkpoints: how many of the last checkpoints stay.
+        pictures_every: steps between transfer matrices; 0 for none.
+        max_skipped: steps in a row with a loss or gradient that is no finite number, after which the run stops.
+
+    Raises:
+        InputError: a value that makes no sense; the message names the flag.
+    """
+
+    steps: int = 100_000
+    batch_size: int = 16
+    seed: int = 0
+    learning_rate: float = 1e-3
+    reconstruction: str = "multiscale"
+    vgg_weights: str = "imagenet"
+    feature_weights: tuple[float, ...] = (1.0,) * 6
+    gram_weights: tuple[float, ...] = (0.0,) * 6
+    kl_schedule: str = "ramp"
+    kl_weight: float = 1.0
+    target_rate: float = 0.0
+    free_bits: float = 0.0
+    ema: float = 0.999
+    clip_norm: float = 0.0
+    mixed_precision: str = "float32"
+    appearance_from: str = "self"
+    mirror: bool = False
+    mirror_appearance: bool = False
+    steps_per_call: int = 10
+    jit_compile: bool = False
+    init_batches: int = 4
+    log_every: int = 100
+    valid_batches: int = 10
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 3
+    pictures_every: int = 1000
+    max_skipped: int = 20
+
+    def __post_init__(self):
+        def require(condition, flag, demand):
+            if not condition:
+                raise InputError(f"--{flag}={getattr(self, flag)}: {demand}")
+
+        positive = ("steps", "batch_size", "steps_per_call", "init_batches", "log_every", "checkpoint_every")
+        for flag in (*positive, "keep_checkpoints", "max_skipped"):
+            require(getattr(self, flag) >= 1, flag, "must be at least 1")
+        for flag in ("seed", "valid_batches", "pictures_every", "free_bits", "clip_norm", "kl_weight"):
+            require(getattr(self, flag) >= 0, flag, "must not be negative")
+        require(self.learning_rate > 0, "learning_rate", "must be above 0")
+        require(0 <= self.ema < 1, "ema", "must be in [0, 1)")
+        require(self.mixed_precision in PRECISIONS, "mixed_precision", f"must be one of {', '.join(PRECISIONS)}")
+
+
+def descriptions(config_class):
+    """What the docstring of a configuration says of each field: {name: text}, the help of its flag."""
+    attributes = textwrap.dedent(config_class.__doc__.split("Attributes:\n")[1].split("\n\n")[0])
+    entries = re.findall(r"^(\w+): (.+(?:\n +.+)*)", attributes, re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", text)[0].upper() + re.sub(r"\s+", " ", text)[1:] for name, text in entries}
 
 
 # The three configurations of the released program (feature and Gram weights, steps and rates are the trainer's).

@@ -2,42 +2,88 @@
 
 RUN/config.json        {"format": 1, "class": "VUNet", "config": {...}}
 RUN/model.weights.h5   weights, as Keras writes them
+RUN/flags.txt          the flags of the training, as used: a flagfile
+RUN/versions.json      the packages that it was trained with
+RUN/checkpoints/ ...   see `vunet_tf.training`
 """
 
+import contextlib
+import dataclasses
+import fcntl
+import importlib.metadata
 import json
-import os
+import platform
 from pathlib import Path
 
+from vunet_tf import atomic
 from vunet_tf.errors import InputError
 from vunet_tf.models import VUNet
 
 FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
+FLAGS = "flags.txt"
+VERSIONS = "versions.json"
 CLASSES = {"VUNet": VUNet}
+PACKAGES = ("vunet-tf", "tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
 def save(model, run_dir):
     """Writes `model` into `run_dir` (made if need be), each file at once or not at all."""
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    description = {"format": FORMAT, "class": type(model).__name__, "config": model.get_config()}
-    if description["class"] not in CLASSES:
-        raise InputError(f"a run holds one of {', '.join(CLASSES)}, not a {description['class']}")
-    _replace(run_dir / WEIGHTS, model.save_weights)
-    _replace(run_dir / CONFIG, lambda path: path.write_text(json.dumps(description, indent=2) + "\n"))
+    class_name = type(model).__name__
+    if class_name not in CLASSES:
+        raise InputError(f"a run holds one of {', '.join(CLASSES)}, not a {class_name}")
+    atomic.write(run_dir / WEIGHTS, model.save_weights)
+    _write_json(run_dir / CONFIG, {"format": FORMAT, "class": class_name, "config": model.get_config()})
 
 
-def _replace(path, write):
-    """Calls `write` with a temporary path beside `path`, then renames: a reader sees the old file or the new one."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+def _write_json(path, content):
+    atomic.write(path, lambda temporary: temporary.write_text(json.dumps(content, indent=2) + "\n"))
+
+
+@contextlib.contextmanager
+def open_for_training(run_dir, model_config, flags, chief=True):
+    """A new run, or one that goes on, for as long as the block lasts, with its flags and package versions written down.
+
+    Args:
+        run_dir: made if need be.
+        model_config: of the model to be trained.
+        flags: text of a flagfile.
+        chief: whether this process writes the run; another one only looks whether it can go on.
+
+    Raises:
+        InputError: `run_dir` holds another model, is being trained already, or cannot be written.
+    """
+    run_dir = Path(run_dir)
+    if (run_dir / CONFIG).exists():
+        theirs, ours = _read_config(run_dir)["config"], dataclasses.asdict(model_config)
+        differing = [f"--{key}={theirs.get(key)}" for key in ours if theirs.get(key) != ours[key]]
+        if differing:
+            raise InputError(
+                f"{run_dir} holds another model, trained with {' '.join(differing)}; name another --run_dir"
+            )
+    if not chief:
+        yield
+        return
     try:
-        write(temporary)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock = (run_dir / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"cannot write to {run_dir}: {error.strerror}; name another --run_dir") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{run_dir} is being trained by another process; wait for it or name another") from None
+        versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+        try:
+            atomic.write(run_dir / FLAGS, lambda path: path.write_text(flags))
+            _write_json(run_dir / VERSIONS, {"python": platform.python_version(), **versions})
+        except OSError as error:
+            raise InputError(f"cannot write to {run_dir}: {error.strerror}") from error
+        yield
 
 
 def load(run_dir):
@@ -51,12 +97,8 @@ def load(run_dir):
     for name in (CONFIG, WEIGHTS):
         if not (run_dir / name).is_file():
             raise InputError(f"{run_dir} holds no trained model: {name} is missing")
+    description = _read_config(run_dir)
     try:
-        description = json.loads((run_dir / CONFIG).read_text())
-        if description.get("format") != FORMAT:
-            raise InputError(f"format {description.get('format')!r}, this version reads {FORMAT}")
-        if description.get("class") not in CLASSES:
-            raise InputError(f"unknown class {description.get('class')!r}, known: {', '.join(CLASSES)}")
         model = CLASSES[description["class"]].from_config(description["config"])
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{run_dir / CONFIG}: {error}") from error
@@ -65,3 +107,17 @@ def load(run_dir):
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{run_dir / WEIGHTS} does not fit {CONFIG}, or is damaged: {error}") from error
     return model
+
+
+def _read_config(run_dir):
+    try:
+        description = json.loads((run_dir / CONFIG).read_text())
+        if description.get("format") != FORMAT:
+            raise InputError(f"format {description.get('format')!r}, this version reads {FORMAT}")
+        if description.get("class") not in CLASSES:
+            raise InputError(f"unknown class {description.get('class')!r}, known: {', '.join(CLASSES)}")
+        if not isinstance(description.get("config"), dict):
+            raise InputError("it has no config")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{run_dir / CONFIG}: {error}") from error
+    return description

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from vunet_tf.data.body_parts import crop_body_parts
@@ -20,6 +21,9 @@ from vunet_tf.images import to_float
 MEMORY_LIMIT = 2 * 2**30  # bytes of records: a smaller split is held in memory and shuffled as a whole
 SHUFFLE_BLOCK = 4096  # records: what is shuffled at a time of a larger split, besides its shards
 METADATA = ("name", "appearance_id", "shape_id", "attributes")
+APPEARANCES_FROM = ("self", "other")
+# Random numbers of one example each come from the seed, its position and one of these.
+_PARTNER, _MIRROR_APPEARANCE = 1, 2
 
 
 def training_batches(
@@ -30,6 +34,8 @@ def training_batches(
     seed: int = 0,
     first_batch: int = 0,
     mirror: bool = False,
+    appearance_from: str = "self",
+    mirror_appearance: bool = False,
     num_parts: int = 8,
     part_size: int | None = None,
     shape_parts: bool = False,
@@ -45,9 +51,12 @@ def training_batches(
       directory: a dataset made by `python -m vunet_tf.prepare`.
       batch_size: examples in a batch of all workers together.
       split: which split.
-      seed: decides the order and the mirroring.
+      seed: decides the order, the partners and the mirroring.
       first_batch: how many batches to pass over: where a resumed run goes on.
-      mirror: flip half of the examples from left to right, sides of the joints swapped.
+      mirror: flip half of the examples from left to right, sides of the joints swapped, and their partners with them.
+      appearance_from: whose picture the appearance encoder sees: "self", or "other" for a random other example of the
+        same appearance_id (the example itself where it has no other).
+      mirror_appearance: flip half of the pictures that the appearance encoder sees, with their shapes.
       num_parts: 8 or 10 body parts.
       part_size: side of a body-part crop in pixels; None for no parts.
       shape_parts: whether to cut the parts out of the stickman, too.
@@ -57,10 +66,12 @@ def training_batches(
     Returns:
       A dataset of dictionaries of float32 tensors in [-1, 1], S the picture's side, B = batch_size / workers:
       "image" [B, S, S, 3], "shape" [B, S, S, C], and where asked for "parts" and "shape_parts", each
-      [B, part_size, part_size, 3 * num_parts].
+      [B, part_size, part_size, 3 * num_parts]. Where the appearance encoder sees something else than these, that has
+      the same keys after "appearance_".
 
     Raises:
-      InputError: if it is no dataset, has no such split, or parts are asked of a dataset without joints.
+      InputError: if it is no dataset, has no such split, parts are asked of a dataset without joints, or partners of a
+        split that is too large to be held in memory.
     """
     info = read_info(directory)
     count = info.examples(split)
@@ -69,22 +80,32 @@ def training_batches(
         raise InputError(f"--batch_size={batch_size} cannot be shared evenly by {workers} workers")
     if not 0 <= worker < workers:
         raise InputError(f"worker {worker} of {workers}: they are counted from 0")
+    if appearance_from not in APPEARANCES_FROM:
+        raise InputError(f"--appearance_from={appearance_from}: must be one of {', '.join(APPEARANCES_FROM)}")
     paths = shard_paths(directory, info, split)
     start = first_batch * batch_size
-    if sum(shard.bytes for shard in info.splits[split]) <= memory_limit:
-        records = _shuffled_in_memory(paths, count, seed, start)
+    bytes_of_records = sum(shard.bytes for shard in info.splits[split])
+    if bytes_of_records <= memory_limit:
+        records = _shuffled_in_memory(paths, count, seed, start, partners=appearance_from == "other")
+    elif appearance_from == "other":
+        raise InputError(
+            f"--appearance_from=other holds the split {split!r} in memory: it has {bytes_of_records:,} bytes, limit "
+            f"{memory_limit:,}; use --appearance_from=self"
+        )
     else:
         records = _shuffled_from_disk(paths, count, seed, start)
     if workers > 1:
         share = batch_size // workers
         records = records.enumerate().filter(lambda i, _: i % batch_size // share == worker).map(lambda _, r: r)
 
-    def decode(position, record):
+    def decode(position, record, partner=None):
         example = _decode(info, record, metadata=False)
+        seen = example if partner is None else _decode(info, partner, metadata=False)
         if mirror:
-            flip = tf.random.stateless_uniform([], [seed, position], 0, 2, tf.int32) == 1
-            example = tf.cond(flip, lambda: _mirrored(example), lambda: example)
-        return example
+            example, seen = _mirrored_if(_coin(seed, position), (example, seen))
+        if mirror_appearance:
+            (seen,) = _mirrored_if(_coin(*_stream(seed, position, _MIRROR_APPEARANCE)), (seen,))
+        return (example,) if partner is None and not mirror_appearance else (example, seen)
 
     finish = _finisher(info, num_parts, part_size, shape_parts)
     return _batched(records.map(decode, tf.data.AUTOTUNE), info, batch_size // workers, finish, endless=True)
@@ -117,7 +138,7 @@ def evaluation_batches(
             raise InputError(f"the split {split!r} has {info.examples(split)} examples, counted from 0; not {wrong[0]}")
         chosen = tf.constant(sorted(positions), tf.int64)
         records = records.enumerate().filter(lambda i, _: tf.reduce_any(chosen == i)).map(lambda _, record: record)
-    examples = records.map(lambda record: _decode(info, record, metadata=True), tf.data.AUTOTUNE)
+    examples = records.map(lambda record: (_decode(info, record, metadata=True),), tf.data.AUTOTUNE)
     return _batched(examples, info, batch_size, _finisher(info, num_parts, part_size, shape_parts), endless=False)
 
 
@@ -141,8 +162,21 @@ def _check(info: DatasetInfo, num_parts: int, part_size: int | None) -> None:
         raise InputError(f"{num_parts} body parts: there are tables of {' and '.join(map(str, BODY_PARTS))}")
 
 
-def _shuffled_in_memory(paths: list[str], count: int, seed: int, start: int) -> tf.data.Dataset:
-    """(position, record) from position `start` on; record by record a random permutation of each epoch."""
+def _stream(seed: int, position, number: int):
+    """A TF seed of its own for one kind of random number at a position."""
+    return tf.unstack(tf.random.experimental.stateless_fold_in([seed, position], number))
+
+
+def _coin(seed, position):
+    """True or false with equal chances."""
+    return tf.random.stateless_uniform([], [seed, position], 0, 2, tf.int32) == 1
+
+
+def _shuffled_in_memory(paths: list[str], count: int, seed: int, start: int, partners: bool) -> tf.data.Dataset:
+    """(position, record) from position `start` on; record by record a random permutation of each epoch.
+
+    With `partners`, (position, record, record of a random other example of the same appearance_id).
+    """
     store = tf.concat(list(tf.data.TFRecordDataset(paths).batch(1024)), axis=0)
 
     def record_at(position):
@@ -150,9 +184,29 @@ def _shuffled_in_memory(paths: list[str], count: int, seed: int, start: int) -> 
         index = tf.random.experimental.index_shuffle(
             tf.cast(position % count, tf.int32), tf.stack([seed, epoch]), count - 1
         )
-        return position, store[index]
+        return position, index
 
-    return tf.data.Dataset.range(start, tf.int64.max).map(record_at)
+    positions = tf.data.Dataset.range(start, tf.int64.max).map(record_at)
+    if not partners:
+        return positions.map(lambda position, index: (position, store[index]))
+
+    # `grouped` holds the examples appearance by appearance; example i is number `rank[i]` of the `size[i]` of its
+    # appearance, which begin at `first[i]`.
+    ids = tf.io.parse_example(store, {"appearance_id": tf.io.FixedLenFeature([], tf.string)})["appearance_id"].numpy()
+    _, appearance, sizes = np.unique(ids, return_inverse=True, return_counts=True)
+    grouped = np.argsort(appearance, kind="stable")
+    first = (np.cumsum(sizes) - sizes)[appearance]
+    rank = np.empty_like(grouped)
+    rank[grouped] = np.arange(count) - first[grouped]
+    size = sizes[appearance]
+
+    def with_partner(position, index):
+        others = tf.maximum(tf.gather(size, index) - 1, 1)
+        step = 1 + tf.random.stateless_uniform([], _stream(seed, position, _PARTNER), 0, others, tf.int64)
+        partner = tf.gather(first, index) + (tf.gather(rank, index) + step) % tf.gather(size, index)
+        return position, store[index], store[tf.gather(grouped, partner)]
+
+    return positions.map(with_partner)
 
 
 def _shuffled_from_disk(paths: list[str], count: int, seed: int, start: int) -> tf.data.Dataset:
@@ -193,6 +247,11 @@ def _decode(info: DatasetInfo, record, metadata: bool) -> dict[str, tf.Tensor]:
     return example
 
 
+def _mirrored_if(flip, examples):
+    """The examples, each flipped from left to right where `flip` is true."""
+    return tf.cond(flip, lambda: tuple(map(_mirrored, examples)), lambda: tuple(examples))
+
+
 def _mirrored(example):
     """An example flipped from left to right; `keypoints.mirror` is the same for NumPy."""
     flipped = {
@@ -215,15 +274,18 @@ def _compiled_stickman(size: int):
 
 
 def _batched(examples, info: DatasetInfo, batch_size: int, finish, endless: bool):
-    """Batches of what the model sees, from decoded examples."""
+    """Batches of what the model sees, from tuples: decoded examples, and after each what F sees instead of it."""
 
     def draw(example):
         return {**example, "shape": _compiled_stickman(info.image_size)(example["joints"])}
 
+    def join(batch, *seen):
+        return finish(batch) | {f"appearance_{key}": value for other in seen for key, value in finish(other).items()}
+
     if info.joints is not None:
-        examples = examples.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
+        examples = examples.map(lambda *several: tuple(map(draw, several)), num_parallel_calls=tf.data.AUTOTUNE)
     batches = examples.batch(batch_size, drop_remainder=endless)
-    return batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return batches.map(join, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def _finisher(info: DatasetInfo, num_parts: int, part_size: int | None, shape_parts: bool):

@@ -1,0 +1,245 @@
+"""The training step in one process: what it minimises, skips, averages and keeps."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vunet_tf import losses
+from vunet_tf.config import ModelConfig, TrainingConfig, descriptions
+from vunet_tf.errors import InputError
+from vunet_tf.training.trainer import Trainer, array
+
+MODEL = ModelConfig(
+    image_size=8,
+    appearance="picture",
+    shape_channels=1,
+    bottleneck_factor=2,
+    width=4,
+    max_width=4,
+    activation="leaky_relu",
+    latent_scales=1,
+    prior="standard_normal",
+)
+CONFIG = TrainingConfig(
+    steps=40, batch_size=4, reconstruction="l1", learning_rate=0.02, kl_schedule="constant", kl_weight=1e-3, ema=0.9
+)
+
+
+def batch_of(seed, size=4):
+    rng = np.random.default_rng(seed)
+    shape = np.kron(rng.choice([-1.0, 1.0], (size, 4, 4, 1)), np.ones((1, 2, 2, 1)))
+    image = np.where(shape > 0, rng.uniform(-1, 1, (size, 1, 1, 3)), 0.0)
+    return {"image": image.astype("float32"), "shape": shape.astype("float32")}
+
+
+BATCHES = [batch_of(seed) for seed in range(8)]
+
+
+def iterator(batches=None, first=0):
+    batches = batches or BATCHES
+    stacked = {key: np.stack([batch[key] for batch in batches]) for key in batches[0]}
+    return iter(tf.data.Dataset.from_tensor_slices(stacked).repeat().skip(first))
+
+
+def trainer(model=MODEL, **changes):
+    made = Trainer(model, dataclasses.replace(CONFIG, **changes))
+    made.initialise(BATCHES[:2])
+    return made
+
+
+@pytest.fixture(scope="module")
+def traced():
+    """A trainer whose steps are traced once for all tests, and its state before the first."""
+    made = trainer()
+    return made, made.state()
+
+
+@pytest.fixture
+def ours(traced):
+    """A trainer of `MODEL` and `CONFIG` before its first step."""
+    made, state = traced
+    made.restore(state)
+    return made
+
+
+def train(ours, steps, batches=None, first=0):
+    """Rows of a few steps as dicts."""
+    rows = ours.train(iterator(batches, first), tf.constant(steps)).numpy()
+    return [dict(zip(ours.names, row, strict=True)) for row in rows]
+
+
+def weights(ours):
+    return [array(variable) for variable in ours.model.trainable_variables]
+
+
+def assert_equal(first, second):
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_it_learns_and_tells_what_it_did(ours):
+    rows = train(ours, 40)
+    assert np.mean([row["error"] for row in rows[-8:]]) < 0.6 * np.mean([row["error"] for row in rows[:8]])
+    for row in rows:
+        assert row["loss"] == pytest.approx(row["l1"] + 1e-3 * (row["kl_0"]), rel=1e-5)
+        assert row["kl"] == pytest.approx(row["kl_0"])
+        assert row["l1"] == pytest.approx(5 * row["error"], rel=1e-5)
+    np.testing.assert_allclose([rows[k]["learning_rate"] for k in (0, 20)], [0.02, 0.02 * (1 - 19.6 / 39.6)], rtol=1e-5)
+
+
+def test_a_step_is_adam_on_the_gradient_of_the_negative_elbo(ours):
+    """The first step of Adam moves each weight by the learning rate against the sign of its gradient."""
+    before = weights(ours)
+    model, batch = ours.model, BATCHES[0]
+    inputs = model.training_inputs(batch)
+    inputs["noise"] = model.noise(4, tf.constant([0, 0], tf.int64))
+    with tf.GradientTape() as tape:
+        out = model(inputs, training=True)
+        kl = losses.kl_terms(model.latent, out["posterior"], out["prior"])
+        loss = losses.negative_elbo(losses.l1(batch["image"], out["image"]), kl, 1e-3)
+    gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+    (row,) = train(ours, 1)
+    assert row["loss"] == pytest.approx(float(loss), rel=1e-5)
+    assert row["gradient_norm"] == pytest.approx(float(tf.linalg.global_norm(gradients)), rel=1e-4)
+    for old, new, gradient in zip(before, weights(ours), gradients, strict=True):
+        clear = np.abs(gradient) > 1e-3
+        np.testing.assert_allclose((new - old)[clear], -0.02 * np.sign(gradient[clear]), rtol=1e-3)
+
+
+def test_train_and_test_measure_the_same_terms(ours):
+    measured = ours.test(BATCHES[0], tf.constant(0, tf.int64))
+    (row,) = train(ours, 1)
+    assert set(measured) <= set(row)
+    for name in ("loss", "l1", "kl", "error"):
+        assert float(measured[name]) == pytest.approx(row[name], rel=0.2)  # but for the noise
+
+
+def test_what_f_sees_is_the_other_picture(ours):
+    """With the latent's noise the same, only "appearance_..." decides the posterior."""
+    batch, other = BATCHES[0], BATCHES[1]
+    both = {**batch, **{f"appearance_{key}": value for key, value in other.items()}}
+    kl = [float(ours.test(b, tf.constant(0, tf.int64))["kl"]) for b in (batch, other, both)]
+    assert kl[2] == pytest.approx(kl[1], rel=1e-5) and kl[0] != pytest.approx(kl[1], rel=1e-2)
+
+
+def test_a_batch_that_is_no_number_is_skipped_and_counted(ours):
+    train(ours, 3)
+    before, averages = weights(ours), [array(v) for v in ours.optimizer.variables]
+    broken = {**BATCHES[0], "image": np.full_like(BATCHES[0]["image"], np.nan)}
+    (row,) = train(ours, 1, [broken])
+    assert np.isnan(row["loss"]) and row["skipped"] == 1
+    assert_equal(before, weights(ours))
+    assert_equal(averages[2:], [array(v) for v in ours.optimizer.variables][2:])  # but iterations and learning rate
+    assert int(array(ours.step)) == 4 and int(array(ours.skipped_in_a_row)) == 1
+    (row,) = train(ours, 1)
+    assert np.isfinite(row["loss"]) and row["skipped"] == 1 and int(array(ours.skipped_in_a_row)) == 0
+
+
+def test_float16_finds_its_loss_scale(traced):
+    """A scale at which the gradient overflows is halved until it does not; what is logged is unscaled."""
+    plain, state = traced
+    plain.restore(state)
+    ours = trainer(mixed_precision="mixed_float16")
+    initial = ours.state()
+    ours.loss_scale.assign(64.0)
+    (scaled,), (unscaled,) = train(ours, 1), train(plain, 1)
+    ours.restore(initial)
+    ours.loss_scale.assign(2.0**24)
+    rows = train(ours, 40)
+    scale = float(array(ours.loss_scale))
+    assert 5 < rows[-1]["skipped"] < 25 and scale == 2.0 ** (24 - rows[-1]["skipped"])
+    assert np.isfinite([row["gradient_norm"] for row in rows[-10:]]).sum() >= 8
+    assert scaled["gradient_norm"] == pytest.approx(unscaled["gradient_norm"], rel=0.05)
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_clipping_bounds_the_gradient():
+    """Adam forgets the scale of the gradient, so what is looked at is its first moment after one step."""
+    ours = trainer(clip_norm=0.5)
+    (row,) = train(ours, 1)
+    assert row["gradient_norm"] > 5
+    moments = [array(v) for v in ours.optimizer.variables if v.path.endswith("momentum")]
+    assert np.sqrt(sum((m / 0.5) ** 2 for m in map(np.linalg.norm, moments))) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_averaged_weights_are_the_moving_average(ours):
+    average = None
+    for k in range(4):
+        train(ours, 1, first=k)
+        now = weights(ours)
+        average = now if average is None else [0.9 * a + 0.1 * b for a, b in zip(average, now, strict=True)]
+    with ours.averaged_weights():
+        for a, b in zip(average, weights(ours), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert_equal(now, weights(ours))
+
+
+def test_free_bits_cost_nothing():
+    """Below them the KL has no gradient: only the reconstruction's is left."""
+    free, without = trainer(free_bits=1e4, kl_weight=10.0), trainer(kl_weight=0.0)
+    (row,), (other,) = train(free, 1), train(without, 1)
+    assert row["loss"] == pytest.approx(row["l1"] + 10 * 1e4, rel=1e-5) and row["kl"] < 1e4
+    assert row["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-4)
+
+
+def test_the_controller_moves_the_kl_to_its_target():
+    ours = trainer(kl_schedule="target_rate", kl_weight=1e-2, target_rate=20.0, steps=1500, learning_rate=5e-3)
+    rows = train(ours, 1500)
+    assert rows[0]["kl_weight"] == pytest.approx(1e-2)
+    assert np.mean([row["kl"] for row in rows[-200:]]) == pytest.approx(20.0, rel=0.15)
+
+
+def test_a_restored_trainer_goes_on_exactly():
+    """Dropout and the controller have states of their own; a state goes into a trainer just made."""
+    model = dataclasses.replace(MODEL, dropout=0.3)
+    settings = {"kl_schedule": "target_rate", "target_rate": 5.0}
+    whole = trainer(model, **settings)
+    train(whole, 5)
+    state = whole.state()
+    train(whole, 7, first=5)
+    second = Trainer(model, dataclasses.replace(CONFIG, **settings))
+    second.restore(state)
+    train(second, 7, first=5)
+    ours, theirs = whole.state(), second.state()
+    assert ours.keys() == theirs.keys()
+    assert_equal(ours.values(), theirs.values())
+
+
+def test_a_second_round_keeps_weights_and_slots_alone(ours):
+    first = ours
+    train(first, 5)
+    second = Trainer(MODEL, CONFIG)
+    second.restore(first.state(), new_run=True)
+    assert int(array(second.step)) == 0
+    assert_equal(weights(first), weights(second))
+    assert_equal([array(v) for v in first.optimizer.variables], [array(v) for v in second.optimizer.variables])
+
+
+def test_a_state_of_another_model_is_refused(traced):
+    _, state = traced
+    wider = Trainer(dataclasses.replace(MODEL, width=8, max_width=8), CONFIG)
+    with pytest.raises((KeyError, ValueError)):
+        wider.restore(state)
+
+
+def test_without_latents_there_is_no_kl():
+    rows = train(trainer(dataclasses.replace(MODEL, latent_scales=0)), 2)
+    assert rows[1]["kl"] == 0 and rows[1]["loss"] == pytest.approx(rows[1]["l1"])
+
+
+def test_every_setting_is_described():
+    for config_class in (ModelConfig, TrainingConfig):
+        assert list(descriptions(config_class)) == [field.name for field in dataclasses.fields(config_class)]
+    assert descriptions(TrainingConfig)["steps"] == "How many; all schedules are keyed to it."
+    assert descriptions(ModelConfig)["prior"].endswith('"standard_normal" p(z) (ablation).')
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("steps", 0), ("batch_size", -1), ("ema", 1.0), ("mixed_precision", "half"), ("seed", -1)]
+)
+def test_settings_that_make_no_sense_name_their_flag(setting, value):
+    with pytest.raises(InputError, match=f"--{setting}={value}"):
+        TrainingConfig(**{setting: value})

@@ -1,0 +1,1 @@
+"""Training: the step under a `tf.distribute` strategy, checkpoints, and the loop that joins them."""

@@ -1,0 +1,73 @@
+"""Checkpoints: a run's whole state in one NPZ file each, whose every array has a checksum. None is ever half written.
+
+RUN/checkpoints/step_00001000.npz
+"""
+
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from vunet_tf import atomic
+from vunet_tf.errors import InputError
+
+FOLDER = "checkpoints"
+_NAME = re.compile(r"step_(\d{8,})\.npz")
+
+
+def paths(run_dir: Path | str) -> list[Path]:
+    """The checkpoints of a run, from the first to the last."""
+    found = [path for path in (Path(run_dir) / FOLDER).glob("step_*.npz") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(_NAME.fullmatch(path.name)[1]))
+
+
+def save(run_dir: Path | str, step: int, state: dict[str, np.ndarray], keep: int) -> Path:
+    """Writes the state at a step, then removes all checkpoints but the last `keep`."""
+    folder = Path(run_dir) / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".*.npz"):  # of a killed run
+        leftover.unlink(missing_ok=True)
+    path = folder / f"step_{step:08d}.npz"
+
+    def write_to(temporary):
+        with temporary.open("wb") as file:
+            np.savez(file, **state)
+
+    atomic.write(path, write_to)
+    for old in paths(run_dir)[:-keep]:
+        old.unlink()
+    return path
+
+
+def read(path: Path | str) -> dict[str, np.ndarray]:
+    """The state that `save` wrote; nothing is unpickled.
+
+    Raises:
+      InputError: if the file is damaged: cut short, or with a byte that has changed.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+
+
+def latest(run_dir: Path | str, tell=print) -> tuple[Path, dict[str, np.ndarray]] | None:
+    """The last checkpoint that can be read, and its path; None where the run has no checkpoint yet.
+
+    Damaged ones are passed over, and `tell` says so.
+
+    Raises:
+      InputError: if there are checkpoints and all are damaged.
+    """
+    found = paths(run_dir)
+    for path in reversed(found):
+        try:
+            return path, read(path)
+        except InputError as error:
+            tell(f"{error}; falling back to the checkpoint before it")
+    if found:
+        raise InputError(f"every checkpoint in {Path(run_dir) / FOLDER} is damaged; name another --run_dir")
+    return None

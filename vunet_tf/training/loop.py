@@ -1,0 +1,285 @@
+"""The loop around the step: data, curves, checkpoints, and an end that loses nothing."""
+
+import contextlib
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from vunet_tf.data.pipeline import training_batches
+from vunet_tf.errors import InputError
+from vunet_tf.training import checkpoints
+from vunet_tf.training.journal import Journal
+from vunet_tf.training.trainer import Trainer, array
+
+BEST = "loop/best"  # of a checkpoint: the lowest validation loss so far
+
+
+class Loop:
+    """Trains until `config.steps`, going on from the last checkpoint of the run directory, if it has one.
+
+    Args:
+        trainer: what makes the steps.
+        dataset_dir: a dataset.
+        run_dir: made if need be.
+        save_model: called with the model, its weights averaged, when it is to be kept for use.
+        parts: options of the pipeline: crops of body parts.
+        matrix: a `TransferMatrix`, or None for no pictures.
+        chief: whether this process writes the run directory.
+    """
+
+    def __init__(self, trainer: Trainer, dataset_dir, run_dir, save_model, parts, matrix=None, chief=True):
+        self.trainer, self.config, self.strategy = trainer, trainer.config, trainer.strategy
+        self.dataset_dir, self.run_dir = Path(dataset_dir), Path(run_dir)
+        self.save_model, self.parts, self.matrix, self.chief = save_model, parts, matrix, chief
+        self.best = np.inf
+        self._valid_batches: list | None = None
+
+    # Data
+
+    def batches(self, split, seed, first_batch=0, mirror=False):
+        """Distributed batches: example i of a global batch is on the same place whatever the number of replicas."""
+        config = self.config
+
+        def of_worker(context):
+            batches = training_batches(
+                self.dataset_dir,
+                config.batch_size,
+                split=split,
+                seed=seed,
+                first_batch=first_batch,
+                mirror=mirror and config.mirror,
+                appearance_from=config.appearance_from,
+                mirror_appearance=mirror and config.mirror_appearance,
+                workers=context.num_input_pipelines,
+                worker=context.input_pipeline_id,
+                **self.parts,
+            )
+            return _replica_batches(batches, context.num_replicas_in_sync // context.num_input_pipelines)
+
+        return self.strategy.distribute_datasets_from_function(of_worker)
+
+    def initial_batches(self):
+        """The global batches of the data-dependent initialisation, the same on every machine."""
+        batches = training_batches(self.dataset_dir, self.config.batch_size, seed=self.config.seed, **self.parts)
+        return list(batches.take(self.config.init_batches))
+
+    # The run
+
+    def start(self, init_from=None) -> None:
+        """Goes on from the run's last checkpoint; or begins with the weights and slots of the run `init_from`; or with
+        weights that fit the first batches.
+
+        Raises:
+          InputError: if a checkpoint is of another model, or none can be read.
+        """
+        found = checkpoints.latest(self.run_dir, tell=self._say)
+        new_run = found is None and init_from is not None
+        if new_run:
+            found = checkpoints.latest(init_from, tell=self._say)
+            if found is None:
+                raise InputError(f"--init_from={init_from} has no checkpoint")
+        if found is None:
+            self.trainer.initialise(self.initial_batches())
+            return
+        path, state = found
+        try:
+            self.trainer.restore(state, new_run)
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path} is of another model: {error}; name another --run_dir") from error
+        if not new_run:
+            self.best = float(state[BEST])
+        self._say(f"{path}: {'weights and optimizer taken' if new_run else f'going on from step {self.step}'}")
+
+    @property
+    def step(self):
+        """Steps done."""
+        return int(array(self.trainer.step))
+
+    def run(self) -> bool:
+        """Trains to the end: true; or until SIGTERM or Ctrl-C: false. Either way everything is saved.
+
+        Raises:
+          InputError: if the loss is no finite number `config.max_skipped` times in a row, or nothing can be written.
+        """
+        try:
+            with _stop_signals() as stop:
+                return self._run(stop)
+        except (OSError, tf.errors.ResourceExhaustedError, tf.errors.UnknownError) as error:
+            reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
+            raise InputError(f"cannot write {self.run_dir}: {reason}; {self._last_checkpoint()}") from error
+
+    def _run(self, stop) -> bool:
+        config = self.config
+        journal = Journal(self.run_dir, self.step) if self.chief else None
+        if self.step >= config.steps:
+            self._say(f"{self.run_dir} has all its {config.steps} steps")
+            return True
+        batches = iter(self.batches("train", config.seed, first_batch=self.step, mirror=True))
+        rows, clock = [], time.perf_counter()
+        bar = tqdm(total=config.steps, initial=self.step, unit=" steps", disable=None if self.chief else True)
+        with bar:
+            while self.step < config.steps:
+                rows.append(self.trainer.train(batches, tf.constant(self._steps_until_event())).numpy())
+                bar.update(len(rows[-1]))
+                self._check_skipped()
+                stopped = self._agree(stop.is_set)
+                if self._due(config.log_every):
+                    values = self._means(rows)
+                    values["images_per_second"] = (
+                        sum(map(len, rows)) * config.batch_size / (time.perf_counter() - clock)
+                    )
+                    if journal:
+                        journal.scalars("train", self.step, values)
+                    self._tell(bar, "train", values)
+                    rows = []
+                if config.pictures_every and self.matrix and self._due(config.pictures_every):
+                    self._draw(journal)
+                if self._due(config.checkpoint_every):
+                    self._validate(journal, bar)
+                    self._save()
+                elif stopped:
+                    self._save()
+                if stopped:
+                    self._say(f"stopped after step {self.step}; the same command goes on from here")
+                    return False
+                if not rows:
+                    clock = time.perf_counter()
+        return True
+
+    def _due(self, every):
+        return self.step % every == 0 or self.step == self.config.steps
+
+    def _steps_until_event(self):
+        config, step = self.config, self.step
+        events = [every for every in (config.log_every, config.checkpoint_every, config.pictures_every) if every]
+        return min(config.steps_per_call, config.steps - step, *(every - step % every for every in events))
+
+    def _means(self, rows):
+        """Means of the steps since the last row; what was skipped does not count."""
+        rows = np.concatenate(rows).astype(np.float64)
+        fine = np.isfinite(rows).all(axis=-1)
+        means = rows[fine].mean(axis=0) if fine.any() else np.full(rows.shape[-1], np.nan)
+        last = {"learning_rate", "kl_weight", "skipped"}
+        return {name: float(rows[-1, i] if name in last else means[i]) for i, name in enumerate(self.trainer.names)}
+
+    def _agree(self, stop: bool) -> bool:
+        """Whether any machine is to stop: all stop at the same step."""
+        if not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            return stop
+
+        def replica():
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(float(stop)))
+
+        return float(self.strategy.experimental_local_results(self.strategy.run(replica))[0]) > 0
+
+    def _check_skipped(self):
+        in_a_row = int(array(self.trainer.skipped_in_a_row))
+        if in_a_row >= self.config.max_skipped:
+            raise InputError(
+                f"loss or gradient was no finite number for {in_a_row} steps in a row, up to step {self.step}; "
+                f"{self._last_checkpoint()}; a smaller --learning_rate or --clip_norm may help"
+            )
+
+    def _last_checkpoint(self):
+        found = checkpoints.paths(self.run_dir)
+        return f"the last good checkpoint is {found[-1]}" if found else "there is no checkpoint yet"
+
+    # What is kept
+
+    def _validate(self, journal, bar):
+        """Measures the averaged weights on the valid split, and keeps the model if it is the one to use.
+
+        While the weight of the KL term moves, losses cannot be compared and the latest model is kept; then the best.
+        """
+        config = self.config
+        with self.trainer.averaged_weights():
+            loss = -np.inf
+            if config.valid_batches:
+                if self._valid_batches is None:
+                    batches = iter(self.batches("valid", seed=0))
+                    self._valid_batches = [next(batches) for _ in range(config.valid_batches)]
+                measured = [
+                    self.trainer.test(batch, tf.constant(i, tf.int64)) for i, batch in enumerate(self._valid_batches)
+                ]
+                values = {name: float(np.mean([terms[name] for terms in measured])) for name in measured[0]}
+                loss = values["loss"]
+                if journal:
+                    journal.scalars("valid", self.step, values)
+                self._tell(bar, "valid", values)
+            settled = config.kl_schedule == "constant" or (
+                config.kl_schedule == "ramp" and self.step > 0.75 * config.steps
+            )
+            if not settled or loss <= self.best:
+                self.best = loss if settled else np.inf
+                if self.chief:
+                    self.save_model(self.trainer.model)
+
+    def _draw(self, journal):
+        if journal:
+            with self.trainer.averaged_weights():
+                journal.picture("transfer", self.step, self.matrix.draw(self.trainer.model))
+
+    def _save(self):
+        # After the model: a run killed between the two goes on from the checkpoint before and keeps the model again.
+        if self.chief:
+            state = {**self.trainer.state(), BEST: np.array(self.best)}
+            checkpoints.save(self.run_dir, self.step, state, self.config.keep_checkpoints)
+
+    def _say(self, text):
+        if self.chief:
+            tqdm.write(text)
+
+    def _tell(self, bar, split, values):
+        names = ("loss", "error", "kl", "kl_weight", "images_per_second")
+        text = ", ".join(f"{name} {values[name]:.4g}" for name in names if name in values)
+        if bar.disable:
+            self._say(f"step {self.step} {split}: {text}")
+        elif split == "train":
+            bar.set_postfix_str(text)
+
+
+def _replica_batches(batches, replicas):
+    """A worker's batches cut into the batches of its replicas, in order."""
+    if replicas == 1:
+        return batches
+    share = batches.element_spec["image"].shape[0]
+    if share % replicas:
+        raise InputError(f"--batch_size: {share} pictures cannot be shared evenly by {replicas} replicas")
+
+    def cut(batch):
+        pieces = {key: tf.reshape(value, [replicas, -1, *value.shape[1:]]) for key, value in batch.items()}
+        return tf.data.Dataset.from_tensor_slices(pieces)
+
+    def static(batch):
+        return {key: tf.ensure_shape(value, [share // replicas, *value.shape[1:]]) for key, value in batch.items()}
+
+    return batches.flat_map(cut).map(static).prefetch(2 * replicas)
+
+
+class _Stop:
+    """Whether the program has been asked to stop."""
+
+    is_set = False
+
+
+@contextlib.contextmanager
+def _stop_signals():
+    """Inside, SIGTERM and Ctrl-C ask to stop after the present call; a second Ctrl-C stops at once."""
+    stop = _Stop()
+
+    def ask(number, frame):
+        if stop.is_set and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.is_set = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,56 @@
+"""The picture that shows what a model has learned: every appearance in every shape."""
+
+import numpy as np
+import tensorflow as tf
+
+from vunet_tf.data.dataset import read_info
+from vunet_tf.data.pipeline import evaluation_batches
+from vunet_tf.images import enlarge, grid, to_uint8
+
+SEARCHED = 2000  # examples of the split among which the shown ones are chosen
+
+
+class TransferMatrix:
+    """Rows: appearances, columns: shapes. The first column has the appearances' pictures, the first row the shapes.
+
+    Args:
+        directory: a dataset.
+        split: which split.
+        size: appearances, and as many shapes.
+        pipeline: options of `evaluation_batches`: crops of body parts.
+    """
+
+    def __init__(self, directory, split="valid", size=6, **pipeline):
+        count = min(read_info(directory).examples(split), SEARCHED)
+        batches = evaluation_batches(directory, min(count, 100), split=split, **pipeline).take(-(-count // 100))
+        found = {}
+        for batch in batches:
+            for key, value in batch.items():
+                found.setdefault(key, []).append(value.numpy())
+        found = {key: np.concatenate(values) for key, values in found.items()}
+        self.appearances = _spread(found, "appearance_id", size)
+        self.shapes = _spread(found, "shape_id", size)
+
+    def draw(self, model) -> np.ndarray:
+        """The matrix of a model, [H, W, 3] uint8."""
+        shapes = tf.constant(self.shapes["shape"])
+        rows = [[None, *map(_cell, self.shapes["shape"])]]
+        for i, picture in enumerate(self.appearances["image"]):
+            seen = {
+                key: tf.repeat(value[i : i + 1], len(shapes), axis=0)
+                for key, value in self.appearances.items()
+                if value.dtype == np.float32
+            }
+            rows.append([_cell(picture), *map(_cell, np.asarray(model.transfer(seen, shapes)))])
+        return grid(rows)
+
+
+def _spread(examples, key, size):
+    """Up to `size` examples that differ in `key`, evenly spread over those there are."""
+    _, first = np.unique(examples[key], return_index=True)
+    chosen = first[np.linspace(0, len(first) - 1, min(size, len(first))).round().astype(int)]
+    return {name: values[chosen] for name, values in examples.items()}
+
+
+def _cell(picture):
+    return enlarge(to_uint8(picture), 96)
