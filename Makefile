@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint clean
+.PHONY: demo test slowtest lint clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -19,13 +19,15 @@ $(VENV)/.installed: setup.py pyproject.toml
 	  --config-settings editable_mode=compat
 	@touch $@
 
-demo: $(VENV)/.installed ## make a dataset of drawn people and train a model that changes their clothes
+demo: $(VENV)/.installed ## make a dataset of drawn people and a picture of it
 	$(RUN) -m vunet_tf.prepare --source=figures --output=datasets/figures --image_size=64 --overwrite
 	$(RUN) -m vunet_tf.prepare --preview=datasets/figures --out=datasets/figures.png
-	$(RUN) -m vunet_tf.train --flagfile=configs/quickstart.flags
 
 test: $(VENV)/.installed ## run the tests
 	$(RUN) -m pytest
+
+slowtest: $(VENV)/.installed ## run the tests that start whole trainings, some minutes
+	$(RUN) -m pytest -m slow
 
 lint: $(VENV)/.installed ## check style and formatting
 	$(RUN) -m ruff check .

