@@ -1,5 +1,6 @@
 """Batches: every example once an epoch, and the same ones at a position whatever happened before it."""
 
+import colorsys
 import json
 from collections import Counter
 from itertools import islice
@@ -187,6 +188,7 @@ def test_partners_come_with_their_own_shapes(figures):
 
 def test_partners_and_flips_depend_on_seed_and_position_alone(figures):
     options = {"seed": 3, "appearance_from": "other", "mirror": True, "mirror_appearance": True, "part_size": 16}
+    options |= {"shift": 2, "hue": 0.3}
     whole = take(figures, 9, **options)
     assert_same(take(figures, 3, first_batch=6, **options), whole[6:])
     apart = [take(figures, 9, workers=2, worker=k, **options) for k in range(2)]
@@ -209,6 +211,68 @@ def test_what_the_appearance_encoder_sees_is_flipped_alone(figures):
             swapped = other["shape"][k][:, ::step][..., sides]
             np.testing.assert_allclose(swapped, other["appearance_shape"][k], atol=1e-3)
     assert 12 <= flipped <= 36
+
+
+def test_shifted_pictures_take_their_shapes_along(figures, maps):
+    """By the pixels: the overlap of picture and shape map is the same, moved; up to the limit and no further."""
+    plain, moved = take(maps, 6, seed=1), take(maps, 6, seed=1, shift=3)
+    offsets = set()
+    for batch, other in zip(plain, moved, strict=True):
+        for k in range(8):
+            size = batch["image"].shape[1]
+            found = []
+            for dy in range(-4, 5):
+                for dx in range(-4, 5):
+                    rows, columns = (np.clip(np.arange(size) - d, 0, size - 1) for d in (dy, dx))
+                    if (batch["image"][k][rows][:, columns] == other["image"][k]).all():
+                        np.testing.assert_array_equal(batch["shape"][k][rows][:, columns], other["shape"][k])
+                        found.append((dy, dx))
+            assert len(found) == 1
+            offsets.add(found[0])
+    assert {dy for dy, _ in offsets} == {dx for _, dx in offsets} == set(range(-3, 4))
+
+    plain, moved = take(figures, 3, seed=1), take(figures, 3, seed=1, shift=3)
+    for batch, other in zip(plain, moved, strict=True):
+        for key in ("image", "shape"):
+            assert not (batch[key] == other[key]).all()
+        for k in range(8):  # the stickman is drawn anew from the moved joints, to the pixel it is the moved stickman
+            inner = slice(8, -8)
+            best = min(
+                np.abs(np.roll(batch["image"][k], (dy, dx), (0, 1)) - other["image"][k])[inner, inner].max()
+                + np.abs(np.roll(batch["shape"][k], (dy, dx), (0, 1)) - other["shape"][k])[inner, inner].max()
+                for dy in range(-3, 4)
+                for dx in range(-3, 4)
+            )
+            assert best < 0.02
+
+
+def test_a_partner_is_not_shifted(figures):
+    plain, moved = (take(figures, 3, appearance_from="other", shift=shift) for shift in (0, 3))
+    for batch, other in zip(plain, moved, strict=True):
+        np.testing.assert_array_equal(batch["appearance_image"], other["appearance_image"])
+        assert not (batch["image"] == other["image"]).all()
+
+
+def test_hues_turn_by_one_angle_for_picture_and_partner(figures):
+    """Value and saturation stay; the turn of the hue is the same wherever there is colour, in both pictures."""
+    plain, turned = (take(figures, 3, seed=2, appearance_from="other", hue=hue) for hue in (0, 0.2))
+    turns = []
+    for batch, other in zip(plain, turned, strict=True):
+        np.testing.assert_array_equal(batch["shape"], other["shape"])
+        for k in range(8):
+            found = []
+            for key in ("image", "appearance_image"):
+                before, after = ((images[key][k] + 1) / 2 for images in (batch, other))
+                np.testing.assert_allclose(before.max(-1), after.max(-1), atol=2 / 255)
+                np.testing.assert_allclose(before.min(-1), after.min(-1), atol=2 / 255)
+                colourful = np.ptp(before, axis=-1) > 0.3
+                hue = [np.array([colorsys.rgb_to_hsv(*rgb)[0] for rgb in x[colourful]]) for x in (before, after)]
+                found.append((hue[1] - hue[0] + 0.5) % 1 - 0.5)
+            if all(map(len, found)):
+                together = np.concatenate(found)
+                np.testing.assert_allclose(together, np.median(together), atol=0.02)
+                turns.append(np.median(together))
+    assert len(turns) > 12 and -0.2 <= min(turns) < -0.05 and 0.05 < max(turns) <= 0.2
 
 
 def test_mirroring_equals_its_numpy_twin(figures):
@@ -278,5 +342,9 @@ def test_wrong_wishes_are_refused(figures, maps):
         training_batches(figures, 4, appearance_from="twin")
     with pytest.raises(InputError, match=r"--appearance_from=other holds the split 'train' in memory: it has .* bytes"):
         training_batches(figures, 4, appearance_from="other", memory_limit=FROM_DISK)
+    with pytest.raises(InputError, match="--shift=32: must be between 0 and 31 pixels"):
+        training_batches(figures, 4, shift=32)
+    with pytest.raises(InputError, match="--hue=0.6: must be between 0 and 0.5 turns"):
+        training_batches(figures, 4, hue=0.6)
     with pytest.raises(InputError, match="is not a dataset"):
         evaluation_batches(figures / "none", 4)

@@ -174,6 +174,9 @@ class TrainingConfig:
             the same appearance.
         mirror: flip half of the examples from left to right.
         mirror_appearance: flip half of what the appearance encoder sees, picture and shape together.
+        shift: move picture and shape together by up to so many pixels in x and in y, edges replicated.
+        hue: turn the hues of the picture, and of what the appearance encoder sees with it, at random by up to so many
+            turns: 0.5 for any hue. Greys stay.
         steps_per_call: steps that run without coming back to Python.
         jit_compile: compile the step with XLA (slower on a CPU).
         init_batches: batches of the data-dependent initialisation.
@@ -206,6 +209,8 @@ class TrainingConfig:
     appearance_from: str = "self"
     mirror: bool = False
     mirror_appearance: bool = False
+    shift: int = 0
+    hue: float = 0.0
     steps_per_call: int = 10
     jit_compile: bool = False
     init_batches: int = 4

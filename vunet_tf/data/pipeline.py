@@ -23,7 +23,7 @@ SHUFFLE_BLOCK = 4096  # records: what is shuffled at a time of a larger split, b
 METADATA = ("name", "appearance_id", "shape_id", "attributes")
 APPEARANCES_FROM = ("self", "other")
 # Random numbers of one example each come from the seed, its position and one of these.
-_PARTNER, _MIRROR_APPEARANCE = 1, 2
+_PARTNER, _MIRROR_APPEARANCE, _SHIFT, _HUE = range(1, 5)
 
 
 def training_batches(
@@ -36,6 +36,8 @@ def training_batches(
     mirror: bool = False,
     appearance_from: str = "self",
     mirror_appearance: bool = False,
+    shift: int = 0,
+    hue: float = 0.0,
     num_parts: int = 8,
     part_size: int | None = None,
     shape_parts: bool = False,
@@ -51,12 +53,16 @@ def training_batches(
       directory: a dataset made by `python -m vunet_tf.prepare`.
       batch_size: examples in a batch of all workers together.
       split: which split.
-      seed: decides the order, the partners and the mirroring.
+      seed: decides the order, the partners and all that is changed at random.
       first_batch: how many batches to pass over: where a resumed run goes on.
       mirror: flip half of the examples from left to right, sides of the joints swapped, and their partners with them.
       appearance_from: whose picture the appearance encoder sees: "self", or "other" for a random other example of the
         same appearance_id (the example itself where it has no other).
       mirror_appearance: flip half of the pictures that the appearance encoder sees, with their shapes.
+      shift: move each picture and its shape together by up to so many pixels in x and in y, edges replicated. A
+        partner stays where it is.
+      hue: turn the hues of each picture, and of its partner with it, by an angle drawn from -hue to hue, in turns:
+        0.5 for any hue. Greys stay.
       num_parts: 8 or 10 body parts.
       part_size: side of a body-part crop in pixels; None for no parts.
       shape_parts: whether to cut the parts out of the stickman, too.
@@ -82,6 +88,10 @@ def training_batches(
         raise InputError(f"worker {worker} of {workers}: they are counted from 0")
     if appearance_from not in APPEARANCES_FROM:
         raise InputError(f"--appearance_from={appearance_from}: must be one of {', '.join(APPEARANCES_FROM)}")
+    if not 0 <= shift < info.image_size:
+        raise InputError(f"--shift={shift}: must be between 0 and {info.image_size - 1} pixels")
+    if not 0 <= hue <= 0.5:
+        raise InputError(f"--hue={hue}: must be between 0 and 0.5 turns")
     paths = shard_paths(directory, info, split)
     start = first_batch * batch_size
     bytes_of_records = sum(shard.bytes for shard in info.splits[split])
@@ -103,6 +113,14 @@ def training_batches(
         seen = example if partner is None else _decode(info, partner, metadata=False)
         if mirror:
             example, seen = _mirrored_if(_coin(seed, position), (example, seen))
+        if shift:
+            offset = tf.random.stateless_uniform([2], _stream(seed, position, _SHIFT), -shift, shift + 1, tf.int32)
+            example, seen = _shifted(example, offset), seen if partner is not None else _shifted(seen, offset)
+        if hue:
+            turn = tf.random.stateless_uniform([], _stream(seed, position, _HUE), -hue, hue)
+            example, seen = (
+                {**either, "image": tf.image.adjust_hue(either["image"], turn)} for either in (example, seen)
+            )
         if mirror_appearance:
             (seen,) = _mirrored_if(_coin(*_stream(seed, position, _MIRROR_APPEARANCE)), (seen,))
         return (example,) if partner is None and not mirror_appearance else (example, seen)
@@ -262,6 +280,21 @@ def _mirrored(example):
         unseen = tf.reduce_any((joints < 0) | (joints > 1), axis=-1)
         flipped["joints"] = tf.where(unseen[:, None], joints, tf.stack([1 - joints[:, 0], joints[:, 1]], axis=-1))
     return flipped
+
+
+def _shifted(example, offset):
+    """An example moved by `offset` (y, x) pixels, edges replicated; joints that leave the picture are unseen."""
+    size = example["image"].shape[0]
+    rows, columns = (tf.clip_by_value(tf.range(size) - offset[axis], 0, size - 1) for axis in (0, 1))
+    moved = {
+        key: tf.gather(tf.gather(value, rows, axis=0), columns, axis=1) if key in ("image", "shape", "mask") else value
+        for key, value in example.items()
+    }
+    if "joints" in moved:
+        joints = moved["joints"]
+        unseen = tf.reduce_any((joints < 0) | (joints > 1), axis=-1, keepdims=True)
+        moved["joints"] = tf.where(unseen, joints, joints + tf.cast(offset[::-1], tf.float32) / size)
+    return moved
 
 
 @cache

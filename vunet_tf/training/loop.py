@@ -15,6 +15,7 @@ from vunet_tf.training import checkpoints
 from vunet_tf.training.journal import Journal
 from vunet_tf.training.trainer import Trainer, array
 
+AUGMENTATIONS = ("mirror", "mirror_appearance", "shift", "hue")  # of the pipeline, for training alone
 BEST = "loop/best"  # of a checkpoint: the lowest validation loss so far
 
 
@@ -40,9 +41,10 @@ class Loop:
 
     # Data
 
-    def batches(self, split, seed, first_batch=0, mirror=False):
+    def batches(self, split, seed, first_batch=0, augment=False):
         """Distributed batches: example i of a global batch is on the same place whatever the number of replicas."""
         config = self.config
+        augmentation = {name: getattr(config, name) for name in AUGMENTATIONS} if augment else {}
 
         def of_worker(context):
             batches = training_batches(
@@ -51,11 +53,10 @@ class Loop:
                 split=split,
                 seed=seed,
                 first_batch=first_batch,
-                mirror=mirror and config.mirror,
                 appearance_from=config.appearance_from,
-                mirror_appearance=mirror and config.mirror_appearance,
                 workers=context.num_input_pipelines,
                 worker=context.input_pipeline_id,
+                **augmentation,
                 **self.parts,
             )
             return _replica_batches(batches, context.num_replicas_in_sync // context.num_input_pipelines)
@@ -118,7 +119,7 @@ class Loop:
         if self.step >= config.steps:
             self._say(f"{self.run_dir} has all its {config.steps} steps")
             return True
-        batches = iter(self.batches("train", config.seed, first_batch=self.step, mirror=True))
+        batches = iter(self.batches("train", config.seed, first_batch=self.step, augment=True))
         rows, clock = [], time.perf_counter()
         bar = tqdm(total=config.steps, initial=self.step, unit=" steps", disable=None if self.chief else True)
         with bar:
