@@ -344,7 +344,7 @@ def test_wrong_wishes_are_refused(figures, maps):
         training_batches(figures, 4, appearance_from="other", memory_limit=FROM_DISK)
     with pytest.raises(InputError, match="--shift=32: must be between 0 and 31 pixels"):
         training_batches(figures, 4, shift=32)
-    with pytest.raises(InputError, match="--hue=0.6: must be between 0 and 0.5 turns"):
+    with pytest.raises(InputError, match=r"--hue=0\.6: must be between 0 and 0\.5 turns"):
         training_batches(figures, 4, hue=0.6)
     with pytest.raises(InputError, match="is not a dataset"):
         evaluation_batches(figures / "none", 4)
