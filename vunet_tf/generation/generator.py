@@ -137,10 +137,13 @@ class Generator:
 
         def work():
             for column, (position, z) in enumerate(path):
-                label = given[round(position)][0].label if position == round(position) else f"{position:.2f}"
+                header = Header(f"{position:.2f}")
+                if position == round(position):
+                    appearance, picture, _ = given[round(position)]
+                    header = Header(appearance.label, (picture,))
                 for row, pose in enumerate(shapes):
                     shape = self._shape(pose)
-                    yield (row, column, Header(pose.label, (to_uint8(shape),)), Header(label)), shape, z
+                    yield (row, column, Header(pose.label, (to_uint8(shape),)), header), shape, z
 
         return self._sheet("interpolate", "generate", work(), len(path) * len(shapes), by_column=True)
 
@@ -236,8 +239,8 @@ class Generator:
                     made = self._graph(use)({"shape": tf.stack(shapes), "noise": latents})["image"]
                 else:
                     made = self._graph(use)({"shape": tf.stack(shapes), "z": latents})
-                for place, picture in zip(places, to_uint8(made), strict=True):
-                    yield Cell(*place, picture)
+                for place, shape, picture in zip(places, shapes, to_uint8(made), strict=True):
+                    yield Cell(*place, to_uint8(shape), picture)
 
         hidden = None if self._progress else True  # None: hidden where there is no terminal
         bar = tqdm(cells(), total=total, unit=" pictures", desc=title, disable=hidden)

@@ -22,12 +22,13 @@ INDEX_FILE = "index.csv"
 
 
 class Cell(NamedTuple):
-    """A picture that was made, [S, S, 3] uint8, and its place, counted from 0."""
+    """A picture that was made, [S, S, 3] uint8, its place, counted from 0, and the shape [S, S, C] it was made for."""
 
     row: int
     column: int
     row_header: Header
     column_header: Header
+    shape: np.ndarray
     picture: np.ndarray
 
 
@@ -84,7 +85,8 @@ class Sheet:
     def save_pictures(self, folder: Path | str) -> int:
         """Writes each picture as a PNG file, in its own size, as it is made, and in the end `index.csv`.
 
-        A name is made of the labels of row and column ("APPEARANCE__SHAPE.png"); `index.csv` says which is which.
+        A name is made of the labels of row and column ("APPEARANCE__SHAPE.png"), where the columns are frames of their
+        number ("00012__APPEARANCE.png"); `index.csv` says which is which.
 
         Returns:
             How many there are.
@@ -96,7 +98,7 @@ class Sheet:
         rows, names = [], set()
         for cell in self:
             labels = [header.label for header in (cell.row_header, cell.column_header) if header.label]
-            name = _file_name(labels, names)
+            name = _file_name([f"{cell.column:05d}", cell.row_header.label] if self.by_column else labels, names)
             rows.append([name, cell.row, cell.column, *labels])
             with _writing(folder / name):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +111,7 @@ class Sheet:
         return len(rows)
 
     def frames(self, least: int = FRAME_CELL, with_shapes: bool = False) -> Iterator[np.ndarray]:
-        """The pictures of one column after the other, side by side, as [H, W, 3] uint8; `with_shapes`, after the shape.
+        """The pictures of one column after the other, side by side, [H, W, 3] uint8; `with_shapes` after their shapes.
 
         Raises:
             InputError: if the pictures do not come column by column.
@@ -117,9 +119,12 @@ class Sheet:
         if not self.by_column:
             raise InputError("only animate and interpolate make the frames of an animation")
         for _, column in groupby(self, key=lambda cell: cell.column):
-            cells = list(column)
-            shapes = cells[0].column_header.pictures if with_shapes else ()
-            shown = [enlarge(picture, least) for picture in (*shapes, *(cell.picture for cell in cells))]
+            shown, shape = [], None
+            for cell in column:
+                if with_shapes and (shape is None or (cell.shape != shape).any()):
+                    shape = cell.shape
+                    shown.append(enlarge(shape, least))
+                shown.append(enlarge(cell.picture, least))
             yield grid([shown], gap=0)
 
     def save_animation(
