@@ -70,7 +70,7 @@ def saved_run(directory, dataset, **config):
     from vunet_tf import ModelConfig, VUNet, runs
     from vunet_tf.data.pipeline import training_batches
 
-    small = {"image_size": 32, "bottleneck_factor": 3, "width": 4, "max_width": 8, "activation": "leaky_relu"}
+    small = {"image_size": 32, "bottleneck_factor": 3, "width": 4, "max_width": 8, "latent_scales": 1}
     keras.utils.set_random_seed(0)
     model = VUNet(ModelConfig(**{**small, **config}))
     model.initialise(training_batches(dataset, 8, **model.config.crops()).take(1))
