@@ -196,6 +196,13 @@ def test_what_cannot_be_used_is_listed_and_the_rest_done(model, figures_dataset,
         Generator(model, figures_dataset, rejects=[]).reconstruct("valid:900").array()
 
 
+def test_nothing_is_between_appearances_of_which_one_is_left(model, figures_dataset):
+    generator = Generator(model, figures_dataset, rejects=[])
+    for names in ("valid:0,900", "valid:900,901"):
+        with pytest.raises(InputError, match="of the appearances can be used, between which there is nothing"):
+            generator.interpolate(names, shapes="valid:1-3")
+
+
 def test_a_map_alone_is_no_appearance(maps_generator, tmp_path):
     Image.new("L", (32, 32), 200).save(tmp_path / "map.png")
     Image.new("RGB", (32, 32), "red").save(tmp_path / "red.png")

@@ -52,7 +52,7 @@ _SHAPES = flags.DEFINE_string(
     "shapes", None, "transfer, sample, animate: whose shapes. interpolate: by default the first appearance's own."
 )
 _SAMPLES = flags.DEFINE_integer("samples", 8, "sample: how many for each shape.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "sample: another seed gives other samples.", lower_bound=0)
+_SEED = flags.DEFINE_integer("seed", 0, "sample: another seed gives other samples.", 0, 2**31 - 1)
 _STEPS = flags.DEFINE_integer(
     "steps",
     None,
@@ -182,8 +182,7 @@ def _save(sheet, out: Path) -> None:
     if _SEPARATE.value:
         print(f"{out}: {sheet.save_pictures(out)} pictures")
     elif out.suffix.lower() == ".png":
-        sheet.save_grid(out, **size)
-        print(f"{out}: a grid of {len(sheet)} pictures")
+        print(f"{out}: a grid of {sheet.save_grid(out, **size)} pictures")
     else:
         count = sheet.save_animation(out, _FPS.value, with_shapes=_SHOW_SHAPES.value, **size)
         print(f"{out}: {count} frames")

@@ -126,12 +126,15 @@ class Generator:
         Args:
             steps: pictures from one to the next, both included; by default 8.
         """
-        given = list(self._appearances(self._inputs(appearances)))
-        if len(given) == 1:
+        inputs = self._inputs(appearances)
+        given = list(self._appearances(inputs))
+        if len(inputs) == 1:
             if shapes is None:
                 raise InputError("one appearance: give several, or several shapes to go along")
             return self._along_shapes("interpolate", given, shapes, steps, STEPS)
         self.model.require_latents()
+        if len(given) < 2:
+            raise InputError(f"{len(given)} of the appearances can be used, between which there is nothing")
         shapes = [appearance for appearance, _, _ in given[:1]] if shapes is None else self._shapes(shapes)
         path = list(_path([z for _, _, z in given], _checked(steps, STEPS), between))
 

@@ -68,19 +68,32 @@ class Sheet:
         Raises:
             InputError: if there is no picture, or the table would be larger than `pictures.MAX_PIXELS`.
         """
+        self._require_room(least)
+        return draw_table(*self._gathered(), least)
+
+    def _require_room(self, least: int) -> None:
         side = self._size * max(1, round(least / self._size))
         if len(self) * side**2 > pictures.MAX_PIXELS:
             raise InputError(
                 f"{len(self)} pictures of {side} x {side} pixels are more than one grid should hold "
                 f"({pictures.MAX_PIXELS // side**2}); give --separate, or a smaller --cell"
             )
-        return draw_table(*self._gathered(), least)
 
-    def save_grid(self, path: Path | str, least: int = GRID_CELL) -> None:
-        """Writes what `draw` gives as a PNG file. Raises InputError if that cannot be written."""
-        drawn = pictures.encode(self.draw(least), "png")
+    def save_grid(self, path: Path | str, least: int = GRID_CELL) -> int:
+        """Writes what `draw` gives as a PNG file.
+
+        Returns:
+            How many pictures it shows.
+
+        Raises:
+            InputError: as `draw`, and if it cannot be written.
+        """
+        self._require_room(least)
+        made, rows, columns = self._gathered()
+        drawn = pictures.encode(draw_table(made, rows, columns, least), "png")
         with _writing(path):
             atomic.write(Path(path), lambda temporary: temporary.write_bytes(drawn))
+        return sum(picture is not None for row in made for picture in row)
 
     def save_pictures(self, folder: Path | str) -> int:
         """Writes each picture as a PNG file, in its own size, as it is made, and in the end `index.csv`.
