@@ -81,14 +81,21 @@ def saved_run(directory, dataset, **config):
 
 @pytest.fixture(scope="session")
 def figures_dataset(tmp_path_factory):
-    """Drawn people of 32 pixels, 100 to train on and 576 in each other split."""
-    from vunet_tf.data.preparation import prepare
-    from vunet_tf.data.sources.registry import SOURCES
-    from vunet_tf.data.sources.source import Options
+    """Drawn people of 32 pixels: 16 to train on, 48 in the split valid."""
+    from vunet_tf.data import pictures
+    from vunet_tf.data.dataset import write_dataset
+    from vunet_tf.data.example import Example
+    from vunet_tf.data.skeleton import JOINTS
 
     directory = tmp_path_factory.mktemp("datasets") / "figures"
-    options = Options(looks=24, poses=24, examples=100, image_size=32)
-    prepare(SOURCES["figures"](options), directory, "figures", {}, workers=1)
+    made_with = {"flags": {}, "how": {}}
+    with write_dataset(directory) as writer:
+        for i in range(64):
+            look, pose = sample_look(0, i), sample_pose(0, i)
+            image = pictures.encode(draw(look, pose, 32).image, "png")
+            split = "train" if i < 16 else "valid"
+            writer.add(Example(split, f"person{i}", f"look{i}", f"pose{i}", image, pose.joints))
+        writer.finish(source="figures", made_with=made_with, image_size=32, joints=JOINTS, shape_channels=3)
     return directory
 
 

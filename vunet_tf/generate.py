@@ -24,8 +24,8 @@ Inputs, several with commas between:
   map:map.png                                   a shape map: a shape without an appearance
   photos  photos+keypoints.json  map:maps       every picture of a folder
 
-Pictures of any size are fitted as `prepare` fitted the run's dataset. What cannot be read is listed in rejects.csv
-beside the pictures, and the rest is made.
+Pictures of any size are fitted as `prepare` fitted the run's dataset. What cannot be read is listed, in rejects.csv in
+the folder or NAME.rejects.csv beside NAME.png, and the rest is made.
 
 Exit status: 0 if all was made, 1 for an error, 2 if inputs were left out.
 """

@@ -76,6 +76,7 @@ class Inputs:
                 self._items += self._of_split(split, name) if split is not None else self._of_files(name)
             except InputError as error:
                 reject(Rejected(name, str(error)))
+                self._items.append(_Item(1, lambda: ()))  # it counts, and is told once
 
     def __len__(self):
         return sum(item.count for item in self._items)
