@@ -178,6 +178,12 @@ def test_how_examples_are_named(generator, figures_dataset):
         generator.reconstruct("nowhere.png").array()
 
 
+def test_of_a_range_that_goes_too_far_the_rest_is_taken(model, figures_dataset):
+    rejects = []
+    assert labels(Generator(model, figures_dataset, rejects=rejects), "valid:46-60") == ["valid:46", "valid:47"]
+    assert [rejected.file for rejected in rejects] == ["valid:46-60"]
+
+
 def test_what_cannot_be_used_is_listed_and_the_rest_done(model, figures_dataset, tmp_path):
     examples = list(read_examples(figures_dataset, "valid", 0, 4))
     for i, example in enumerate(examples):

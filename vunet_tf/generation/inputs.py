@@ -73,7 +73,8 @@ class Inputs:
                 name = f"{split}:{name}"  # valid:0,5,9
             split = self._split_of(name)
             try:
-                self._items += self._of_split(split, name) if split is not None else self._of_files(name)
+                for item in self._of_files(name) if split is None else self._of_split(split, name):
+                    self._items.append(item)  # one by one: of a range that goes too far the beginning stays
             except InputError as error:
                 reject(Rejected(name, str(error)))
                 self._items.append(_Item(1, lambda: ()))  # it counts, and is told once
