@@ -17,12 +17,14 @@ from vunet_tf.data.dataset import read_examples
 from vunet_tf.data.pictures import read_picture
 from vunet_tf.data.skeleton import JOINT_INDEX, OPENPOSE_18
 
-# Runs several command lines in one process, as starting TensorFlow takes longest; reports status and output of each.
+# Runs several command lines in one process, as starting TensorFlow and building the model take longest; reports status
+# and output of each.
 RUN_ALL = """
-import contextlib, io, json, sys
+import contextlib, functools, io, json, sys
 from absl import flags
-from vunet_tf import generate
+from vunet_tf import generate, runs
 
+runs.load = functools.cache(runs.load)
 for arguments in json.load(sys.stdin):
     for name in flags.FLAGS:
         flags.FLAGS[name].unparse()
