@@ -20,6 +20,7 @@ setup(
     # The bounds are what the tests ran with; Python 3.10 gets NumPy 2.2 and Pillow 12, later ones the newest.
     install_requires=[
         "absl-py>=2.3,<3",
+        "av>=16,<19",
         "keras>=3.12,<3.16",
         "numpy>=2.2,<2.5",
         "opencv-python-headless>=5.0,<6",

@@ -61,3 +61,70 @@ def figure_people():
 def people(request):
     """Both of the above, one after the other."""
     return request.getfixturevalue({"figures": "figure_people", "photos": "photo_people"}[request.param])
+
+
+def saved_run(directory, dataset, **config):
+    """An untrained run on a dataset, initialised by a batch of it, as `train` would leave it."""
+    import keras
+
+    from vunet_tf import ModelConfig, VUNet, runs
+    from vunet_tf.data.pipeline import training_batches
+
+    small = {"image_size": 32, "bottleneck_factor": 3, "width": 4, "max_width": 8, "latent_scales": 1}
+    keras.utils.set_random_seed(0)
+    model = VUNet(ModelConfig(**{**small, **config}))
+    model.initialise(training_batches(dataset, 8, **model.config.crops()).take(1))
+    runs.save(model, directory)
+    (directory / "flags.txt").write_text(f"--dataset_dir={dataset}\n--run_dir={directory}\n")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def figures_dataset(tmp_path_factory):
+    """Drawn people of 32 pixels: 16 to train on, 48 in the split valid."""
+    from vunet_tf.data import pictures
+    from vunet_tf.data.dataset import write_dataset
+    from vunet_tf.data.example import Example
+    from vunet_tf.data.skeleton import JOINTS
+
+    directory = tmp_path_factory.mktemp("datasets") / "figures"
+    made_with = {"flags": {}, "how": {}}
+    with write_dataset(directory) as writer:
+        for i in range(64):
+            look, pose = sample_look(0, i), sample_pose(0, i)
+            image = pictures.encode(draw(look, pose, 32).image, "png")
+            split = "train" if i < 16 else "valid"
+            writer.add(Example(split, f"person{i}", f"look{i}", f"pose{i}", image, pose.joints))
+        writer.finish(source="figures", made_with=made_with, image_size=32, joints=JOINTS, shape_channels=3)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def figures_run(figures_dataset, tmp_path_factory):
+    """An untrained run on drawn people, F seeing body parts."""
+    return saved_run(tmp_path_factory.mktemp("runs") / "figures", figures_dataset)
+
+
+@pytest.fixture(scope="session")
+def maps_run(tmp_path_factory):
+    """An untrained run on 12 pictures with grey shape maps; the dataset lies beside it as `maps`."""
+    from PIL import Image
+
+    from vunet_tf.data.preparation import prepare
+    from vunet_tf.data.sources.registry import SOURCES
+    from vunet_tf.data.sources.source import Options
+
+    directory = tmp_path_factory.mktemp("runs")
+    (directory / "pairs/train").mkdir(parents=True)
+    for i in range(12):
+        figure = draw(sample_look(0, i), sample_pose(0, i), 32)
+        both = np.concatenate([figure.mask.reshape(32, 32, 1).repeat(3, -1), figure.image], axis=1)
+        Image.fromarray(both).save(directory / f"pairs/train/{i:02d}.png")
+    prepare(
+        SOURCES["pairs"](Options(input=directory / "pairs", image_size=32, encoding="png")),
+        directory / "maps",
+        "pairs",
+        {},
+        workers=1,
+    )
+    return saved_run(directory / "run", directory / "maps", appearance="picture", shape_channels=1)

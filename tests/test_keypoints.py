@@ -103,3 +103,12 @@ def test_tables_are_consistent():
     for count, parts in BODY_PARTS.items():
         assert len(parts) == count == len({part.name for part in parts})
         assert {joint for part in parts for joint in part.joints} <= set(JOINTS)
+
+
+def test_poses_between_two_go_in_straight_lines_and_need_both_ends():
+    first, second = np.full((15, 2), 0.2, np.float32), np.full((15, 2), 0.6, np.float32)
+    second[3] = -1
+    np.testing.assert_allclose(keypoints.between(first, second, 0.25)[0], [0.3, 0.3], rtol=1e-6)
+    np.testing.assert_array_equal(keypoints.between(first, second, 0.25)[3], [-1, -1])
+    np.testing.assert_array_equal(keypoints.between(first, second, 0), first)
+    np.testing.assert_array_equal(keypoints.between(first, second, 1), second)

@@ -6,6 +6,7 @@ __version__ = "0.1.0.dev0"
 
 # The front door, opened on first use: importing the package alone does not start TensorFlow.
 _PUBLIC = {
+    "Generator": "vunet_tf.generation",
     "ModelConfig": "vunet_tf.config",
     "PRESETS": "vunet_tf.config",
     "VUNet": "vunet_tf.models",

@@ -141,6 +141,13 @@ class ModelConfig:
             "both": (PICTURE_CHANNELS + self.shape_channels) * self.parts,
         }[self.appearance]
 
+    def crops(self):
+        """The options of `data.pipeline`'s batches for what F sees of body parts; none where it sees the picture."""
+        if self.appearance == "picture":
+            return {}
+        both = self.appearance == "both"
+        return {"num_parts": self.parts, "part_size": self.appearance_size, "shape_parts": both}
+
     @property
     def latent_shapes(self):
         """(height, width, channels) of each latent, from the bottom up."""

@@ -109,6 +109,16 @@ def load(run_dir):
     return model
 
 
+def dataset_dir(run_dir):
+    """The dataset that a run was trained on, as its flags name it; None where they name none."""
+    try:
+        lines = (Path(run_dir) / FLAGS).read_text().splitlines()
+    except OSError:
+        return None
+    named = [line.partition("=")[2] for line in lines if line.startswith("--dataset_dir=")]
+    return Path(named[-1]) if named else None
+
+
 def _read_config(run_dir):
     try:
         description = json.loads((run_dir / CONFIG).read_text())

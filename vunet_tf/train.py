@@ -128,13 +128,7 @@ def _train() -> bool:
     from vunet_tf.training.transfer_matrix import TransferMatrix
 
     run_dir = Path(_RUN_DIR.value)
-    parts = {}
-    if model_config.appearance != "picture":
-        parts = {
-            "num_parts": model_config.parts,
-            "part_size": model_config.appearance_size,
-            "shape_parts": model_config.appearance == "both",
-        }
+    parts = model_config.crops()
     with runs.open_for_training(run_dir, model_config, _flags_as_used(), chief):
         matrix = TransferMatrix(_DATASET_DIR.value, **parts) if config.pictures_every and chief else None
         trainer = Trainer(model_config, config, strategy)

@@ -164,11 +164,22 @@ def parse(serialised: bytes) -> Example:
     )
 
 
-def read_examples(directory: Path | str, split: str) -> Iterator[Example]:
-    """The examples of a split, in the order of its files, as they are on disk."""
-    for path in shard_paths(directory, read_info(directory), split):
-        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+def read_examples(directory: Path | str, split: str, first: int = 0, count: int = -1) -> Iterator[Example]:
+    """The examples of a split, in the order of its files, as they are on disk.
+
+    Args:
+      first: position of the first one, counted from 0.
+      count: how many; -1 for all that follow.
+
+    Raises:
+      InputError: if it is no dataset, has no such split, or a record is damaged.
+    """
+    records = tf.data.TFRecordDataset(shard_paths(directory, read_info(directory), split)).skip(first).take(count)
+    try:
+        for record in records.as_numpy_iterator():
             yield parse(record)._replace(split=split)
+    except tf.errors.DataLossError as error:
+        raise InputError(f"{directory} is damaged, prepare it again: {error.message}") from error
 
 
 class DatasetWriter:

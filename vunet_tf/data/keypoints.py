@@ -82,6 +82,19 @@ def mirror(joints: np.ndarray) -> np.ndarray:
     return np.stack([x, flipped[..., 1]], axis=-1).astype(np.float32)
 
 
+def between(first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:
+    """A pose on the straight line from one to another: [..., 15, 2] fractions in and out.
+
+    Args:
+      first, second: joints; one that is unseen in either is unseen in between.
+      weight: 0 for the first, 1 for the second.
+    """
+    if weight in (0, 1):
+        return second if weight else first
+    both = seen(first) & seen(second)
+    return np.where(both[..., None], (1 - weight) * first + weight * second, UNSEEN).astype(np.float32)
+
+
 def missing_required(joints: np.ndarray) -> list[str]:
     """Names of the shoulders and hips that are unseen in [15, 2] joints: with any of them a person is left out."""
     visible = seen(joints)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from vunet_tf.data.body_parts import crop_body_parts
 from vunet_tf.data.dataset import DatasetInfo, read_info, shard_paths
+from vunet_tf.data.example import Example
 from vunet_tf.data.skeleton import BODY_PARTS, JOINTS, MIRRORED
 from vunet_tf.data.stickman import draw_stickman
 from vunet_tf.errors import InputError
@@ -158,6 +159,34 @@ def evaluation_batches(
         records = records.enumerate().filter(lambda i, _: tf.reduce_any(chosen == i)).map(lambda _, record: record)
     examples = records.map(lambda record: (_decode(info, record, metadata=True),), tf.data.AUTOTUNE)
     return _batched(examples, info, batch_size, _finisher(info, num_parts, part_size, shape_parts), endless=False)
+
+
+def batch_of(
+    examples: Sequence[Example], *, num_parts: int = 8, part_size: int | None = None, shape_parts: bool = False
+) -> dict[str, tf.Tensor]:
+    """The batch of examples at hand: "image", "shape" and crops as `evaluation_batches` makes them of a dataset's.
+
+    Raises:
+      InputError: if crops are asked of an example without joints.
+    """
+    decoded = [tf.io.decode_image(example.image, 3, expand_animations=False) for example in examples]
+    batch = {"image": to_float(tf.stack(decoded))}
+    size = batch["image"].shape[1]
+    batch["shape"] = tf.stack([shape_of(example, size) for example in examples])
+    if part_size is not None:
+        if without := [example.name for example in examples if example.joints is None]:
+            raise InputError(f"{without[0]}: body parts need joints, which it has not")
+        batch["joints"] = tf.constant(np.stack([example.joints for example in examples]))
+        batch |= _parts(batch, num_parts, part_size, shape_parts)
+        del batch["joints"]
+    return batch
+
+
+def shape_of(example: Example, size: int) -> tf.Tensor:
+    """The shape of an example, [size, size, C] float32 in [-1, 1]: the stickman of its joints, or its map."""
+    if example.joints is not None:
+        return _compiled_stickman(size)(tf.constant(example.joints, tf.float32))
+    return to_float(tf.io.decode_image(example.shape, expand_animations=False))
 
 
 def whole(batches, directory: Path | str):
@@ -331,11 +360,17 @@ def _finisher(info: DatasetInfo, num_parts: int, part_size: int | None, shape_pa
         if info.joints is None:
             batch["shape"] = to_float(batch["shape"])
         if part_size is not None:
-            batch["parts"] = crop_body_parts(batch["image"], batch["joints"], part_size, part_size, num_parts)
-            if shape_parts:
-                batch["shape_parts"] = crop_body_parts(batch["shape"], batch["joints"], part_size, part_size, num_parts)
+            batch |= _parts(batch, num_parts, part_size, shape_parts)
         if "name" not in batch:
             batch.pop("joints", None)
         return batch
 
     return finish
+
+
+def _parts(batch, num_parts: int, part_size: int, shape_parts: bool):
+    """The crops of body parts of a batch with "image", "shape" and "joints"."""
+    crops = {"parts": "image", "shape_parts": "shape"} if shape_parts else {"parts": "image"}
+    return {
+        key: crop_body_parts(batch[of], batch["joints"], part_size, part_size, num_parts) for key, of in crops.items()
+    }

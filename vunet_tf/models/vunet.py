@@ -92,7 +92,7 @@ class VUNet(ConfiguredModel):
     def _wire(self, use):
         symbolic = self._symbolic_inputs()
         if use == "encode":
-            self._require_latents()
+            self.require_latents()
             inputs = {"appearance": symbolic["appearance"]}
             outputs = {"z": self.appearance_encoder.connect(inputs["appearance"])["z"]}
         elif use == "generate":
@@ -109,7 +109,8 @@ class VUNet(ConfiguredModel):
             outputs = {"image": image, "z": z}
         return keras.Model(inputs, outputs, name=use)
 
-    def _require_latents(self):
+    def require_latents(self):
+        """Raises InputError if this model has no appearance latent."""
         if not self.config.latent_scales:
             raise InputError("--latent_scales=0: this model has no appearance latent; set it to 1, 2 or 3")
 
@@ -218,8 +219,7 @@ class VUNet(ConfiguredModel):
         if steps < 2:
             raise InputError(f"an interpolation has at least 2 steps, got {steps}")
         weights = [step / (steps - 1) for step in range(steps)]
-        between = ([(1 - w) * a + w * b for a, b in zip(z_from, z_to, strict=True)] for w in weights)
-        return ops.stack([self.generate(shape, z) for z in between])
+        return ops.stack([self.generate(shape, between(z_from, z_to, weight)) for weight in weights])
 
     # Weights
 
@@ -246,6 +246,11 @@ class VUNet(ConfiguredModel):
         for ours, plain in zip(convolutions(self), convolutions(folded), strict=True):
             plain.set_weights(ours.fold() if isinstance(ours, WeightNormConv2D) else ours.get_weights())
         return folded
+
+
+def between(z_from, z_to, weight):
+    """z on the straight line from one appearance (weight 0) to another (1)."""
+    return [(1 - weight) * a + weight * b for a, b in zip(z_from, z_to, strict=True)]
 
 
 def of_one_size(inputs):

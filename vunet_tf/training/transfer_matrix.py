@@ -1,11 +1,11 @@
 """The picture that shows what a model has learned: every appearance in every shape."""
 
 import numpy as np
-import tensorflow as tf
 
 from vunet_tf.data.dataset import read_info
 from vunet_tf.data.pipeline import evaluation_batches
-from vunet_tf.images import enlarge, grid, to_uint8
+from vunet_tf.images import to_uint8
+from vunet_tf.tables import Header, draw_table
 
 SEARCHED = 2000  # examples of the split among which the shown ones are chosen
 
@@ -33,16 +33,16 @@ class TransferMatrix:
 
     def draw(self, model) -> np.ndarray:
         """The matrix of a model, [H, W, 3] uint8."""
-        shapes = tf.constant(self.shapes["shape"])
-        rows = [[None, *map(_cell, self.shapes["shape"])]]
-        for i, picture in enumerate(self.appearances["image"]):
-            seen = {
-                key: tf.repeat(value[i : i + 1], len(shapes), axis=0)
-                for key, value in self.appearances.items()
-                if value.dtype == np.float32
-            }
-            rows.append([_cell(picture), *map(_cell, np.asarray(model.transfer(seen, shapes)))])
-        return grid(rows)
+        seen = {key: value for key, value in self.appearances.items() if value.dtype == np.float32}
+        cells = [
+            to_uint8(model.transfer({key: value[i : i + 1] for key, value in seen.items()}, self.shapes["shape"]))
+            for i in range(len(seen["image"]))
+        ]
+        return draw_table(cells, _headers(seen["image"]), _headers(self.shapes["shape"]))
+
+
+def _headers(pictures):
+    return [Header(pictures=(picture,)) for picture in to_uint8(pictures)]
 
 
 def _spread(examples, key, size):
@@ -50,7 +50,3 @@ def _spread(examples, key, size):
     _, first = np.unique(examples[key], return_index=True)
     chosen = first[np.linspace(0, len(first) - 1, min(size, len(first))).round().astype(int)]
     return {name: values[chosen] for name, values in examples.items()}
-
-
-def _cell(picture):
-    return enlarge(to_uint8(picture), 96)

@@ -79,7 +79,7 @@ def _make(item: Photograph, options: Options, size: int, encoding: str) -> list[
 def _person(picture, annotation, item, name, size, encoding, options) -> Example:
     if annotation.get("iscrowd"):
         raise InputError("a crowd, not one person")
-    box = _square(annotation.get("bbox"), options)
+    box = square_around(annotation.get("bbox"), options.margin, options.min_person)
     try:
         values = np.asarray(annotation["keypoints"], np.float32).reshape(-1, 3)
     except (KeyError, TypeError, ValueError) as error:
@@ -103,8 +103,17 @@ def _person(picture, annotation, item, name, size, encoding, options) -> Example
     )
 
 
-def _square(bbox, options: Options) -> pictures.Box:
-    """The square around a COCO box [x, y, width, height] in pixels, with its margin."""
+def square_around(bbox, margin: float, least: int = 0) -> pictures.Box:
+    """The square around a person.
+
+    Args:
+      bbox: COCO's box [x, y, width, height] in pixels.
+      margin: what is added on each side, as a fraction of the longer side.
+      least: length in pixels that the longer side must have.
+
+    Raises:
+      InputError: if it is no such box, or too small.
+    """
     try:
         left, top, width, height = (float(value) for value in bbox)
     except (TypeError, ValueError) as error:
@@ -112,9 +121,9 @@ def _square(bbox, options: Options) -> pictures.Box:
     longer = max(width, height)
     if not (np.isfinite([left, top, width, height]).all() and min(width, height) > 0 and longer < 1e5):
         raise InputError(f"its box {bbox} is no rectangle of pixels")
-    if longer < options.min_person:
-        raise InputError(f"a box smaller than --min_person={options.min_person} pixels")
-    side = round(longer * (1 + 2 * options.margin))
+    if longer < least:
+        raise InputError(f"a box smaller than --min_person={least} pixels")
+    side = round(longer * (1 + 2 * margin))
     return pictures.Box(round(left + width / 2 - side / 2), round(top + height / 2 - side / 2), side, side)
 
 

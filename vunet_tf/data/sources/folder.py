@@ -8,7 +8,7 @@ import numpy as np
 from vunet_tf.data import pictures
 from vunet_tf.data.edges import edge_map
 from vunet_tf.data.example import Example
-from vunet_tf.data.sources.source import Options, Source, fit_in_words, split_by_hash
+from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words, split_by_hash
 from vunet_tf.errors import InputError
 
 
@@ -22,7 +22,7 @@ def open_source(options: Options) -> Source:
     if options.shapes and not options.shapes.is_dir():
         raise InputError(f"--shapes={options.shapes} is not a folder")
     size = options.image_size or 256
-    fit = options.fit or "pad"
+    fit = options.fit or DEFAULT_FITS["folder"]
     encoding = options.encoding or "jpeg"
 
     return Source(
@@ -43,15 +43,9 @@ def open_source(options: Options) -> Source:
 
 
 def _make(path: Path, options: Options, size: int, fit: str, encoding: str) -> list[Example]:
-    picture = pictures.read_picture(path)
-    box = pictures.fit_box(picture.shape[1], picture.shape[0], fit)
-    square = pictures.cut(picture, box, size)
     name = path.relative_to(options.input).as_posix()
-    if options.shapes:
-        shape = pictures.read_picture(_map_of(options.shapes / name))
-        shape = pictures.cut(shape, pictures.fit_box(shape.shape[1], shape.shape[0], fit), size)
-    else:
-        shape = edge_map(square) * _is_picture(box, picture, size)
+    shape = pictures.read_picture(map_of(options.shapes / name)) if options.shapes else None
+    square, shape = fitted(pictures.read_picture(path), shape, fit, size)
     return [
         Example(
             split=split_by_hash(name, options.valid_fraction),
@@ -62,6 +56,25 @@ def _make(path: Path, options: Options, size: int, fit: str, encoding: str) -> l
             shape=pictures.encode(shape, "png"),
         )
     ]
+
+
+def fitted(picture: np.ndarray, shape: np.ndarray | None, fit: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture and its shape map as squares.
+
+    Args:
+      picture: [H, W, 3] uint8.
+      shape: [h, w, 3] uint8, its map, of any size; None for the edges of the picture.
+      fit: one of `pictures.FITS`.
+      size: side of the squares in pixels.
+
+    Returns:
+      [size, size, 3] uint8, and the map: [size, size, 3], or [size, size, 1] where it is edges.
+    """
+    box = pictures.fit_box(picture.shape[1], picture.shape[0], fit)
+    square = pictures.cut(picture, box, size)
+    if shape is None:
+        return square, edge_map(square) * _is_picture(box, picture, size)
+    return square, pictures.cut(shape, pictures.fit_box(shape.shape[1], shape.shape[0], fit), size)
 
 
 def _is_picture(box: pictures.Box, picture: np.ndarray, size: int) -> np.ndarray:
@@ -76,10 +89,10 @@ def _is_picture(box: pictures.Box, picture: np.ndarray, size: int) -> np.ndarray
     return (rows[:, None] & columns).astype(np.uint8)[..., None]
 
 
-def _map_of(path: Path) -> Path:
+def map_of(path: Path) -> Path:
     """The map of a picture: the same name, with any picture's ending."""
     endings = [path.suffix, *pictures.SUFFIXES, *map(str.upper, pictures.SUFFIXES)]
     for candidate in (path.with_suffix(ending) for ending in endings):
         if candidate.is_file():
             return candidate
-    raise InputError("it has no map of the same name in --shapes")
+    raise InputError(f"it has no map of the same name in {path.parent}")

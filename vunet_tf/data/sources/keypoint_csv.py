@@ -16,6 +16,7 @@ import numpy as np
 from vunet_tf.data import keypoints, pictures
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.source import (
+    DEFAULT_FITS,
     Options,
     Source,
     fit_in_words,
@@ -60,20 +61,20 @@ class Row(NamedTuple):
 
 def open_deepfashion(options: Options) -> Source:
     """DeepFashion's in-shop pictures, 256 pixels unless told otherwise."""
-    return _open(options, deepfashion_identity, 256)
+    return _open(options, deepfashion_identity, 256, DEFAULT_FITS["deepfashion"])
 
 
 def open_market(options: Options) -> Source:
     """Market-1501, 64 x 128 pixels stretched to 128 x 128 unless told otherwise."""
-    return _open(options, market_identity, 128)
+    return _open(options, market_identity, 128, DEFAULT_FITS["market"])
 
 
-def _open(options: Options, identity_of: Callable[[str], str | None], default_size: int) -> Source:
+def _open(options: Options, identity_of: Callable[[str], str | None], default_size: int, default_fit: str) -> Source:
     options.require("images", "annotations")
     if not options.images.is_dir():
         raise InputError(f"--images={options.images} is not a folder")
     size = options.image_size or default_size
-    fit = options.fit or "stretch"
+    fit = options.fit or default_fit
     encoding = options.encoding or "jpeg"
     rejects: list[Rejected] = []
     rows = _rows(options.annotations, "train" if options.valid_annotations else None, rejects)

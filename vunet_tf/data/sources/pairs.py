@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vunet_tf.data import pictures
 from vunet_tf.data.example import Example
-from vunet_tf.data.sources.source import Options, Source, fit_in_words, split_by_hash
+from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words, split_by_hash
 from vunet_tf.errors import InputError
 
 SIDES = ("left", "right")
@@ -19,7 +19,7 @@ def open_source(options: Options) -> Source:
     """
     options.require("input")
     size = options.image_size or 256
-    fit = options.fit or "stretch"
+    fit = options.fit or DEFAULT_FITS["pairs"]
     encoding = options.encoding or "jpeg"
 
     return Source(

@@ -16,7 +16,7 @@ from vunet_tf.data import pictures
 from vunet_tf.data.example import Example
 from vunet_tf.data.keypoints import to_canonical
 from vunet_tf.data.skeleton import JOINTS, SCHEMAS
-from vunet_tf.data.sources.source import Options, Source, fit_in_words, leaves_folder, person_example
+from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words, leaves_folder, person_example
 from vunet_tf.errors import InputError
 
 _MOST_JOINTS = 200  # of any schema; a longer list is not one of joints
@@ -40,7 +40,7 @@ def open_source(options: Options) -> Source:
     path = options.input / "index.p" if options.input.is_dir() else options.input
     index = load_index(path)
     size = options.image_size or 256
-    fit = options.fit or "stretch"
+    fit = options.fit or DEFAULT_FITS["index"]
     encoding = options.encoding or "jpeg"
 
     return Source(

@@ -12,6 +12,9 @@ from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.skeleton import JOINTS
 from vunet_tf.errors import InputError
 
+# How the sources make a picture square where --fit is not given.
+DEFAULT_FITS = {"deepfashion": "stretch", "market": "stretch", "index": "stretch", "pairs": "stretch", "folder": "pad"}
+
 
 @dataclass(frozen=True)
 class Options:

@@ -1,0 +1,227 @@
+r"""Makes pictures with a trained model.
+
+  python -m vunet_tf.generate MODE --run_dir=RUN ... --out=FILE
+
+  reconstruct   each picture by its own appearance and shape
+    ... reconstruct --run_dir=runs/quickstart --inputs=valid:0-15 --out=reconstructed.png
+  transfer      every appearance (rows) in every shape (columns)
+    ... transfer --run_dir=runs/quickstart --appearances=valid:0-4 --shapes=valid:10-17 --out=matrix.png
+  sample        appearances from the prior, for each shape (rows: shapes, columns: samples)
+    ... sample --run_dir=runs/quickstart --shapes=valid:0-3 --samples=8 --seed=1 --out=samples.png
+  interpolate   from one appearance to the next, for each shape; or one appearance along a path of poses
+    ... interpolate --run_dir=runs/quickstart --appearances=valid:0,9 --shapes=valid:3 --out=between.png
+    ... interpolate --run_dir=runs/quickstart --appearances=valid:0 --shapes=valid:3,9,14 --out=path.png
+  animate       appearances driven by a sequence of shapes, as a .gif or .mp4
+    ... animate --run_dir=runs/quickstart --appearances=valid:0 --shapes=valid:3,9,14 --steps=12 --out=move.mp4
+
+Inputs, several with commas between:
+
+  valid:12  valid:0-7  valid:0,5,9  valid:all   examples of a split of the run's dataset, counted from 0
+  valid:look1000_pose1003                       the example of that name
+  me.jpg                                        a picture, its keypoints beside it in me.json (COCO or OpenPose)
+  me.jpg+keypoints.json                         a picture and its keypoints
+  cat.png+map.png                               a picture and its shape map, for a run on shape maps
+  map:map.png                                   a shape map: a shape without an appearance
+  photos  photos+keypoints.json  map:maps       every picture of a folder
+
+Pictures of any size are fitted as `prepare` fitted the run's dataset. What cannot be read is listed, in rejects.csv in
+the folder or NAME.rejects.csv beside NAME.png, and the rest is made.
+
+Exit status: 0 if all was made, 1 for an error, 2 if inputs were left out.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+from vunet_tf import atomic
+from vunet_tf.data import pictures
+from vunet_tf.errors import InputError
+from vunet_tf.startup import start_tensorflow
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of a trained run.")
+_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of the run; by default the one its flags.txt names.")
+_OUT = flags.DEFINE_string(
+    "out", None, "PNG file of the grid; .gif or .mp4 (animate, interpolate); with --separate a folder."
+)
+_INPUTS = flags.DEFINE_string("inputs", None, "reconstruct: the pictures.")
+_APPEARANCES = flags.DEFINE_string("appearances", None, "transfer, interpolate, animate: whose looks.")
+_SHAPES = flags.DEFINE_string(
+    "shapes", None, "transfer, sample, animate: whose shapes. interpolate: by default the first appearance's own."
+)
+_SAMPLES = flags.DEFINE_integer("samples", 8, "sample: how many for each shape.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "sample: another seed gives other samples.", 0, 2**31 - 1)
+_STEPS = flags.DEFINE_integer(
+    "steps",
+    None,
+    "interpolate: pictures from one to the next, both included (by default 8). animate: frames from one pose to the "
+    "next, both included (by default only the poses themselves).",
+    lower_bound=2,
+)
+_FPS = flags.DEFINE_float("fps", 10, ".gif and .mp4: frames a second.", lower_bound=0.1, upper_bound=120)
+_SHOW_SHAPES = flags.DEFINE_bool("show_shapes", False, ".gif and .mp4: the shape at the left of each frame.")
+_SEPARATE = flags.DEFINE_bool(
+    "separate", False, "Each picture as a file of its own in the folder --out, at the model's size, with an index.csv."
+)
+_CELL = flags.DEFINE_integer(
+    "cell",
+    None,
+    "About how many pixels high a picture is shown (by default 96, in animations 256); by enlarging it whole times.",
+    lower_bound=1,
+    upper_bound=2048,
+)
+_FIT = flags.DEFINE_enum(
+    "fit",
+    None,
+    ["person", *pictures.FITS],
+    "How your own pictures become square: cut a square around the person, stretch, pad the short side, or crop the "
+    "middle. By default as the run's dataset.",
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Pictures made at once.", lower_bound=1)
+
+# What each mode needs, and what else it takes.
+MODES = {
+    "reconstruct": (("inputs",), ()),
+    "transfer": (("appearances", "shapes"), ()),
+    "sample": (("shapes",), ("samples", "seed")),
+    "interpolate": (("appearances",), ("shapes", "steps")),
+    "animate": (("appearances", "shapes"), ("steps",)),
+}
+ANIMATED = ("interpolate", "animate")
+OF_ANIMATIONS = ("fps", "show_shapes")
+
+
+def _check_flags(mode: str) -> None:
+    """Raises InputError for a flag that is missing, or given where it does nothing."""
+    needed, taken = MODES[mode]
+    missing = [name for name in ("run_dir", *needed, "out") if not flags.FLAGS[name].value]
+    if missing:
+        raise InputError(
+            f"{mode} needs {' and '.join(f'--{name}' for name in missing)}; "
+            "`python -m vunet_tf.generate --help` explains"
+        )
+    of_modes = {name for needs_and_takes in MODES.values() for names in needs_and_takes for name in names}
+    for name in sorted(of_modes - {*needed, *taken}):
+        if flags.FLAGS[name].present:
+            others = [other for other, (needs, takes) in MODES.items() if name in (*needs, *takes)]
+            raise InputError(f"--{name} is of {', '.join(others)}; {mode} does not take it")
+
+
+def _out(mode: str) -> Path:
+    """Where the pictures go, tried out; raises InputError if nothing can be written there."""
+    out = Path(_OUT.value)
+    suffix = out.suffix.lower()
+    if not _SEPARATE.value:
+        known = [".png", ".gif", ".mp4"] if mode in ANIMATED else [".png"]
+        if mode == "animate":
+            known.remove(".png")
+        if suffix not in known:
+            raise InputError(f"--out={out}: {mode} writes {' or '.join(known)}; or give --separate and a folder")
+        if out.is_dir():
+            raise InputError(f"--out={out} is a folder; name a file, or give --separate")
+    if _SEPARATE.value or suffix == ".png":
+        for name in OF_ANIMATIONS:
+            if flags.FLAGS[name].present:
+                raise InputError(f"--{name} is of animations: name an --out that ends in .gif or .mp4")
+    folder = out if _SEPARATE.value else out.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic.write(folder / ".writable", lambda path: path.write_bytes(b""))
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; name another --out") from error
+    return out
+
+
+def _dataset_dir(runs) -> Path | None:
+    """The dataset as given, or as the run names it, if that is there."""
+    if _DATASET_DIR.value:
+        return Path(_DATASET_DIR.value)
+    of_run = runs.dataset_dir(_RUN_DIR.value)
+    if of_run is not None and not of_run.is_dir():
+        print(f"the run's dataset {of_run} is not here; --dataset_dir names another place", file=sys.stderr)
+        return None
+    return of_run
+
+
+def _generate(mode: str) -> bool:
+    """Makes and writes the pictures; returns whether all inputs could be used."""
+    _check_flags(mode)
+    if not Path(_RUN_DIR.value).is_dir():
+        raise InputError(f"--run_dir={_RUN_DIR.value} is no run: there is no such folder")
+    out = _out(mode)
+
+    start_tensorflow()  # only now: --help and wrong flags need not wait for it
+    from vunet_tf import runs
+    from vunet_tf.generation import Generator
+
+    rejects = []
+    generator = Generator(
+        runs.load(_RUN_DIR.value),
+        _dataset_dir(runs),
+        fit=_FIT.value,
+        batch_size=_BATCH_SIZE.value,
+        rejects=rejects,
+        progress=True,
+    )
+    try:
+        arguments = {name: flags.FLAGS[name].value for names in MODES[mode] for name in names}
+        _save(getattr(generator, mode)(**arguments), out)
+    except InputError as error:
+        first = f"; {rejects[0].file}: {rejects[0].reason}" if rejects else ""
+        raise InputError(f"{error}{first}") from error
+    finally:
+        _list_rejects(rejects, out)
+    return not rejects
+
+
+def _save(sheet, out: Path) -> None:
+    size = {} if _CELL.value is None else {"least": _CELL.value}
+    if _SEPARATE.value:
+        print(f"{out}: {sheet.save_pictures(out)} pictures")
+    elif out.suffix.lower() == ".png":
+        print(f"{out}: a grid of {sheet.save_grid(out, **size)} pictures")
+    else:
+        count = sheet.save_animation(out, _FPS.value, with_shapes=_SHOW_SHAPES.value, **size)
+        print(f"{out}: {count} frames")
+
+
+def _list_rejects(rejects, out: Path) -> None:
+    """Writes what was left out beside the pictures; a list of an earlier call is removed."""
+    path = out / "rejects.csv" if _SEPARATE.value else out.with_name(f"{out.stem}.rejects.csv")
+
+    def write(temporary):
+        with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            csv.writer(file).writerows([("input", "reason"), *rejects])
+
+    try:
+        path.unlink(missing_ok=True)
+        if rejects:
+            atomic.write(path, write)
+            more = f", and {len(rejects) - 1} more" if len(rejects) > 1 else ""
+            told = f"{rejects[0].file} ({rejects[0].reason}){more}"
+            print(f"left out: {told}; listed in {path}", file=sys.stderr)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; name another --out") from error
+
+
+def main(argv: list[str]) -> None:
+    """Makes what the flags ask for; an error of the user's is one line and exit status 1."""
+    try:
+        if len(argv) != 2 or argv[1] not in MODES:
+            given = f"not {' '.join(argv[1:])!r}" if len(argv) > 1 else "before the flags"
+            raise InputError(
+                f"name one mode, {given}: {', '.join(MODES)}; `python -m vunet_tf.generate --help` explains"
+            )
+        whole = _generate(argv[1])
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; what is under its final name is whole")
+    sys.exit(0 if whole else 2)
+
+
+if __name__ == "__main__":
+    app.run(main)

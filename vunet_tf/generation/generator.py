@@ -1,0 +1,284 @@
+"""The five uses of a trained model, on inputs by their names and on any number of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from vunet_tf.data import keypoints
+from vunet_tf.data.dataset import read_info
+from vunet_tf.data.example import Rejected
+from vunet_tf.data.fitting import FITS, Fitting
+from vunet_tf.data.pipeline import batch_of, shape_of
+from vunet_tf.data.sources.source import Options
+from vunet_tf.errors import InputError
+from vunet_tf.generation.inputs import Input, Inputs
+from vunet_tf.generation.sheet import Cell, Sheet
+from vunet_tf.images import to_uint8
+from vunet_tf.models.vunet import VUNet, between
+from vunet_tf.tables import Header
+
+Names = str | Sequence[str]  # of inputs, see `vunet_tf.generation.inputs`
+STEPS = 8  # pictures from one appearance or pose to the next, both included
+
+
+class Generator:
+    """Makes pictures with a trained model.
+
+    Appearances and shapes are given by name: "valid:0-7", "me.jpg+me.json", see `vunet_tf.generation.inputs`. Every
+    method returns a `Sheet`: nothing is made before it is saved, drawn or iterated over.
+
+    Args:
+        model: a trained `VUNet`, as `vunet_tf.load(run_dir)` gives it.
+        dataset_dir: the dataset that it was trained on: for inputs like "valid:12", and to fit pictures alike. None
+            for none; pictures are then padded to a square.
+        fit: how pictures of any size become square; by default as the dataset's own. One of `fitting.FITS`.
+        batch_size: pictures made at once.
+        rejects: a list to which inputs that cannot be used are added, each with the reason, while the rest is done.
+            Without one, the first raises.
+        progress: whether to show a progress bar on a terminal.
+
+    Raises:
+        InputError: if the dataset is none, or does not fit the model.
+
+    Example:
+        generator = Generator(vunet_tf.load("runs/quickstart"), "datasets/figures")
+        generator.transfer(appearances="valid:0-4", shapes="valid:10-17").save_grid("matrix.png")
+    """
+
+    def __init__(
+        self,
+        model: VUNet,
+        dataset_dir: Path | str | None = None,
+        *,
+        fit: str | None = None,
+        batch_size: int = 16,
+        rejects: list[Rejected] | None = None,
+        progress: bool = False,
+    ):
+        if batch_size < 1:
+            raise InputError(f"--batch_size={batch_size}: must be at least 1")
+        if fit not in (None, *FITS):
+            raise InputError(f"--fit={fit}: must be one of {', '.join(FITS)}")
+        self.model, self.config = model, model.config
+        self._dataset_dir = None if dataset_dir is None else Path(dataset_dir)
+        self._info = None if dataset_dir is None else read_info(dataset_dir)
+        self._fitting = self._fitting_by(fit)
+        self._batch_size, self._rejects, self._progress = batch_size, rejects, progress
+        self._crops = self.config.crops()
+        self._graphs = {}
+
+    def reconstruct(self, inputs: Names) -> Sheet:
+        """Each picture by its own appearance and shape (z the posterior's mean): a row each, one column."""
+        inputs = self._inputs(inputs)
+
+        def work():
+            for row, (appearance, picture, z) in enumerate(self._appearances(inputs)):
+                shape = self._shape(appearance)
+                header = Header(appearance.label, (picture, to_uint8(shape)))
+                yield (row, 0, header, Header()), shape, z
+
+        return self._sheet("reconstruct", "generate", work(), len(inputs))
+
+    def transfer(self, appearances: Names, shapes: Names) -> Sheet:
+        """Every appearance in every shape: a row for each appearance, a column for each shape."""
+        appearances, shapes = self._inputs(appearances), self._shapes(shapes)
+
+        def work():
+            for row, (appearance, picture, z) in enumerate(self._appearances(appearances)):
+                for column, given in enumerate(shapes):
+                    shape = self._shape(given)
+                    headers = Header(appearance.label, (picture,)), Header(given.label, (to_uint8(shape),))
+                    yield (row, column, *headers), shape, z
+
+        return self._sheet("transfer", "generate", work(), len(appearances) * len(shapes))
+
+    def sample(self, shapes: Names, samples: int = STEPS, seed: int = 0) -> Sheet:
+        """Appearances from the prior p(z | shape): a row for each shape, a column for each sample.
+
+        Column j has the same noise in every row, by `seed` and j alone.
+        """
+        self.model.require_latents()
+        if samples < 1:
+            raise InputError(f"--samples={samples}: must be at least 1")
+        shapes = self._inputs(shapes)
+
+        def work():
+            noise = [[scale[0] for scale in self.model.noise(1, [seed, column])] for column in range(samples)]
+            for row, given in enumerate(shapes):
+                shape = self._shape(given)
+                header = Header(given.label, (to_uint8(shape),))
+                for column in range(samples):
+                    yield (row, column, header, Header(f"sample {column + 1}")), shape, noise[column]
+
+        return self._sheet("sample", "sample", work(), len(shapes) * samples)
+
+    def interpolate(self, appearances: Names, shapes: Names | None = None, steps: int | None = None) -> Sheet:
+        """From one appearance to the next, or along a pose path.
+
+        With several appearances z goes from each to the next in a straight line: a row for each shape (by default that
+        of the first appearance), a column for each step. With one appearance the shapes are the path: joints go from
+        each pose to the next in straight lines; of shape maps each is a step of its own. One row.
+
+        Args:
+            steps: pictures from one to the next, both included; by default 8.
+        """
+        inputs = self._inputs(appearances)
+        given = list(self._appearances(inputs))
+        if len(inputs) == 1:
+            if shapes is None:
+                raise InputError("one appearance: give several, or several shapes to go along")
+            return self._along_shapes("interpolate", given, shapes, steps, STEPS)
+        self.model.require_latents()
+        if len(given) < 2:
+            raise InputError(f"{len(given)} of the appearances can be used, between which there is nothing")
+        shapes = [appearance for appearance, _, _ in given[:1]] if shapes is None else self._shapes(shapes)
+        path = list(_path([z for _, _, z in given], _checked(steps, STEPS), between))
+
+        def work():
+            for column, (position, z) in enumerate(path):
+                header = Header(f"{position:.2f}")
+                if position == round(position):
+                    appearance, picture, _ = given[round(position)]
+                    header = Header(appearance.label, (picture,))
+                for row, pose in enumerate(shapes):
+                    shape = self._shape(pose)
+                    yield (row, column, Header(pose.label, (to_uint8(shape),)), header), shape, z
+
+        return self._sheet("interpolate", "generate", work(), len(path) * len(shapes), by_column=True)
+
+    def animate(self, appearances: Names, shapes: Names, steps: int | None = None) -> Sheet:
+        """Appearances driven by a sequence of shapes: a row for each appearance, a column for each frame.
+
+        Args:
+            steps: frames from one pose to the next, both included, joints going in straight lines; by default only the
+                poses themselves. There is nothing between shape maps.
+        """
+        return self._along_shapes("animate", list(self._appearances(self._inputs(appearances))), shapes, steps, None)
+
+    def _along_shapes(self, title, appearances, shapes: Names, steps: int | None, default: int | None) -> Sheet:
+        shapes = self._shapes(shapes)
+        with_joints = all(given.example.joints is not None for given in shapes)
+        if steps is not None and not with_joints:
+            raise InputError("--steps: between shape maps there is nothing; leave it out, each map is a step")
+        steps = _checked(steps, default) if with_joints else None
+        path = list(_path(shapes, steps, _pose_between)) if steps and len(shapes) > 1 else list(enumerate(shapes))
+
+        def work():
+            for column, (position, given) in enumerate(path):
+                shape = self._shape(given)
+                label = given.label if position == round(position) else f"{position:.2f}"
+                for row, (appearance, picture, z) in enumerate(appearances):
+                    headers = Header(appearance.label, (picture,)), Header(label, (to_uint8(shape),))
+                    yield (row, column, *headers), shape, z
+
+        return self._sheet(title, "generate", work(), len(path) * len(appearances), by_column=True)
+
+    # Inputs
+
+    def _fitting_by(self, fit: str | None) -> Fitting:
+        config, info = self.config, self._info
+        if info is not None:
+            for name in ("image_size", "shape_channels"):
+                if getattr(info, name) != getattr(config, name):
+                    raise InputError(
+                        f"--dataset_dir={self._dataset_dir} has --{name}={getattr(info, name)}, the model "
+                        f"{getattr(config, name)}: give the dataset that it was trained on"
+                    )
+            fitting = Fitting.of_dataset(info)
+        else:
+            stickmen = config.appearance != "picture"
+            if not stickmen and config.shape_channels == 3:
+                raise InputError("whether its shapes are stickmen or maps only the dataset says: give --dataset_dir")
+            fitting = Fitting(config.image_size, "pad", Options.margin, config.shape_channels, stickmen, edges=False)
+        return fitting if fit is None else fitting._replace(fit=fit)
+
+    def _reject(self, rejected: Rejected) -> None:
+        if self._rejects is None:
+            raise InputError(f"{rejected.file}: {rejected.reason}")
+        if rejected not in self._rejects:
+            self._rejects.append(rejected)
+
+    def _inputs(self, names: Names) -> Inputs:
+        return Inputs(names, self._fitting, self._dataset_dir, self._info, self._reject)
+
+    def _shapes(self, names: Names) -> list[Input]:
+        """Shapes to be used more than once: held in memory without their pictures."""
+        return [Input(label, example._replace(image=b"")) for label, example in self._inputs(names)]
+
+    def _shape(self, given: Input) -> tf.Tensor:
+        return shape_of(given.example, self.config.image_size)
+
+    def _appearances(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, np.ndarray, list[tf.Tensor]]]:
+        """Each appearance with its picture [S, S, 3] uint8 and its z, one [h, w, c] per latent scale."""
+        for chunk in _chunks(self._with_pictures(inputs), self._batch_size):
+            batch = batch_of([given.example for given in chunk], **self._crops)
+            z = []
+            if self.config.latent_scales:
+                z = self._graph("encode")({"appearance": self.model.appearance_input(batch)})["z"]
+            for i, (given, picture) in enumerate(zip(chunk, to_uint8(batch["image"]), strict=True)):
+                yield given, picture, [scale[i] for scale in z]
+
+    def _with_pictures(self, inputs: Iterable[Input]) -> Iterator[Input]:
+        for given in inputs:
+            if not given.example.image:
+                self._reject(Rejected(given.example.name, "a shape map alone has no appearance: write PICTURE+MAP"))
+            else:
+                yield given
+
+    # Pictures
+
+    def _sheet(self, title: str, use: str, work: Iterable, total: int, by_column: bool = False) -> Sheet:
+        """The sheet of what `work` gives for each picture: its place (of a `Cell`), its shape, and its z or noise."""
+
+        def cells():
+            for chunk in _chunks(work, self._batch_size):
+                places, shapes, latents = zip(*chunk, strict=True)
+                latents = [tf.stack(scale) for scale in zip(*latents, strict=True)]
+                if use == "sample":
+                    made = self._graph(use)({"shape": tf.stack(shapes), "noise": latents})["image"]
+                else:
+                    made = self._graph(use)({"shape": tf.stack(shapes), "z": latents})
+                for place, shape, picture in zip(places, shapes, to_uint8(made), strict=True):
+                    yield Cell(*place, to_uint8(shape), picture)
+
+        hidden = None if self._progress else True  # None: hidden where there is no terminal
+        bar = tqdm(cells(), total=total, unit=" pictures", desc=title, disable=hidden)
+        return Sheet(bar, total, self.config.image_size, by_column)
+
+    def _graph(self, use: str):
+        """A wiring of the model as one graph: called by itself it runs op by op."""
+        if use not in self._graphs:
+            wiring = self.model.wiring(use)
+            self._graphs[use] = tf.function(lambda inputs: wiring(inputs), reduce_retracing=True)
+        return self._graphs[use]
+
+
+def _checked(steps: int | None, default: int | None) -> int | None:
+    if steps is not None and steps < 2:
+        raise InputError(f"--steps={steps}: must be at least 2, both ends are counted")
+    return steps or default
+
+
+def _path(stations: Sequence, steps: int, between) -> Iterator[tuple[float, object]]:
+    """(position, what is there) from station to station, `steps` each with both ends; station i is at position i."""
+    yield 0, stations[0]
+    for i, (first, second) in enumerate(pairwise(stations)):
+        for step in range(1, steps):
+            weight = step / (steps - 1)
+            yield i + weight, between(first, second, weight)
+
+
+def _pose_between(first: Input, second: Input, weight: float) -> Input:
+    joints = keypoints.between(first.example.joints, second.example.joints, weight)
+    nearer = second if weight == 1 else first
+    return Input(nearer.label, nearer.example._replace(joints=joints))
+
+
+def _chunks(items: Iterable, size: int) -> Iterator[list]:
+    items = iter(items)
+    while chunk := list(islice(items, size)):
+        yield chunk

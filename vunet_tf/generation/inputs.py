@@ -1,0 +1,189 @@
+"""What the user names as appearances and shapes: examples of a dataset, pictures with keypoints, shape maps.
+
+| input | what it is |
+|---|---|
+| valid:12  valid:0-7  valid:0,5,9  valid:all | examples of a split, counted from 0 |
+| valid:NAME | the example of that name |
+| PICTURE | a picture, with PICTURE's name and the ending .json beside it: its keypoints |
+| PICTURE+FILE.json | a picture and its keypoints |
+| PICTURE+MAP | a picture and its shape map |
+| map:MAP | a shape map: a shape without an appearance |
+| FOLDER  FOLDER+FILE.json  FOLDER+MAPS  map:FOLDER | every picture of a folder, in the order of the names |
+
+Keypoint files are COCO's or OpenPose's (`vunet_tf.data.keypoint_files`). For a run on shape maps a picture that stands
+alone is a shape map, or, where the dataset's shapes are the edges of its pictures, a picture.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vunet_tf.data import pictures
+from vunet_tf.data.dataset import DatasetInfo, read_examples
+from vunet_tf.data.example import Example, Rejected
+from vunet_tf.data.fitting import Fitting
+from vunet_tf.data.keypoint_files import read_person
+from vunet_tf.data.sources.folder import map_of
+from vunet_tf.errors import InputError
+
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+class Input(NamedTuple):
+    """One input, read: a short label for pictures and file names, and the example."""
+
+    label: str
+    example: Example
+
+
+class _Item(NamedTuple):
+    """Inputs that are read together: how many there are, and what reads them."""
+
+    count: int
+    read: Callable[[], Iterable[Input | Rejected]]
+
+
+class Inputs:
+    """Inputs by their names, read anew each time they are iterated over.
+
+    What cannot be read is handed to `reject` and passed over. `len` counts it, too.
+
+    Args:
+        names: a text with commas between the inputs, or a list of inputs.
+        fitting: how pictures are fitted.
+        dataset_dir, info: the dataset, or None for none.
+        reject: takes a `Rejected`; it may raise.
+    """
+
+    def __init__(
+        self,
+        names: str | Sequence[str],
+        fitting: Fitting,
+        dataset_dir: Path | None,
+        info: DatasetInfo | None,
+        reject: Callable[[Rejected], None],
+    ):
+        self._fitting, self._dataset_dir, self._info, self._reject = fitting, dataset_dir, info, reject
+        self._items: list[_Item] = []
+        split = None
+        for name in names.split(",") if isinstance(names, str) else map(str, names):
+            name = name.strip()
+            if split is not None and _RANGE.fullmatch(name):
+                name = f"{split}:{name}"  # valid:0,5,9
+            split = self._split_of(name)
+            try:
+                for item in self._of_files(name) if split is None else self._of_split(split, name):
+                    self._items.append(item)  # one by one: of a range that goes too far the beginning stays
+            except InputError as error:
+                reject(Rejected(name, str(error)))
+                self._items.append(_Item(1, lambda: ()))  # it counts, and is told once
+
+    def __len__(self):
+        return sum(item.count for item in self._items)
+
+    def __iter__(self) -> Iterator[Input]:
+        for item in self._items:
+            for read in item.read():
+                if isinstance(read, Rejected):
+                    self._reject(read)
+                else:
+                    yield read
+
+    # Examples of the dataset
+
+    def _split_of(self, name: str) -> str | None:
+        """The split in an input's name; None if it names files."""
+        split, colon, _ = name.partition(":")
+        if not colon or split == "map" or Path(name.split("+")[0]).exists():
+            return None
+        return split
+
+    def _of_split(self, split: str, name: str) -> Iterator[_Item]:
+        if self._info is None:
+            raise InputError("the run's dataset is not known, or not there: give --dataset_dir")
+        count = self._info.examples(split)
+        which = name.partition(":")[2]
+        numbers = _RANGE.fullmatch(which)
+        if which == "all":
+            first, last = 0, count - 1
+        elif numbers:
+            first, last = int(numbers[1]), int(numbers[2] or numbers[1])
+        else:
+            yield _Item(1, lambda: self._named(split, which))
+            return
+        if first > last:
+            raise InputError(f"the range ends before it begins: {split}:{last}-{first}?")
+        if first < count:
+            there = min(last + 1, count) - first
+            yield _Item(there, lambda: self._range(split, first, there))
+        if last >= count:
+            raise InputError(f"the split {split!r} has {count} examples, counted from 0")
+
+    def _range(self, split: str, first: int, count: int) -> Iterator[Input]:
+        for position, example in enumerate(read_examples(self._dataset_dir, split, first, count), start=first):
+            yield Input(f"{split}:{position}", example)
+
+    def _named(self, split: str, name: str) -> Iterator[Input | Rejected]:
+        for example in read_examples(self._dataset_dir, split):
+            if example.name == name:
+                yield Input(name, example)
+                return
+        yield Rejected(f"{split}:{name}", f"the split {split!r} has no example of this name or number")
+
+    # Files
+
+    def _of_files(self, name: str) -> Iterator[_Item]:
+        is_map = name.startswith("map:")
+        picture, plus, beside = name.removeprefix("map:").partition("+")
+        if not name:
+            raise InputError("an empty name")
+        folder = Path(picture)
+        paths = pictures.list_pictures(folder) if folder.is_dir() else [folder]
+
+        def read():
+            for path in paths:
+                try:
+                    yield Input(path.stem, self._file(path, folder, is_map, Path(beside) if plus else None))
+                except InputError as error:
+                    yield Rejected(str(path), str(error))
+
+        yield _Item(len(paths), read)
+
+    def _file(self, path: Path, folder: Path, is_map: bool, beside: Path | None) -> Example:
+        name = str(path)
+        picture = pictures.read_picture(path)
+        if is_map:
+            return self._fitting.shape_map(name, picture)
+        if beside is None and path.with_suffix(".json").is_file():
+            beside = path.with_suffix(".json")
+        if beside is not None and beside.is_dir():
+            beside = _same_name(path, folder, beside)
+        if self._fitting.stickmen:
+            if beside is None:
+                raise InputError(
+                    f"no keypoints: there is no {path.with_suffix('.json')}; write PICTURE+FILE.json, or map:FILE "
+                    "for a stickman"
+                )
+            if beside.suffix.lower() != ".json":
+                raise InputError(f"the run needs keypoints (a .json file), not the shape map {beside}")
+            return self._fitting.person(name, picture, read_person(beside, path.name))
+        if beside is None:
+            return (
+                self._fitting.mapped(name, picture, None)
+                if self._fitting.edges
+                else self._fitting.shape_map(name, picture)
+            )
+        if beside.suffix.lower() == ".json":
+            raise InputError(f"the run needs a shape map, not the keypoints {beside}; write PICTURE+MAP")
+        try:
+            shape = pictures.read_picture(beside)
+        except InputError as error:
+            raise InputError(f"its shape map {beside}: {error}") from error
+        return self._fitting.mapped(name, picture, shape)
+
+
+def _same_name(path: Path, folder: Path, beside: Path) -> Path:
+    """The file in the folder `beside` that belongs to a picture of `folder`: keypoints, else a map."""
+    wanted = beside / (path.relative_to(folder) if folder.is_dir() else path.name)
+    return wanted.with_suffix(".json") if wanted.with_suffix(".json").is_file() else map_of(wanted)

@@ -1,0 +1,206 @@
+"""A sheet: pictures in rows and columns, made one after the other, and what can be done with them."""
+
+import contextlib
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vunet_tf import atomic
+from vunet_tf.data import pictures
+from vunet_tf.errors import InputError
+from vunet_tf.generation import animation
+from vunet_tf.images import enlarge, grid
+from vunet_tf.tables import Header, draw_table
+
+GRID_CELL, FRAME_CELL = 96, 256  # about how many pixels high a picture is shown
+INDEX_FILE = "index.csv"
+
+
+class Cell(NamedTuple):
+    """A picture that was made, [S, S, 3] uint8, its place, counted from 0, and the shape [S, S, C] it was made for."""
+
+    row: int
+    column: int
+    row_header: Header
+    column_header: Header
+    shape: np.ndarray
+    picture: np.ndarray
+
+
+class Sheet:
+    """Pictures that are made while they are iterated over, once.
+
+    Args:
+        cells: the pictures.
+        total: how many there will be, if every input can be read.
+        size: side of a picture in pixels.
+        by_column: whether the pictures come column by column, as the frames of an animation do.
+    """
+
+    def __init__(self, cells: Iterable[Cell], total: int, size: int, by_column: bool = False):
+        self._cells, self._total, self._size, self.by_column = iter(cells), total, size, by_column
+
+    def __len__(self):
+        return self._total
+
+    def __iter__(self) -> Iterator[Cell]:
+        return self._cells
+
+    def array(self) -> np.ndarray:
+        """All pictures, [rows, columns, S, S, 3] uint8.
+
+        Raises:
+            InputError: if there is none.
+        """
+        return np.array(self._gathered()[0])
+
+    def draw(self, least: int = GRID_CELL) -> np.ndarray:
+        """A table of all pictures with labels, appearances and shapes around it, [H, W, 3] uint8.
+
+        Args:
+            least: about how many pixels high a picture is shown.
+
+        Raises:
+            InputError: if there is no picture, or the table would be larger than `pictures.MAX_PIXELS`.
+        """
+        self._require_room(least)
+        return draw_table(*self._gathered(), least)
+
+    def _require_room(self, least: int) -> None:
+        side = self._size * max(1, round(least / self._size))
+        if len(self) * side**2 > pictures.MAX_PIXELS:
+            raise InputError(
+                f"{len(self)} pictures of {side} x {side} pixels are more than one grid should hold "
+                f"({pictures.MAX_PIXELS // side**2}); give --separate, or a smaller --cell"
+            )
+
+    def save_grid(self, path: Path | str, least: int = GRID_CELL) -> int:
+        """Writes what `draw` gives as a PNG file.
+
+        Returns:
+            How many pictures it shows.
+
+        Raises:
+            InputError: as `draw`, and if it cannot be written.
+        """
+        self._require_room(least)
+        made, rows, columns = self._gathered()
+        drawn = pictures.encode(draw_table(made, rows, columns, least), "png")
+        with _writing(path):
+            atomic.write(Path(path), lambda temporary: temporary.write_bytes(drawn))
+        return sum(picture is not None for row in made for picture in row)
+
+    def save_pictures(self, folder: Path | str) -> int:
+        """Writes each picture as a PNG file, in its own size, as it is made, and in the end `index.csv`.
+
+        A name is made of the labels of row and column ("APPEARANCE__SHAPE.png"), where the columns are frames of their
+        number ("00012__APPEARANCE.png"); `index.csv` says which is which.
+
+        Returns:
+            How many there are.
+
+        Raises:
+            InputError: if they cannot be written, or there is none.
+        """
+        folder = Path(folder)
+        rows, names = [], set()
+        for cell in self:
+            labels = [header.label for header in (cell.row_header, cell.column_header) if header.label]
+            name = _file_name([f"{cell.column:05d}", cell.row_header.label] if self.by_column else labels, names)
+            rows.append([name, cell.row, cell.column, *labels])
+            with _writing(folder / name):
+                folder.mkdir(parents=True, exist_ok=True)
+                content = pictures.encode(cell.picture, "png")
+                atomic.write(folder / name, lambda temporary, content=content: temporary.write_bytes(content))
+        if not rows:
+            raise InputError("no picture was made")
+        with _writing(folder / INDEX_FILE):
+            atomic.write(folder / INDEX_FILE, lambda path: _write_index(path, rows))
+        return len(rows)
+
+    def frames(self, least: int = FRAME_CELL, with_shapes: bool = False) -> Iterator[np.ndarray]:
+        """The pictures of one column after the other, side by side, [H, W, 3] uint8; `with_shapes` after their shapes.
+
+        Raises:
+            InputError: if the pictures do not come column by column.
+        """
+        if not self.by_column:
+            raise InputError("only animate and interpolate make the frames of an animation")
+        for _, column in groupby(self, key=lambda cell: cell.column):
+            shown, shape = [], None
+            for cell in column:
+                if with_shapes and (shape is None or (cell.shape != shape).any()):
+                    shape = cell.shape
+                    shown.append(enlarge(shape, least))
+                shown.append(enlarge(cell.picture, least))
+            yield grid([shown], gap=0)
+
+    def save_animation(
+        self, path: Path | str, fps: float = 10, least: int = FRAME_CELL, with_shapes: bool = False
+    ) -> int:
+        """Writes `frames` as a GIF or an MP4 file, by the ending of `path`.
+
+        Args:
+            fps: frames a second. GIF knows hundredths of a second only.
+            least, with_shapes: see `frames`.
+
+        Returns:
+            How many frames there are.
+
+        Raises:
+            InputError: if it cannot be written, has another ending, or there is no frame.
+        """
+        path, count = Path(path), 0
+
+        def counted():
+            nonlocal count
+            for frame in self.frames(least, with_shapes):
+                count += 1
+                yield frame
+
+        with _writing(path):
+            atomic.write(path, lambda temporary: animation.write(temporary, counted(), fps))
+        return count
+
+    def _gathered(self) -> tuple[list[list[np.ndarray | None]], list[Header], list[Header]]:
+        """All pictures in rows, and the headers of rows and columns."""
+        cells = list(self)
+        if not cells:
+            raise InputError("no picture was made")
+        rows = {cell.row: cell.row_header for cell in cells}
+        columns = {cell.column: cell.column_header for cell in cells}
+        made = [[None] * len(columns) for _ in rows]
+        for cell in cells:
+            made[cell.row][cell.column] = cell.picture
+        return made, [rows[i] for i in range(len(rows))], [columns[j] for j in range(len(columns))]
+
+
+def _file_name(labels: list[str], taken: set[str]) -> str:
+    """A name made of labels that no other file has, in whatever file system; it joins those taken."""
+    stem = "__".join(re.sub(r"[^\w.=-]+", "-", label)[:80] for label in labels)
+    name, number = f"{stem}.png", 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{stem}-{number}.png"
+    taken.add(name.lower())
+    return name
+
+
+def _write_index(path: Path, rows: list[list]) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "row", "column", "row_label", "column_label"])
+        writer.writerows(rows)
+
+
+@contextlib.contextmanager
+def _writing(path):
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}; name another --out") from error
