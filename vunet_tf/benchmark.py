@@ -16,7 +16,6 @@ model: parameters and multiply-accumulates of the three published configurations
 import multiprocessing
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,10 +23,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from absl import app, flags
+from absl import flags
 
 from vunet_tf.errors import InputError
-from vunet_tf.startup import start_tensorflow
+from vunet_tf.startup import run, start_tensorflow
 
 _DATASET_DIR = flags.DEFINE_string(
     "dataset_dir", None, "data: a dataset with joints to measure on, instead of drawn people."
@@ -107,6 +106,7 @@ def benchmark_data(directory: Path) -> None:
 
 
 def _data() -> None:
+    start_tensorflow()
     if _DATASET_DIR.value:
         benchmark_data(Path(_DATASET_DIR.value))
         return
@@ -122,6 +122,7 @@ def _data() -> None:
 
 
 def _model() -> None:
+    start_tensorflow()
     from vunet_tf.config import PRESETS
     from vunet_tf.models.summary import figures_table, model_page
 
@@ -207,19 +208,5 @@ def _train() -> None:
         )
 
 
-_COMMANDS = {"data": _data, "train": _train, "model": _model}
-
-
-def main(argv: list[str]) -> None:
-    """Runs the benchmark that the first argument names."""
-    if len(argv) != 2 or argv[1] not in _COMMANDS:
-        sys.exit(f"error: name one benchmark: {', '.join(_COMMANDS)}; `python -m vunet_tf.benchmark --help` explains")
-    start_tensorflow()
-    try:
-        _COMMANDS[argv[1]]()
-    except InputError as error:
-        sys.exit(f"error: {error}")
-
-
 if __name__ == "__main__":
-    app.run(main)
+    run({"data": _data, "train": _train, "model": _model})

@@ -13,14 +13,14 @@ appears under its name when it is whole.
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
 from vunet_tf.data import pictures
 from vunet_tf.data.sources import pairs
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
 from vunet_tf.errors import InputError
-from vunet_tf.startup import start_tensorflow
+from vunet_tf.startup import run, start_tensorflow
 
 _SOURCE = flags.DEFINE_enum(
     "source",
@@ -157,20 +157,12 @@ def _preview() -> None:
     print(f"{out}: contact sheet of {_PREVIEW.value}, split {_SPLIT.value}")
 
 
-def main(argv: list[str]) -> None:
-    """Runs what the flags ask for; an error of the user's is one line and exit status 1."""
-    if len(argv) > 1:
-        sys.exit(f"error: unexpected argument {argv[1]!r}; everything is given by flags")
-    try:
-        if _PREVIEW.value:
-            _preview()
-        else:
-            _prepare()
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; nothing is left under the final name")
+def _run() -> None:
+    if _PREVIEW.value:
+        _preview()
+    else:
+        _prepare()
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(_run, if_stopped="nothing is left under the final name")

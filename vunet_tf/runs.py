@@ -9,7 +9,6 @@ RUN/checkpoints/ ...   see `vunet_tf.training`
 
 import contextlib
 import dataclasses
-import fcntl
 import importlib.metadata
 import json
 import platform
@@ -67,16 +66,7 @@ def open_for_training(run_dir, model_config, flags, chief=True):
     if not chief:
         yield
         return
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        lock = (run_dir / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"cannot write to {run_dir}: {error.strerror}; name another --run_dir") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{run_dir} is being trained by another process; wait for it or name another") from None
+    with atomic.locked(run_dir / ".lock", run_dir, "--run_dir"):
         versions = {package: importlib.metadata.version(package) for package in PACKAGES}
         try:
             atomic.write(run_dir / FLAGS, lambda path: path.write_text(flags))

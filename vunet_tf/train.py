@@ -14,11 +14,11 @@ import os
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
 from vunet_tf.config import ModelConfig, TrainingConfig, descriptions
 from vunet_tf.errors import InputError
-from vunet_tf.startup import start_tensorflow
+from vunet_tf.startup import run, start_tensorflow
 
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "A dataset made by `python -m vunet_tf.prepare`.")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run; a run that is there goes on.")
@@ -143,17 +143,5 @@ def _train() -> bool:
         return loop.run()
 
 
-def main(argv: list[str]) -> None:
-    """Trains; an error of the user's is one line and exit status 1."""
-    if len(argv) > 1:
-        sys.exit(f"error: unexpected argument {argv[1]!r}; everything is given by flags")
-    try:
-        _train()
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the last checkpoint stands")
-
-
 if __name__ == "__main__":
-    app.run(main)
+    run(_train, if_stopped="the last checkpoint stands")
