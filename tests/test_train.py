@@ -201,8 +201,6 @@ def test_a_corrupt_checkpoint_is_told_and_the_one_before_taken(run, figures, tmp
     assert_equal(last(run), last(tmp_path / "run"))
 
 
-@pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="known defect: the HDF5 library crashes where the weights cannot be written")
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(figures, tmp_path):
     """No file may grow beyond 20 kB: to the program the same as a disk that is full."""
     code = (

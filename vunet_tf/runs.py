@@ -10,6 +10,7 @@ RUN/checkpoints/ ...   see `vunet_tf.training`
 import contextlib
 import dataclasses
 import importlib.metadata
+import io
 import json
 import platform
 from pathlib import Path
@@ -27,6 +28,13 @@ CLASSES = {"VUNet": VUNet}
 PACKAGES = ("vunet-tf", "tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
+class _WeightsInMemory(io.BytesIO):
+    """Where Keras writes weights first: the HDF5 library crashes on a full disk, an ordinary file raises an error."""
+
+    def __str__(self):
+        return WEIGHTS  # Keras looks at the ending
+
+
 def save(model, run_dir):
     """Writes `model` into `run_dir` (made if need be), each file at once or not at all."""
     run_dir = Path(run_dir)
@@ -34,7 +42,9 @@ def save(model, run_dir):
     class_name = type(model).__name__
     if class_name not in CLASSES:
         raise InputError(f"a run holds one of {', '.join(CLASSES)}, not a {class_name}")
-    atomic.write(run_dir / WEIGHTS, model.save_weights)
+    weights = _WeightsInMemory()
+    model.save_weights(weights)
+    atomic.write(run_dir / WEIGHTS, lambda temporary: temporary.write_bytes(weights.getbuffer()))
     _write_json(run_dir / CONFIG, {"format": FORMAT, "class": class_name, "config": model.get_config()})
 
 
