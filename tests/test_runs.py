@@ -1,5 +1,6 @@
 """A run directory: exact round trip, and nothing but a model of ours is ever built from one."""
 
+import dataclasses
 import json
 import resource
 import signal
@@ -106,3 +107,24 @@ def test_a_full_disk_leaves_the_last_one(model, run):
 def test_only_our_models_are_saved(tmp_path):
     with pytest.raises(InputError, match="not a Sequential"):
         runs.save(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), tmp_path)
+
+
+def test_a_run_of_another_model_is_left_alone(run):
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    wider = dataclasses.replace(TINY, width=3)
+    remedy = "holds another model, trained with --width=2; name another --run_dir"
+    with pytest.raises(InputError, match=remedy), runs.open_for_training(run, wider, flags="--width=3\n"):
+        pass
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(run):
+    with runs.open_for_training(run, TINY, flags="--width=2\n"):
+        busy = r"run is being written by another process.*name another --run_dir"
+        with pytest.raises(InputError, match=busy), runs.open_for_training(run, TINY, flags=""):
+            pass
+        with runs.open_for_training(run, TINY, flags="", chief=False):
+            pass  # another machine's process writes nothing
+    assert (run / "flags.txt").read_text() == "--width=2\n"
+    with runs.open_for_training(run, TINY, flags="--width=2\n"):
+        pass

@@ -17,6 +17,10 @@ LARGEST_LOSS_SCALE, STEPS_TO_GROW = 2.0**15, 2000  # of float16, as in Keras' Lo
 VALID_SEED = 1  # of the noise in `test_step`: beside the seed of training, so that its numbers are others
 
 
+# Without AutoGraph, which would rewrite a hundred functions that have nothing for it: seconds of every start.
+_plain = tf.autograph.experimental.do_not_convert
+
+
 def array(variable) -> np.ndarray:
     """The value of a variable of Keras or TensorFlow, mirrored on several devices or not."""
     return tf.convert_to_tensor(variable).numpy()
@@ -34,10 +38,40 @@ def _dtype_policy(name):
 
 
 class SummedAdam(keras.optimizers.Adam):
-    """Adam for gradients that are summed over the replicas already: the step clips and checks the sum."""
+    """Adam for gradients that are summed over the replicas already: the step clips and checks the sum.
+
+    Keras writes Adam as a dozen passes over memory; here it is TensorFlow's kernel for it, one pass, to rounding the
+    same. So for the moving average.
+    """
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return grads_and_vars
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        updates = tf.cast(self.iterations, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=self.beta_1 ** (updates + 1),
+            beta2_power=self.beta_2 ** (updates + 1),
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+        if self.use_ema:
+            average = self._model_variables_moving_average[index].value
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=average.handle,
+                alpha=tf.where(updates > 0, 1 - self.ema_momentum, 1.0),  # it begins as the weights
+                delta=average - variable,
+            )
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        """Done in `update_step`."""
 
 
 class Trainer:
@@ -83,7 +117,7 @@ class Trainer:
             self.skipped_in_a_row = self._variable(0, tf.int64, "skipped_in_a_row")
         self.names: list[str] = []  # of the columns of what `train` and `test` return
         self.train = tf.function(self._train)
-        self.test = tf.function(self.test_step)
+        self.test = tf.function(self.test_step, autograph=False)
         if config.jit_compile:
             self._local_gradients = tf.function(self._local_gradients, jit_compile=True)
 
@@ -167,6 +201,7 @@ class Trainer:
     def _update(self, gradients):
         self.optimizer.apply(gradients, self.model.trainable_variables)
 
+    @_plain
     def train_step(self, batch):
         """One step on a (distributed) batch: the terms of its loss as scalars, and what the step was made with."""
         rate = learning_rate(self.step, self.config.steps, self.config.learning_rate)
@@ -196,6 +231,7 @@ class Trainer:
         self.step.assign_add(1)
         return {**terms, "learning_rate": rate, "kl_weight": beta, "skipped": tf.cast(self.skipped, tf.float32)}
 
+    @_plain
     def test_step(self, batch, number):
         """The terms of the loss of a (distributed) batch, as scalars; `number` of the batch decides the noise."""
         seed = self._seed(number, VALID_SEED)
