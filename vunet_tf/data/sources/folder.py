@@ -21,19 +21,17 @@ def open_source(options: Options) -> Source:
     options.require("input")
     if options.shapes and not options.shapes.is_dir():
         raise InputError(f"--shapes={options.shapes} is not a folder")
-    size = options.image_size or 256
-    fit = options.fit or "pad"
-    encoding = options.encoding or "jpeg"
+    options = options.with_defaults(image_size=256, fit="pad", encoding="jpeg")
 
     return Source(
         items=pictures.list_pictures(options.input),
-        make=partial(_make, options=options, size=size, fit=fit, encoding=encoding),
+        make=partial(_make, options=options),
         name_of=lambda path: path.relative_to(options.input).as_posix(),
-        image_size=size,
+        image_size=options.image_size,
         has_joints=False,
         shape_channels=3 if options.shapes else 1,
         how={
-            "picture": fit_in_words(fit),
+            "picture": fit_in_words(options.fit),
             "shape": f"the map of the same name in {options.shapes}"
             if options.shapes
             else "Canny edges of the picture",
@@ -42,8 +40,9 @@ def open_source(options: Options) -> Source:
     )
 
 
-def _make(path: Path, options: Options, size: int, fit: str, encoding: str) -> list[Example]:
+def _make(path: Path, options: Options) -> list[Example]:
     picture = pictures.read_picture(path)
+    size, fit = options.image_size, options.fit
     box = pictures.fit_box(picture.shape[1], picture.shape[0], fit)
     square = pictures.cut(picture, box, size)
     name = path.relative_to(options.input).as_posix()
@@ -58,7 +57,7 @@ def _make(path: Path, options: Options, size: int, fit: str, encoding: str) -> l
             name=name,
             appearance_id=name,
             shape_id=name,
-            image=pictures.encode(square, encoding),
+            image=pictures.encode(square, options.encoding),
             shape=pictures.encode(shape, "png"),
         )
     ]
