@@ -271,7 +271,8 @@ def test_wrong_flags_name_the_flag(maps, tmp_path):
         "    try: train._train()\n"
         "    except errors.InputError as error: print(error)\n"
     )
-    arguments = [command(maps, tmp_path / "run", **changes)[3:] for changes, _ in WRONG]
+    right = {"data": maps, "run_dir": tmp_path / "run"}
+    arguments = [command(**{**right, **changes})[3:] for changes, _ in WRONG]
     told = subprocess.run([sys.executable, "-c", code, json.dumps(arguments)], capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
     for line, (_, message) in zip(told.stdout.splitlines(), WRONG, strict=True):

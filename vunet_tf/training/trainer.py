@@ -132,12 +132,12 @@ class Trainer:
 
     # Steps
 
-    def loss_terms(self, batch, seed, training):
+    def loss_terms(self, batch, noise, training):
         """The terms of the loss on this replica's share of a global batch, each a mean over it.
 
         Args:
             batch: a dict, see `VUNet`; what stands under "appearance_..." is what F sees.
-            seed: of the posterior's sample, a TF seed [2].
+            noise: of the posterior's sample, for this share.
             training: whether dropout is active.
 
         Returns:
@@ -146,7 +146,7 @@ class Trainer:
         """
         seen = {key: batch[APPEARANCE + key] for key in INPUTS if APPEARANCE + key in batch}
         inputs = self.model.training_inputs(batch, appearance_from=seen or None)
-        inputs["noise"] = self._share_of_noise(tf.shape(batch["image"])[0], seed)
+        inputs["noise"] = noise
         out = self.model(inputs, training=training)
         image_hat = tf.cast(out["image"], tf.float32)
         reconstruction = self.reconstruction(batch["image"], image_hat)
@@ -164,9 +164,12 @@ class Trainer:
             **kl,
         }
 
-    def _share_of_noise(self, share, seed):
-        """This replica's rows of the global batch's noise, so that it does not matter who draws which example."""
-        context = tf.distribute.get_replica_context()
+    def _share_of_noise(self, batch, seed):
+        """This replica's rows of the global batch's noise, so that it does not matter who draws which example.
+
+        Drawn outside of what XLA compiles, which draws other numbers.
+        """
+        share, context = tf.shape(batch["image"])[0], tf.distribute.get_replica_context()
         first = context.replica_id_in_sync_group * share
         noise = self.model.noise(share * context.num_replicas_in_sync, seed)
         return [rows[first : first + share] for rows in noise]
@@ -176,19 +179,20 @@ class Trainer:
         means = {name: tf.cast(value, tf.float32) / context.num_replicas_in_sync for name, value in terms.items()}
         return context.all_reduce(tf.distribute.ReduceOp.SUM, means)
 
-    def _local_gradients(self, batch, seed):
+    def _local_gradients(self, batch, noise):
         """Gradients of this replica's part of the global batch's mean loss, and its own terms."""
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         variables = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
-            terms = self.loss_terms(batch, seed, training=True)
+            terms = self.loss_terms(batch, noise, training=True)
             # Mean losses of n replicas, summed: n times the mean over the global batch. For the gradient only.
             scaled = terms["loss"] * self.loss_scale / replicas
         return tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO), terms
 
     def _gradients(self, batch):
         """On each replica: (gradients of the global batch's mean loss, its terms)."""
-        gradients, terms = self._local_gradients(batch, self._seed(self.step))
+        noise = self._share_of_noise(batch, self._seed(self.step))
+        gradients, terms = self._local_gradients(batch, noise)
         gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         norm = tf.linalg.global_norm(gradients) / self.loss_scale
         factor = 1 / self.loss_scale
@@ -237,7 +241,8 @@ class Trainer:
         seed = self._seed(number, VALID_SEED)
 
         def replica(batch):
-            return self._mean_over_replicas(self.loss_terms(batch, seed, training=False))
+            noise = self._share_of_noise(batch, seed)
+            return self._mean_over_replicas(self.loss_terms(batch, noise, training=False))
 
         terms = self.strategy.run(replica, (batch,))
         return {name: self.strategy.experimental_local_results(value)[0] for name, value in terms.items()}
