@@ -26,7 +26,7 @@ demo: $(VENV)/.installed ## make a dataset of drawn people and a picture of it
 test: $(VENV)/.installed ## run the tests
 	$(RUN) -m pytest
 
-slowtest: $(VENV)/.installed ## run the tests that start whole trainings, some minutes
+slowtest: $(VENV)/.installed ## kill a training twenty times, some minutes
 	$(RUN) -m pytest -m slow
 
 lint: $(VENV)/.installed ## check style and formatting

@@ -139,7 +139,7 @@ def test_a_folder_of_other_things_is_never_replaced(tmp_path):
 def test_two_runs_do_not_write_the_same_dataset(tmp_path):
     with write_dataset(tmp_path / "d") as writer:
         writer.add(example(1))
-        with pytest.raises(InputError, match="another run is writing"):
+        with pytest.raises(InputError, match="is being written by another process"):
             write(tmp_path / "d", [example(2)])
         writer.finish(**INFO)
     assert [e.name for e in read_examples(tmp_path / "d", "train")] == ["n1"]

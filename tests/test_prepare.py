@@ -104,6 +104,12 @@ def test_a_full_disk_is_one_clear_error(tmp_path):
         (["--source=coco", "--output=d", "--images=none", "--annotations=a.json"], "--images=none is not a folder"),
         (["--source=folder", "--input=none", "--output=d"], "none is not a folder"),
         (["--source=figure", "--output=d"], "value should be one of <coco|"),
+        (
+            ["--source=folder", "--output=d", "--shape_map=body"],
+            "--shape_map is not for --source=folder but for --source=sprites; leave it out",
+        ),
+        (["--source=figures", "--output=d", "--rows=3"], "--rows is not for --source=figures but for --preview"),
+        (["--preview=d", "--image_size=64"], "--image_size is not for --preview but for --source"),
         (["--sauce=figures"], "Unknown command line flag 'sauce'"),
         (["figures"], "unexpected argument 'figures'"),
         (

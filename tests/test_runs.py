@@ -1,6 +1,9 @@
 """A run directory: exact round trip, and nothing but a model of ours is ever built from one."""
 
+import dataclasses
 import json
+import resource
+import signal
 
 import keras
 import numpy as np
@@ -85,16 +88,18 @@ def test_no_run_is_a_clear_error(tmp_path):
         vunet_tf.load(tmp_path)
 
 
-def test_a_failed_save_leaves_the_last_one(model, run, monkeypatch):
+def test_a_full_disk_leaves_the_last_one(model, run):
+    """No file may grow beyond 20 kB: to the program the same as a disk that is full."""
     before = (run / "model.weights.h5").read_bytes()
-
-    def full_disk(path):
-        path.write_bytes(b"half")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(model, "save_weights", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        runs.save(model, run)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+        with pytest.raises(OSError, match="File too large"):
+            runs.save(model, run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
     assert (run / "model.weights.h5").read_bytes() == before
     assert sorted(path.name for path in run.iterdir()) == ["config.json", "model.weights.h5"]
 
@@ -102,3 +107,24 @@ def test_a_failed_save_leaves_the_last_one(model, run, monkeypatch):
 def test_only_our_models_are_saved(tmp_path):
     with pytest.raises(InputError, match="not a Sequential"):
         runs.save(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), tmp_path)
+
+
+def test_a_run_of_another_model_is_left_alone(run):
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    wider = dataclasses.replace(TINY, width=3)
+    remedy = "holds another model, trained with --width=2; name another --run_dir"
+    with pytest.raises(InputError, match=remedy), runs.open_for_training(run, wider, flags="--width=3\n"):
+        pass
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(run):
+    with runs.open_for_training(run, TINY, flags="--width=2\n"):
+        busy = r"run is being written by another process.*name another --run_dir"
+        with pytest.raises(InputError, match=busy), runs.open_for_training(run, TINY, flags=""):
+            pass
+        with runs.open_for_training(run, TINY, flags="", chief=False):
+            pass  # another machine's process writes nothing
+    assert (run / "flags.txt").read_text() == "--width=2\n"
+    with runs.open_for_training(run, TINY, flags="--width=2\n"):
+        pass

@@ -1,8 +1,11 @@
 """Each source, on small data made here and on the real data where it is there."""
 
+import dataclasses
+import inspect
 import io
 import json
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.figures import draw, sample_look, sample_pose
 from vunet_tf.data.skeleton import JOINT_INDEX, JOINTS, SCHEMAS
 from vunet_tf.data.sources.keypoint_csv import deepfashion_identity, market_identity
-from vunet_tf.data.sources.registry import SOURCES
+from vunet_tf.data.sources.registry import OPTIONS, SOURCES
 from vunet_tf.data.sources.source import Options, split_by_hash
 from vunet_tf.errors import InputError
 
@@ -515,3 +518,12 @@ def test_the_real_sprites(sprites_dir, shape_map, channels):
 def test_a_source_without_its_input_says_what_it_needs(name):
     with pytest.raises(InputError, match=r"this source needs --(input|images)"):
         SOURCES[name](Options())
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_each_source_is_said_to_take_what_it_reads(name):
+    """`prepare` refuses the other flags."""
+    text = inspect.getsource(inspect.getmodule(SOURCES[name]))
+    names = {field.name for field in dataclasses.fields(Options)}
+    read = names & {*re.findall(r"options\.(\w+)", text), *re.findall(r'"(\w+)"', text)}
+    assert read - {"image_size", "encoding"} == set(OPTIONS[name])

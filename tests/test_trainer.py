@@ -156,6 +156,39 @@ def test_float16_finds_its_loss_scale(traced):
     assert keras.config.dtype_policy().name == "float32"
 
 
+def test_a_compiled_step_is_the_same_step():
+    """One scale: XLA takes long to compile."""
+    model = dataclasses.replace(MODEL, bottleneck_factor=3)
+    (row,), (expected,) = (train(trainer(model, jit_compile=compiled), 1) for compiled in (True, False))
+    assert row == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_step_on_features_of_vgg19(tmp_path):
+    """Weights out of a file, with Gram terms, and the model in bfloat16: VGG19 stays as it is, and in float32."""
+    vgg = keras.applications.VGG19(include_top=False, weights=None)
+    vgg.save_weights(tmp_path / "vgg.weights.h5")
+    model = dataclasses.replace(MODEL, image_size=16, bottleneck_factor=3)
+    wishes = {
+        "reconstruction": "vgg19",
+        "vgg_weights": str(tmp_path / "vgg.weights.h5"),
+        "gram_weights": (0, 1, 0, 0, 0, 1),
+    }
+    ours = Trainer(model, dataclasses.replace(CONFIG, mixed_precision="mixed_bfloat16", **wishes))
+    batch = {key: np.repeat(np.repeat(value, 2, axis=1), 2, axis=2) for key, value in BATCHES[0].items()}
+    ours.initialise([batch])
+    before = weights(ours)
+    (row,) = train(ours, 1, [batch])
+    terms = [name for name in row if name.startswith(("vgg_", "gram_"))]
+    assert len(terms) == 8 and {"vgg_input", "gram_block1_conv2", "gram_block5_conv2"} <= set(terms)
+    assert row["reconstruction"] == pytest.approx(sum(row[name] for name in terms), rel=1e-4)
+    assert row["gradient_norm"] > 0 and row["skipped"] == 0
+    assert all(np.any(old != new) for old, new in zip(before[:6], weights(ours)[:6], strict=True))
+    network = ours.reconstruction.features.network
+    assert {weight.dtype for weight in network.weights} == {"float32"} and not network.trainable_weights
+    unchanged = vgg.weights[: len(network.weights)]  # the last layers are not used
+    assert_equal([array(v) for v in unchanged], [array(v) for v in network.weights])
+
+
 def test_clipping_bounds_the_gradient():
     """Adam forgets the scale of the gradient, so what is looked at is its first moment after one step."""
     ours = trainer(clip_norm=0.5)

@@ -1,8 +1,14 @@
 """Variational U-Net (Esser, Sutter, Ommer, CVPR 2018): shape and appearance of pictures, apart."""
 
 import importlib
+import sys
+
+from vunet_tf import startup
 
 __version__ = "0.1.0.dev0"
+
+if sys.argv[0] == "-m":  # `python -m vunet_tf...`: a command begins to import what it needs
+    startup.interrupt_quietly()
 
 # The front door, opened on first use: importing the package alone does not start TensorFlow.
 _PUBLIC = {

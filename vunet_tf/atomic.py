@@ -1,8 +1,12 @@
-"""Files that are there whole or not at all, whatever happens to the program."""
+"""Files that are there whole or not at all, whatever happens to the program; and one writer at a time."""
 
 import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+from vunet_tf.errors import InputError
 
 
 def write(path: Path, write_to) -> None:
@@ -29,3 +33,33 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: Path, flag: str) -> Iterator[None]:
+    """Holds the lock file `path`, made with its folder, as long as the block lasts; a killed process holds it no more.
+
+    Args:
+        path: of the lock file, which is removed at the end.
+        what: folder or file that the lock is for, and
+        flag: the flag that names it, both for the message.
+
+    Raises:
+        InputError: another process holds it, or it cannot be made.
+    """
+    busy = InputError(f"{what} is being written by another process; wait for it or name another {flag}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):  # removed by another, and made by a third
+            raise busy
+    except (BlockingIOError, FileNotFoundError):
+        raise busy from None
+    except OSError as error:
+        raise InputError(f"cannot write to {path.parent}: {error.strerror}; name another {flag}") from error
+    with lock:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

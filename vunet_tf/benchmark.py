@@ -16,7 +16,6 @@ model: parameters and multiply-accumulates of the three published configurations
 import multiprocessing
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,10 +23,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from absl import app, flags
+from absl import flags
 
+from vunet_tf.config import PRESETS, ModelConfig, TrainingConfig
 from vunet_tf.errors import InputError
-from vunet_tf.startup import start_tensorflow
+from vunet_tf.startup import run, start_tensorflow
 
 _DATASET_DIR = flags.DEFINE_string(
     "dataset_dir", None, "data: a dataset with joints to measure on, instead of drawn people."
@@ -47,15 +47,15 @@ class Rate(NamedTuple):
     cpu_ms: float
 
 
-def measure(step: Callable[[], int], seconds: float, repeat: int) -> list[Rate]:
+def measure(step: Callable[[], int], seconds: float, repeat: int, warm_up: int = 3) -> list[Rate]:
     """Rates of a step that returns how many images it made; its first runs (tracing, compiling, filling queues) are
     left out."""
-    for _ in range(3):
+    for _ in range(warm_up):
         step()
     rates = []
     for _ in range(repeat):
-        images, start, cpu_start = 0, time.perf_counter(), time.process_time()
-        while (passed := time.perf_counter() - start) < seconds:
+        images, passed, start, cpu_start = 0, 0.0, time.perf_counter(), time.process_time()
+        while not images or (passed := time.perf_counter() - start) < seconds:
             images += step()
         rates.append(Rate(images / passed, 1000 * (time.process_time() - cpu_start) / images))
     return rates
@@ -107,6 +107,7 @@ def benchmark_data(directory: Path) -> None:
 
 
 def _data() -> None:
+    start_tensorflow()
     if _DATASET_DIR.value:
         benchmark_data(Path(_DATASET_DIR.value))
         return
@@ -122,7 +123,7 @@ def _data() -> None:
 
 
 def _model() -> None:
-    from vunet_tf.config import PRESETS
+    start_tensorflow()
     from vunet_tf.models.summary import figures_table, model_page
 
     if not _OUT.value:
@@ -150,25 +151,25 @@ def matrix_product_peak(dtype: str, size: int = 2048, repeat: int = 5) -> float:
 
 
 class TrainingSpeed(NamedTuple):
-    """The training step in one precision: rates, GFLOP per picture, the machine's GFLOP/s, peak memory in MiB."""
+    """The training step in one precision, repeatedly: pictures per second, GFLOP/s, and those as a part of a matrix
+    product's just before; and the process' peak memory in MiB."""
 
-    rates: list[Rate]
-    gflop: float
-    peak_gflops: float
+    per_second: list[float]
+    gflops: list[float]
+    of_peak: list[float]
     memory: float
 
 
-def training_speed(precision: str, batch_size: int, seconds: float, repeat: int) -> TrainingSpeed:
-    """Measures the training step of the market configuration; in a process of its own, for the memory's sake."""
+def training_speed(
+    precision: str, config: ModelConfig, batch_size: int, seconds: float, repeat: int, product_size: int = 2048
+) -> TrainingSpeed:
+    """Measures the training step of a model that sees body parts; in a process of its own, for the memory's sake."""
     start_tensorflow()
     import tensorflow as tf
 
-    from vunet_tf.config import PRESETS, TrainingConfig
     from vunet_tf.models.summary import figures_of
     from vunet_tf.training.trainer import Trainer
 
-    config = PRESETS["market"]
-    peak = matrix_product_peak("float32" if precision == "float32" else "bfloat16")
     settings = TrainingConfig(batch_size=batch_size, reconstruction="l1", mixed_precision=precision)
     trainer = Trainer(config, settings)
     sides = {"image": config.image_size, "shape": config.image_size, "parts": config.appearance_size}
@@ -184,42 +185,33 @@ def training_speed(precision: str, batch_size: int, seconds: float, repeat: int)
         trainer.train(batches, tf.constant(1)).numpy()
         return batch_size
 
-    rates = measure(step, seconds, repeat)
+    measure(step, 0, 1)
+    rates, peaks = [], []
+    for _ in range(repeat):  # by turns: what else the machine does slows both
+        peaks.append(matrix_product_peak("float32" if precision == "float32" else "bfloat16", product_size))
+        rates += measure(step, seconds, 1, warm_up=0)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return TrainingSpeed(rates, 6 * sum(figures_of(config)["macs"].values()) / 1e9, peak, memory)
+    per_second = [rate.per_second for rate in rates]
+    gflop = 6 * sum(figures_of(config)["macs"].values()) / 1e9
+    gflops = [rate * gflop for rate in per_second]
+    of_peak = [ours / peak for ours, peak in zip(gflops, peaks, strict=True)]
+    return TrainingSpeed(per_second, gflops, of_peak, memory)
 
 
 def _train() -> None:
     print(f"market configuration, batches of {_BATCH_SIZE.value}, L1 loss")
-    print(f"  {'':<20}{'images/s':>10}   {'(range)':<20}{'GFLOP/s':>8}{'of peak':>9}{'MiB':>8}")
+    print(f"  {'':<20}{'images/s':>10}   {'(range)':<20}{'GFLOP/s':>8}{'of peak':>9}{'MiB':>8}", flush=True)
     for precision in ("float32", "mixed_bfloat16"):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            arguments = (precision, _BATCH_SIZE.value, _SECONDS.value, _REPEAT.value)
+            arguments = (precision, PRESETS["market"], _BATCH_SIZE.value, _SECONDS.value, _REPEAT.value)
             speed = process.submit(training_speed, *arguments).result()
-        per_second = [rate.per_second for rate in speed.rates]
-        median = statistics.median(per_second)
-        spread = f"({min(per_second):,.1f} to {max(per_second):,.1f})"
-        gflops = median * speed.gflop
+        spread = f"({min(speed.per_second):,.1f} to {max(speed.per_second):,.1f})"
         print(
-            f"  {precision:<20}{median:>10,.1f}   {spread:<20}{gflops:>8,.0f}{gflops / speed.peak_gflops:>9.0%}"
-            f"{speed.memory:>8,.0f}",
+            f"  {precision:<20}{statistics.median(speed.per_second):>10,.1f}   {spread:<20}"
+            f"{statistics.median(speed.gflops):>8,.0f}{statistics.median(speed.of_peak):>9.0%}{speed.memory:>8,.0f}",
             flush=True,
         )
 
 
-_COMMANDS = {"data": _data, "train": _train, "model": _model}
-
-
-def main(argv: list[str]) -> None:
-    """Runs the benchmark that the first argument names."""
-    if len(argv) != 2 or argv[1] not in _COMMANDS:
-        sys.exit(f"error: name one benchmark: {', '.join(_COMMANDS)}; `python -m vunet_tf.benchmark --help` explains")
-    start_tensorflow()
-    try:
-        _COMMANDS[argv[1]]()
-    except InputError as error:
-        sys.exit(f"error: {error}")
-
-
 if __name__ == "__main__":
-    app.run(main)
+    run({"data": _data, "train": _train, "model": _model})

@@ -13,6 +13,27 @@ VARIANCE_EPSILON = 1e-10  # released program
 SMALLEST_VARIANCE = 1e-8
 
 
+@tf.custom_gradient
+def normalised_kernel(v, g):
+    """g * v / ||v||, the norm over all axes but the last (Salimans & Kingma 2016, Eq. 2), with its gradient (Eq. 3).
+
+    Automatic differentiation goes over v twice as often; with 34 M weights in the prior that is felt.
+
+    Args:
+        v: [..., filters].
+        g: [filters].
+    """
+    axes = list(range(v.shape.rank - 1))
+    inverse = tf.math.rsqrt(tf.reduce_sum(tf.square(v), axes))
+    scale = g * inverse
+
+    def gradient(upstream):
+        of_g = tf.reduce_sum(upstream * v, axes) * inverse
+        return scale * upstream - v * (scale * inverse * of_g), of_g
+
+    return v * scale, gradient
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
 class WeightNormConv2D(keras.layers.Layer):
     """Convolution with kernel w = g * V / ||V||, "same" padding and a bias b (Salimans & Kingma 2016, Eq. 2).
@@ -46,8 +67,7 @@ class WeightNormConv2D(keras.layers.Layer):
         self.b = weight("b", (self.filters,), "zeros")
 
     def _kernel(self):
-        v = ops.convert_to_tensor(self.v)
-        return ops.convert_to_tensor(self.g) * v * ops.rsqrt(ops.sum(ops.square(v), axis=(0, 1, 2)))
+        return normalised_kernel(tf.convert_to_tensor(self.v), tf.convert_to_tensor(self.g))
 
     def _convolve(self, inputs):
         y = ops.conv(inputs, ops.cast(self._kernel(), self.compute_dtype), self.strides, padding="same")

@@ -13,14 +13,14 @@ appears under its name when it is whole.
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
 from vunet_tf.data import pictures
 from vunet_tf.data.sources import pairs
-from vunet_tf.data.sources.registry import SOURCES
+from vunet_tf.data.sources.registry import OPTIONS, SOURCES
 from vunet_tf.data.sources.source import Options
 from vunet_tf.errors import InputError
-from vunet_tf.startup import start_tensorflow
+from vunet_tf.startup import run, start_tensorflow
 
 _SOURCE = flags.DEFINE_enum(
     "source",
@@ -98,14 +98,41 @@ _OUT = flags.DEFINE_string("out", "preview.png", "PNG file of the contact sheet.
 _SPLIT = flags.DEFINE_string("split", "train", "Split of the contact sheet.")
 _ROWS = flags.DEFINE_integer("rows", 8, "Examples on the contact sheet.", lower_bound=1, upper_bound=200)
 
+_OF_PREVIEW = ("preview", "out", "split", "rows")
+_OF_ALL_SOURCES = ("source", "output", "overwrite", "image_size", "encoding", "workers")
+
 
 def _path(flag) -> Path | None:
     return Path(flag.value) if flag.value is not None else None
 
 
+def _given() -> dict:
+    """The flags that were given, by name."""
+    own_flags = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+    return {flag.name: flag.value for flag in own_flags if flag.present}
+
+
+def _check_all_are_of_use(given: dict) -> None:
+    """Raises InputError for a flag that belongs to something else than what is asked for."""
+    if _PREVIEW.value:
+        asked, of_use = "--preview", _OF_PREVIEW
+    else:
+        asked, of_use = f"--source={_SOURCE.value}", (*_OF_ALL_SOURCES, *OPTIONS[_SOURCE.value])
+    for name in given:
+        if name not in of_use:
+            owners = [f"--source={source}" for source, options in OPTIONS.items() if name in options]
+            if name in _OF_PREVIEW:
+                owners = ["--preview"]
+            elif name in _OF_ALL_SOURCES:
+                owners = ["--source"]
+            raise InputError(f"--{name} is not for {asked} but for {', '.join(owners)}; leave it out")
+
+
 def _prepare() -> None:
     if not _SOURCE.value or not _OUTPUT.value:
         raise InputError("give --source and --output (or --preview); `python -m vunet_tf.prepare --help` explains")
+    given = _given()
+    _check_all_are_of_use(given)
     options = Options(
         input=_path(_INPUT),
         images=_path(_IMAGES),
@@ -126,15 +153,13 @@ def _prepare() -> None:
         poses=_POSES.value,
         examples=_EXAMPLES.value,
     )
-    own_flags = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
-    not_of_the_data = ("output", "overwrite", "workers")
-    given = {flag.name: flag.value for flag in own_flags if flag.present and flag.name not in not_of_the_data}
+    of_the_data = {name: value for name, value in given.items() if name not in ("output", "overwrite", "workers")}
     source = SOURCES[_SOURCE.value](options)
 
     start_tensorflow()  # only now: --help and wrong flags need not wait for it
     from vunet_tf.data.preparation import prepare
 
-    info = prepare(source, _OUTPUT.value, _SOURCE.value, given, _OVERWRITE.value, _WORKERS.value)
+    info = prepare(source, _OUTPUT.value, _SOURCE.value, of_the_data, _OVERWRITE.value, _WORKERS.value)
     print(f"{_OUTPUT.value}: {info.image_size} x {info.image_size} pixels")
     for split in info.splits:
         counts = f"{info.appearances[split]} appearances, {info.shapes[split]} shapes"
@@ -144,6 +169,7 @@ def _prepare() -> None:
 
 
 def _preview() -> None:
+    _check_all_are_of_use(_given())
     start_tensorflow()
     from vunet_tf.data.preview import contact_sheet
 
@@ -157,20 +183,12 @@ def _preview() -> None:
     print(f"{out}: contact sheet of {_PREVIEW.value}, split {_SPLIT.value}")
 
 
-def main(argv: list[str]) -> None:
-    """Runs what the flags ask for; an error of the user's is one line and exit status 1."""
-    if len(argv) > 1:
-        sys.exit(f"error: unexpected argument {argv[1]!r}; everything is given by flags")
-    try:
-        if _PREVIEW.value:
-            _preview()
-        else:
-            _prepare()
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; nothing is left under the final name")
+def _run() -> None:
+    if _PREVIEW.value:
+        _preview()
+    else:
+        _prepare()
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(_run, if_stopped="nothing is left under the final name")

@@ -9,8 +9,8 @@ RUN/checkpoints/ ...   see `vunet_tf.training`
 
 import contextlib
 import dataclasses
-import fcntl
 import importlib.metadata
+import io
 import json
 import platform
 from pathlib import Path
@@ -28,6 +28,13 @@ CLASSES = {"VUNet": VUNet}
 PACKAGES = ("vunet-tf", "tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
+class _WeightsInMemory(io.BytesIO):
+    """Where Keras writes weights first: the HDF5 library crashes on a full disk, an ordinary file raises an error."""
+
+    def __str__(self):
+        return WEIGHTS  # Keras looks at the ending
+
+
 def save(model, run_dir):
     """Writes `model` into `run_dir` (made if need be), each file at once or not at all."""
     run_dir = Path(run_dir)
@@ -35,7 +42,9 @@ def save(model, run_dir):
     class_name = type(model).__name__
     if class_name not in CLASSES:
         raise InputError(f"a run holds one of {', '.join(CLASSES)}, not a {class_name}")
-    atomic.write(run_dir / WEIGHTS, model.save_weights)
+    weights = _WeightsInMemory()
+    model.save_weights(weights)
+    atomic.write(run_dir / WEIGHTS, lambda temporary: temporary.write_bytes(weights.getbuffer()))
     _write_json(run_dir / CONFIG, {"format": FORMAT, "class": class_name, "config": model.get_config()})
 
 
@@ -67,16 +76,7 @@ def open_for_training(run_dir, model_config, flags, chief=True):
     if not chief:
         yield
         return
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        lock = (run_dir / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"cannot write to {run_dir}: {error.strerror}; name another --run_dir") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{run_dir} is being trained by another process; wait for it or name another") from None
+    with atomic.locked(run_dir / ".lock", run_dir, "--run_dir"):
         versions = {package: importlib.metadata.version(package) for package in PACKAGES}
         try:
             atomic.write(run_dir / FLAGS, lambda path: path.write_text(flags))

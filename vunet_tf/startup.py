@@ -1,9 +1,52 @@
-"""Starting TensorFlow quietly: a command's own words should not drown in its start-up messages."""
+"""How every command starts and ends: flags, exit status, and TensorFlow without its start-up messages."""
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
+from collections.abc import Callable
+
+from vunet_tf.errors import InputError
+
+
+def run(work: Callable[[], object] | dict[str, Callable[[], object]], if_stopped: str = "") -> None:
+    """Parses the flags, runs a command and ends the process: the last line of every command's module.
+
+    The exit status is 0; 1 after an error of the user's (InputError), which is told in one line; 130 after Ctrl-C.
+
+    Args:
+        work: the command. Or several by name: then the first argument names the one to run.
+        if_stopped: what Ctrl-C leaves behind, told to the user.
+    """
+    from absl import app  # only a command needs it
+
+    def main(argv):
+        arguments = argv[1:]
+        try:
+            command = work
+            if isinstance(work, dict):
+                if not arguments or arguments[0] not in work:
+                    raise InputError(f"name what to do, one of {', '.join(work)}; --help explains")
+                command = work[arguments.pop(0)]
+            if arguments:
+                raise InputError(f"unexpected argument {arguments[0]!r}; everything else is given by flags")
+            command()
+        except InputError as error:
+            sys.exit(f"error: {error}")
+        except KeyboardInterrupt:
+            print("; ".join(filter(None, ["stopped", if_stopped])), file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
+
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    app.run(main)
+
+
+def interrupt_quietly() -> None:
+    """Until `run`, Ctrl-C ends the process (status 130 in the shell) without a traceback of half an import."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # where it is ignored, it stays so
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def start_tensorflow() -> None:

@@ -14,11 +14,11 @@ import os
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
 from vunet_tf.config import ModelConfig, TrainingConfig, descriptions
 from vunet_tf.errors import InputError
-from vunet_tf.startup import start_tensorflow
+from vunet_tf.startup import run, start_tensorflow
 
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "A dataset made by `python -m vunet_tf.prepare`.")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run; a run that is there goes on.")
@@ -74,12 +74,13 @@ def _model_config(info) -> ModelConfig:
         if values[name] not in (None, of_dataset):
             raise InputError(f"--{name}={values[name]}: the dataset {_DATASET_DIR.value} has {of_dataset}")
         values[name] = of_dataset
-    if info.joints is None and values["appearance"] != "picture":
+    config = ModelConfig(**values)
+    if info.joints is None and config.appearance != "picture":
         raise InputError(
-            f"--appearance={values['appearance']} needs joints, which a dataset of the source {info.source!r} has not: "
+            f"--appearance={config.appearance} needs joints, which a dataset of the source {info.source!r} has not: "
             "use --appearance=picture"
         )
-    return ModelConfig(**values)
+    return config
 
 
 def _flags_as_used() -> str:
@@ -137,17 +138,5 @@ def _train() -> bool:
         return loop.run()
 
 
-def main(argv: list[str]) -> None:
-    """Trains; an error of the user's is one line and exit status 1."""
-    if len(argv) > 1:
-        sys.exit(f"error: unexpected argument {argv[1]!r}; everything is given by flags")
-    try:
-        _train()
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the last checkpoint stands")
-
-
 if __name__ == "__main__":
-    app.run(main)
+    run(_train, if_stopped="the last checkpoint stands")

@@ -6,7 +6,6 @@ A dataset appears under its name whole or not at all: it is written beside it an
 import contextlib
 import csv
 import dataclasses
-import fcntl
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from vunet_tf import __version__
+from vunet_tf import __version__, atomic
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.errors import InputError
 
@@ -246,7 +245,8 @@ class DatasetWriter:
             shapes={split: len(ids) for split, ids in sorted(self._ids["shape_id"].items())},
             rejected=self.reasons.total(),
         )
-        (self.directory / INFO_FILE).write_text(json.dumps(dataclasses.asdict(info), indent=1) + "\n")
+        content = json.dumps(dataclasses.asdict(info), indent=1) + "\n"
+        atomic.write(self.directory / INFO_FILE, lambda path: path.write_text(content))
         return info
 
     def close(self) -> None:
@@ -297,16 +297,7 @@ def write_dataset(directory: Path | str, overwrite: bool = False) -> Iterator[Da
     directory = Path(directory).resolve()
     partial = directory.parent / f".{directory.name}.partial"
     replaced = directory.parent / f".{directory.name}.replaced"
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        lock = (directory.parent / f".{directory.name}.lock").open("w")
-    except OSError as error:
-        raise InputError(f"cannot write to {directory.parent}: {error.strerror}; name another --output") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"another run is writing {directory}; wait for it or name another --output") from None
+    with atomic.locked(directory.parent / f".{directory.name}.lock", directory, "--output"):
         try:
             if replaced.exists() and not directory.exists():
                 replaced.rename(directory)  # a run was killed between the two renames below
@@ -327,4 +318,3 @@ def write_dataset(directory: Path | str, overwrite: bool = False) -> Iterator[Da
             raise InputError(f"cannot write {directory}: {getattr(error, 'strerror', None) or error}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-            Path(lock.name).unlink(missing_ok=True)

@@ -17,6 +17,10 @@ LARGEST_LOSS_SCALE, STEPS_TO_GROW = 2.0**15, 2000  # of float16, as in Keras' Lo
 VALID_SEED = 1  # of the noise in `test_step`: beside the seed of training, so that its numbers are others
 
 
+# Without AutoGraph, which would rewrite a hundred functions that have nothing for it: seconds of every start.
+_plain = tf.autograph.experimental.do_not_convert
+
+
 def array(variable) -> np.ndarray:
     """The value of a variable of Keras or TensorFlow, mirrored on several devices or not."""
     return tf.convert_to_tensor(variable).numpy()
@@ -34,10 +38,40 @@ def _dtype_policy(name):
 
 
 class SummedAdam(keras.optimizers.Adam):
-    """Adam for gradients that are summed over the replicas already: the step clips and checks the sum."""
+    """Adam for gradients that are summed over the replicas already: the step clips and checks the sum.
+
+    Keras writes Adam as a dozen passes over memory; here it is TensorFlow's kernel for it, one pass, to rounding the
+    same. So for the moving average.
+    """
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return grads_and_vars
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        updates = tf.cast(self.iterations, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=self.beta_1 ** (updates + 1),
+            beta2_power=self.beta_2 ** (updates + 1),
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+        if self.use_ema:
+            average = self._model_variables_moving_average[index].value
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=average.handle,
+                alpha=tf.where(updates > 0, 1 - self.ema_momentum, 1.0),  # it begins as the weights
+                delta=average - variable,
+            )
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        """Done in `update_step`."""
 
 
 class Trainer:
@@ -83,7 +117,7 @@ class Trainer:
             self.skipped_in_a_row = self._variable(0, tf.int64, "skipped_in_a_row")
         self.names: list[str] = []  # of the columns of what `train` and `test` return
         self.train = tf.function(self._train)
-        self.test = tf.function(self.test_step)
+        self.test = tf.function(self.test_step, autograph=False)
         if config.jit_compile:
             self._local_gradients = tf.function(self._local_gradients, jit_compile=True)
 
@@ -98,12 +132,12 @@ class Trainer:
 
     # Steps
 
-    def loss_terms(self, batch, seed, training):
+    def loss_terms(self, batch, noise, training):
         """The terms of the loss on this replica's share of a global batch, each a mean over it.
 
         Args:
             batch: a dict, see `VUNet`; what stands under "appearance_..." is what F sees.
-            seed: of the posterior's sample, a TF seed [2].
+            noise: of the posterior's sample, for this share.
             training: whether dropout is active.
 
         Returns:
@@ -112,7 +146,7 @@ class Trainer:
         """
         seen = {key: batch[APPEARANCE + key] for key in INPUTS if APPEARANCE + key in batch}
         inputs = self.model.training_inputs(batch, appearance_from=seen or None)
-        inputs["noise"] = self._share_of_noise(tf.shape(batch["image"])[0], seed)
+        inputs["noise"] = noise
         out = self.model(inputs, training=training)
         image_hat = tf.cast(out["image"], tf.float32)
         reconstruction = self.reconstruction(batch["image"], image_hat)
@@ -130,9 +164,12 @@ class Trainer:
             **kl,
         }
 
-    def _share_of_noise(self, share, seed):
-        """This replica's rows of the global batch's noise, so that it does not matter who draws which example."""
-        context = tf.distribute.get_replica_context()
+    def _share_of_noise(self, batch, seed):
+        """This replica's rows of the global batch's noise, so that it does not matter who draws which example.
+
+        Drawn outside of what XLA compiles, which draws other numbers.
+        """
+        share, context = tf.shape(batch["image"])[0], tf.distribute.get_replica_context()
         first = context.replica_id_in_sync_group * share
         noise = self.model.noise(share * context.num_replicas_in_sync, seed)
         return [rows[first : first + share] for rows in noise]
@@ -142,19 +179,20 @@ class Trainer:
         means = {name: tf.cast(value, tf.float32) / context.num_replicas_in_sync for name, value in terms.items()}
         return context.all_reduce(tf.distribute.ReduceOp.SUM, means)
 
-    def _local_gradients(self, batch, seed):
+    def _local_gradients(self, batch, noise):
         """Gradients of this replica's part of the global batch's mean loss, and its own terms."""
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         variables = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
-            terms = self.loss_terms(batch, seed, training=True)
+            terms = self.loss_terms(batch, noise, training=True)
             # Mean losses of n replicas, summed: n times the mean over the global batch. For the gradient only.
             scaled = terms["loss"] * self.loss_scale / replicas
         return tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO), terms
 
     def _gradients(self, batch):
         """On each replica: (gradients of the global batch's mean loss, its terms)."""
-        gradients, terms = self._local_gradients(batch, self._seed(self.step))
+        noise = self._share_of_noise(batch, self._seed(self.step))
+        gradients, terms = self._local_gradients(batch, noise)
         gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         norm = tf.linalg.global_norm(gradients) / self.loss_scale
         factor = 1 / self.loss_scale
@@ -167,6 +205,7 @@ class Trainer:
     def _update(self, gradients):
         self.optimizer.apply(gradients, self.model.trainable_variables)
 
+    @_plain
     def train_step(self, batch):
         """One step on a (distributed) batch: the terms of its loss as scalars, and what the step was made with."""
         rate = learning_rate(self.step, self.config.steps, self.config.learning_rate)
@@ -196,12 +235,14 @@ class Trainer:
         self.step.assign_add(1)
         return {**terms, "learning_rate": rate, "kl_weight": beta, "skipped": tf.cast(self.skipped, tf.float32)}
 
+    @_plain
     def test_step(self, batch, number):
         """The terms of the loss of a (distributed) batch, as scalars; `number` of the batch decides the noise."""
         seed = self._seed(number, VALID_SEED)
 
         def replica(batch):
-            return self._mean_over_replicas(self.loss_terms(batch, seed, training=False))
+            noise = self._share_of_noise(batch, seed)
+            return self._mean_over_replicas(self.loss_terms(batch, noise, training=False))
 
         terms = self.strategy.run(replica, (batch,))
         return {name: self.strategy.experimental_local_results(value)[0] for name, value in terms.items()}

@@ -35,8 +35,7 @@ def open_source(options: Options) -> Source:
     options.require("images", "annotations")
     if not options.images.is_dir():
         raise InputError(f"--images={options.images} is not a folder")
-    size = options.image_size or 256
-    encoding = options.encoding or "jpeg"
+    options = options.with_defaults(image_size=256, encoding="jpeg")
     rejects: list[Rejected] = []
     if options.valid_annotations:
         items = _photographs(options.annotations, "train", rejects)
@@ -46,9 +45,9 @@ def open_source(options: Options) -> Source:
 
     return Source(
         items=items,
-        make=partial(_make, options=options, size=size, encoding=encoding),
+        make=partial(_make, options=options),
         name_of=lambda item: item.file,
-        image_size=size,
+        image_size=options.image_size,
         has_joints=True,
         rejects=rejects,
         how={
@@ -64,19 +63,19 @@ def open_source(options: Options) -> Source:
     )
 
 
-def _make(item: Photograph, options: Options, size: int, encoding: str) -> list[Example | Rejected]:
+def _make(item: Photograph, options: Options) -> list[Example | Rejected]:
     picture = pictures.read_picture(options.images / item.file)
     made: list[Example | Rejected] = []
     for annotation in item.people:
         name = f"{item.file}#{annotation.get('id')}"
         try:
-            made.append(_person(picture, annotation, item, name, size, encoding, options))
+            made.append(_person(picture, annotation, item, name, options))
         except InputError as error:
             made.append(Rejected(name, str(error)))
     return made
 
 
-def _person(picture, annotation, item, name, size, encoding, options) -> Example:
+def _person(picture, annotation, item, name, options) -> Example:
     if annotation.get("iscrowd"):
         raise InputError("a crowd, not one person")
     box = square_around(annotation.get("bbox"), options.margin, options.min_person)
@@ -92,9 +91,7 @@ def _person(picture, annotation, item, name, size, encoding, options) -> Example
         picture,
         keypoints.pixels_to_fractions(joints, width, height),
         box,
-        size,
-        options.min_joints,
-        encoding,
+        options,
         split=item.split or split_by_hash(appearance or item.file, options.valid_fraction),
         name=name,
         appearance_id=appearance or name,

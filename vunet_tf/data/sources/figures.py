@@ -19,7 +19,8 @@ def open_source(options: Options) -> Source:
     Raises:
       InputError: if --looks, --poses or --examples leave nothing to train on.
     """
-    size = options.image_size or 64
+    options = options.with_defaults(image_size=64, encoding="png")
+    size = options.image_size
     if size < 16:
         raise InputError(f"--image_size={size}: a person needs at least 16 pixels")
     for flag in ("looks", "poses"):
@@ -27,7 +28,6 @@ def open_source(options: Options) -> Source:
             raise InputError(f"--{flag}={getattr(options, flag)}: at least {GRID} are needed for the validation grids")
     if options.examples < 1:
         raise InputError(f"--examples={options.examples}: at least one picture is needed")
-    encoding = options.encoding or "png"
     looks, poses = options.looks, options.poses
     training = _training_pairs(options)
     seen_looks, seen_poses = (sorted({pair[i] for pair in training})[:GRID] for i in (1, 2))
@@ -43,7 +43,7 @@ def open_source(options: Options) -> Source:
             *grid("valid_appearance", unseen_looks, seen_poses),
             *grid("valid_shape", seen_looks, unseen_poses),
         ],
-        make=partial(_make, seed=options.seed, size=size, encoding=encoding),
+        make=partial(_make, seed=options.seed, size=size, encoding=options.encoding),
         name_of=_name,
         image_size=size,
         has_joints=True,

@@ -21,19 +21,17 @@ def open_source(options: Options) -> Source:
     options.require("input")
     if options.shapes and not options.shapes.is_dir():
         raise InputError(f"--shapes={options.shapes} is not a folder")
-    size = options.image_size or 256
-    fit = options.fit or DEFAULT_FITS["folder"]
-    encoding = options.encoding or "jpeg"
+    options = options.with_defaults(image_size=256, fit=DEFAULT_FITS["folder"], encoding="jpeg")
 
     return Source(
         items=pictures.list_pictures(options.input),
-        make=partial(_make, options=options, size=size, fit=fit, encoding=encoding),
+        make=partial(_make, options=options),
         name_of=lambda path: path.relative_to(options.input).as_posix(),
-        image_size=size,
+        image_size=options.image_size,
         has_joints=False,
         shape_channels=3 if options.shapes else 1,
         how={
-            "picture": fit_in_words(fit),
+            "picture": fit_in_words(options.fit),
             "shape": f"the map of the same name in {options.shapes}"
             if options.shapes
             else "Canny edges of the picture",
@@ -42,17 +40,17 @@ def open_source(options: Options) -> Source:
     )
 
 
-def _make(path: Path, options: Options, size: int, fit: str, encoding: str) -> list[Example]:
+def _make(path: Path, options: Options) -> list[Example]:
     name = path.relative_to(options.input).as_posix()
     shape = pictures.read_picture(map_of(options.shapes / name)) if options.shapes else None
-    square, shape = fitted(pictures.read_picture(path), shape, fit, size)
+    square, shape = fitted(pictures.read_picture(path), shape, options.fit, options.image_size)
     return [
         Example(
             split=split_by_hash(name, options.valid_fraction),
             name=name,
             appearance_id=name,
             shape_id=name,
-            image=pictures.encode(square, encoding),
+            image=pictures.encode(square, options.encoding),
             shape=pictures.encode(shape, "png"),
         )
     ]

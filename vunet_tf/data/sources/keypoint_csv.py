@@ -73,9 +73,7 @@ def _open(options: Options, identity_of: Callable[[str], str | None], default_si
     options.require("images", "annotations")
     if not options.images.is_dir():
         raise InputError(f"--images={options.images} is not a folder")
-    size = options.image_size or default_size
-    fit = options.fit or default_fit
-    encoding = options.encoding or "jpeg"
+    options = options.with_defaults(image_size=default_size, fit=default_fit, encoding="jpeg")
     rejects: list[Rejected] = []
     rows = _rows(options.annotations, "train" if options.valid_annotations else None, rejects)
     if options.valid_annotations:
@@ -83,13 +81,13 @@ def _open(options: Options, identity_of: Callable[[str], str | None], default_si
 
     return Source(
         items=rows,
-        make=partial(_make, options=options, identity_of=identity_of, size=size, fit=fit, encoding=encoding),
+        make=partial(_make, options=options, identity_of=identity_of),
         name_of=lambda row: row.file,
-        image_size=size,
+        image_size=options.image_size,
         has_joints=True,
         rejects=rejects,
         how={
-            "picture": fit_in_words(fit),
+            "picture": fit_in_words(options.fit),
             "left out": f"people with fewer than {options.min_joints} of the 15 joints or without shoulders and hips",
             "appearance_id": "the identity in the file name",
             "split": "by keypoint file"
@@ -99,7 +97,7 @@ def _open(options: Options, identity_of: Callable[[str], str | None], default_si
     )
 
 
-def _make(row: Row, options: Options, identity_of, size: int, fit: str, encoding: str) -> list[Example | Rejected]:
+def _make(row: Row, options: Options, identity_of) -> list[Example | Rejected]:
     identity = identity_of(row.file)
     if identity is None:
         raise InputError("its name holds no identity of this data set; use --source=folder or --source=coco")
@@ -110,10 +108,8 @@ def _make(row: Row, options: Options, identity_of, size: int, fit: str, encoding
         person_example(
             picture,
             keypoints.pixels_to_fractions(joints, width, height),
-            pictures.fit_box(width, height, fit),
-            size,
-            options.min_joints,
-            encoding,
+            pictures.fit_box(width, height, options.fit),
+            options,
             split=row.split or split_by_hash(identity, options.valid_fraction),
             name=row.file,
             appearance_id=identity,

@@ -18,19 +18,17 @@ def open_source(options: Options) -> Source:
       InputError: if --input is missing or has no pictures.
     """
     options.require("input")
-    size = options.image_size or 256
-    fit = options.fit or DEFAULT_FITS["pairs"]
-    encoding = options.encoding or "jpeg"
+    options = options.with_defaults(image_size=256, fit=DEFAULT_FITS["pairs"], encoding="jpeg")
 
     return Source(
         items=pictures.list_pictures(options.input),
-        make=partial(_make, options=options, size=size, fit=fit, encoding=encoding),
+        make=partial(_make, options=options),
         name_of=lambda path: path.relative_to(options.input).as_posix(),
-        image_size=size,
+        image_size=options.image_size,
         has_joints=False,
         shape_channels=1,
         how={
-            "picture": f"the half that is not on the {options.edges_side}; {fit_in_words(fit)}",
+            "picture": f"the half that is not on the {options.edges_side}; {fit_in_words(options.fit)}",
             "shape": f"the half on the {options.edges_side}, taken as it is",
             "split": f"by a folder train, val, valid or test, else by hash of the name, "
             f"{options.valid_fraction:.0%} valid",
@@ -38,22 +36,22 @@ def open_source(options: Options) -> Source:
     )
 
 
-def _make(path: Path, options: Options, size: int, fit: str, encoding: str) -> list[Example]:
+def _make(path: Path, options: Options) -> list[Example]:
     both = pictures.read_picture(path)
     half = both.shape[1] // 2
     if both.shape[1] % 2 or not half:
         raise InputError(f"{both.shape[1]} pixels wide: not two halves of one width")
     left, right = both[:, :half], both[:, half:]
     edges, photograph = (left, right) if options.edges_side == "left" else (right, left)
-    box = pictures.fit_box(half, both.shape[0], fit)
-    name = path.relative_to(options.input).as_posix()
+    box = pictures.fit_box(half, both.shape[0], options.fit)
+    name, size = path.relative_to(options.input).as_posix(), options.image_size
     return [
         Example(
             split=_split(path.relative_to(options.input), options.valid_fraction),
             name=name,
             appearance_id=name,
             shape_id=name,
-            image=pictures.encode(pictures.cut(photograph, box, size), encoding),
+            image=pictures.encode(pictures.cut(photograph, box, size), options.encoding),
             shape=pictures.encode(pictures.to_grey(pictures.cut(edges, box, size)), "png"),
         )
     ]

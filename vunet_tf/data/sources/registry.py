@@ -1,4 +1,4 @@
-"""The list of all sources."""
+"""The list of all sources, and the options that each takes."""
 
 from vunet_tf.data.sources import coco, figures, folder, keypoint_csv, pairs, release_index, sprites
 
@@ -11,4 +11,17 @@ SOURCES = {
     "folder": folder.open_source,
     "sprites": sprites.open_source,
     "figures": figures.open_source,
+}
+
+_KEYPOINT_FILE = ("images", "annotations", "valid_annotations", "fit", "valid_fraction", "min_joints")
+# Besides image_size and encoding, which all take. A flag of another source is an error, not ignored.
+OPTIONS = {
+    "coco": ("images", "annotations", "valid_annotations", "valid_fraction", "margin", "min_person", "min_joints"),
+    "deepfashion": _KEYPOINT_FILE,
+    "market": _KEYPOINT_FILE,
+    "index": ("input", "fit", "min_joints"),
+    "pairs": ("input", "fit", "valid_fraction", "edges_side"),
+    "folder": ("input", "fit", "valid_fraction", "shapes"),
+    "sprites": ("input", "shape_map"),
+    "figures": ("seed", "looks", "poses", "examples"),
 }

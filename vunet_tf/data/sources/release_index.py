@@ -39,26 +39,16 @@ def open_source(options: Options) -> Source:
     options.require("input")
     path = options.input / "index.p" if options.input.is_dir() else options.input
     index = load_index(path)
-    size = options.image_size or 256
-    fit = options.fit or DEFAULT_FITS["index"]
-    encoding = options.encoding or "jpeg"
+    options = options.with_defaults(image_size=256, fit=DEFAULT_FITS["index"], encoding="jpeg")
 
     return Source(
         items=[Entry(*fields) for fields in zip(index["imgs"], index["train"], index["joints"], strict=True)],
-        make=partial(
-            _make,
-            folder=path.parent,
-            order=index["joint_order"],
-            min_joints=options.min_joints,
-            size=size,
-            fit=fit,
-            encoding=encoding,
-        ),
+        make=partial(_make, folder=path.parent, order=index["joint_order"], options=options),
         name_of=lambda entry: entry.file,
-        image_size=size,
+        image_size=options.image_size,
         has_joints=True,
         how={
-            "picture": fit_in_words(fit),
+            "picture": fit_in_words(options.fit),
             "left out": f"people with fewer than {options.min_joints} of the 15 joints or without shoulders and hips",
             "appearance_id": "one for each picture, the index has no identities",
             "split": "the index's own",
@@ -66,7 +56,7 @@ def open_source(options: Options) -> Source:
     )
 
 
-def _make(entry: Entry, folder: Path, order, min_joints: int, size: int, fit: str, encoding: str) -> list[Example]:
+def _make(entry: Entry, folder: Path, order, options: Options) -> list[Example]:
     if leaves_folder(entry.file):
         raise InputError("the file name leaves the folder of the index")
     points = _table(entry.joints)
@@ -76,10 +66,8 @@ def _make(entry: Entry, folder: Path, order, min_joints: int, size: int, fit: st
         person_example(
             picture,
             to_canonical(points, order or _schema_of(len(points)), visible=(points >= 0).all(axis=1)),
-            pictures.fit_box(width, height, fit),
-            size,
-            min_joints,
-            encoding,
+            pictures.fit_box(width, height, options.fit),
+            options,
             split="train" if entry.train else "valid",
             name=entry.file,
             appearance_id=entry.file,

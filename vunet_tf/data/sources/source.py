@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,10 @@ class Options:
     looks: int = 1000
     poses: int = 1000
     examples: int = 8000
+
+    def with_defaults(self, **defaults) -> "Options":
+        """These options, with a source's own defaults for what was not given."""
+        return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
 
     def require(self, *names: str) -> None:
         """Raises InputError if one of these flags was not given."""
@@ -90,9 +94,7 @@ def person_example(
     picture: np.ndarray,
     joints: np.ndarray,
     box: pictures.Box,
-    size: int,
-    min_joints: int = 0,
-    encoding: str = "jpeg",
+    options: Options,
     **fields,
 ) -> Example:
     """Cuts a person out of a picture, joints and all.
@@ -101,9 +103,8 @@ def person_example(
       picture: [H, W, 3] uint8.
       joints: [15, 2] float32 fractions of the picture; NaN where unseen.
       box: what to cut out.
-      size: side of the result in pixels.
-      min_joints: how many joints must lie in the box.
-      encoding: "jpeg" or "png".
+      options: the side of the result (`image_size`, pixels), its `encoding`, and `min_joints`, how many must lie in the
+        box.
       **fields: the other fields of the `Example`.
 
     Raises:
@@ -113,9 +114,9 @@ def person_example(
     cut_joints = keypoints.mark_unseen(pictures.fractions_in_box(joints, width, height, box))
     if missing := keypoints.missing_required(cut_joints):
         raise InputError(f"unseen: {', '.join(missing)} (both shoulders and hips are needed)")
-    if (count := int(keypoints.seen(cut_joints).sum())) < min_joints:
-        raise InputError(f"only {count} joints are seen (--min_joints={min_joints})")
-    image = pictures.encode(pictures.cut(picture, box, size), encoding)
+    if (count := int(keypoints.seen(cut_joints).sum())) < options.min_joints:
+        raise InputError(f"only {count} joints are seen (--min_joints={options.min_joints})")
+    image = pictures.encode(pictures.cut(picture, box, options.image_size), options.encoding)
     return Example(image=image, joints=cut_joints, **fields)
 
 

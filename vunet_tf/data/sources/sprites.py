@@ -38,7 +38,8 @@ def open_source(options: Options) -> Source:
         raise InputError(f"{path} is not a sprite index: {error}") from error
     if found != FORMAT:
         raise InputError(f"{path} has format {found!r}, this version reads {FORMAT!r}")
-    map_name = options.shape_map or "body"
+    options = options.with_defaults(shape_map="body", encoding="png")
+    map_name = options.shape_map
     try:
         cell, frames = int(index["cell"]), index["frames"]
         maps = {
@@ -57,7 +58,7 @@ def open_source(options: Options) -> Source:
 
     return Source(
         items=appearances,
-        make=partial(_make, grid=grid, size=size, encoding=options.encoding or "png"),
+        make=partial(_make, grid=grid, size=size, encoding=options.encoding),
         name_of=lambda appearance: str(appearance["sheet"]),
         image_size=size,
         has_joints=False,

@@ -1,0 +1,68 @@
+"""How every command starts and ends: exit status, one line of error, quiet on Ctrl-C at any moment."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+COMMAND = """
+import sys
+from vunet_tf.errors import InputError
+from vunet_tf.startup import run
+
+def work():
+    print("works", flush=True)
+
+def fail():
+    raise InputError("--sauce=hot: choose another")
+
+def wait():
+    print("waits", flush=True)
+    import time
+    time.sleep(60)
+
+run({"work": work, "fail": fail, "wait": wait} if sys.argv[0] == "many" else work, if_stopped="all is kept")
+"""
+
+
+def command(*arguments, name="many"):
+    code = f"import sys; sys.argv = {[name, *arguments]!r}\n{COMMAND}"
+    return subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "status", "out", "error"),
+    [
+        ([], "one", 0, "works\n", ""),
+        (["work"], "many", 0, "works\n", ""),
+        (["more"], "one", 1, "", "error: unexpected argument 'more'; everything else is given by flags\n"),
+        (["work", "more"], "many", 1, "", "error: unexpected argument 'more'; everything else is given by flags\n"),
+        ([], "many", 1, "", "error: name what to do, one of work, fail, wait; --help explains\n"),
+        (["play"], "many", 1, "", "error: name what to do, one of work, fail, wait; --help explains\n"),
+        (["fail"], "many", 1, "", "error: --sauce=hot: choose another\n"),
+    ],
+)
+def test_exit_status_and_the_line_that_explains_it(arguments, name, status, out, error):
+    process = command(*arguments, name=name)
+    assert process.communicate(timeout=60) == (out, error)
+    assert process.returncode == status
+
+
+def test_ctrl_c_is_one_line_and_status_130():
+    process = command("wait")
+    assert process.stdout.readline() == "waits\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == "stopped; all is kept\n"
+    assert process.returncode == 130
+
+
+def test_ctrl_c_while_a_command_is_being_imported_is_quiet():
+    """The process ends by SIGINT itself: a shell makes that the status 130, too."""
+    arguments = [sys.executable, "-X", "importtime", "-m", "vunet_tf.prepare"]
+    process = subprocess.Popen(arguments, stdout=-1, stderr=-1, text=True)
+    while not process.stderr.readline().rstrip().endswith("vunet_tf"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert "Traceback" not in process.communicate(timeout=60)[1]
+    assert process.returncode == -signal.SIGINT
