@@ -161,9 +161,9 @@ def test_runs_and_datasets_that_are_none(made, name, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name one mode, before the flags: reconstruct, transfer, sample, interpolate, animate"),
-        (["dream"], "name one mode, not 'dream'"),
-        (["sample", "x"], "name one mode, not 'sample x'"),
+        ([], "name what to do, one of reconstruct, transfer, sample, interpolate, animate"),
+        (["dream"], "name what to do, one of reconstruct"),
+        (["sample", "x"], "unexpected argument 'x'"),
         (["sample"], "sample needs --run_dir and --shapes and --out"),
         (["transfer", "--run_dir=r", "--shapes=a", "--out=o.png"], "transfer needs --appearances"),
         (["sample", "--run_dir=r", "--shapes=a", "--out=o.png"], "--run_dir=r is no run: there is no such folder"),

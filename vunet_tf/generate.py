@@ -32,14 +32,15 @@ Exit status: 0 if all was made, 1 for an error, 2 if inputs were left out.
 
 import csv
 import sys
+from functools import partial
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
 from vunet_tf import atomic
 from vunet_tf.data import pictures
 from vunet_tf.errors import InputError
-from vunet_tf.startup import start_tensorflow
+from vunet_tf.startup import run, start_tensorflow
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of a trained run.")
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of the run; by default the one its flags.txt names.")
@@ -91,6 +92,7 @@ MODES = {
 }
 ANIMATED = ("interpolate", "animate")
 OF_ANIMATIONS = ("fps", "show_shapes")
+SOME_LEFT_OUT = 2  # exit status
 
 
 def _check_flags(mode: str) -> None:
@@ -207,21 +209,10 @@ def _list_rejects(rejects, out: Path) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}; name another --out") from error
 
 
-def main(argv: list[str]) -> None:
-    """Makes what the flags ask for; an error of the user's is one line and exit status 1."""
-    try:
-        if len(argv) != 2 or argv[1] not in MODES:
-            given = f"not {' '.join(argv[1:])!r}" if len(argv) > 1 else "before the flags"
-            raise InputError(
-                f"name one mode, {given}: {', '.join(MODES)}; `python -m vunet_tf.generate --help` explains"
-            )
-        whole = _generate(argv[1])
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; what is under its final name is whole")
-    sys.exit(0 if whole else 2)
+def _command(mode: str) -> None:
+    if not _generate(mode):
+        sys.exit(SOME_LEFT_OUT)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run({mode: partial(_command, mode) for mode in MODES}, if_stopped="what is under its final name is whole")
