@@ -142,6 +142,17 @@ class ModelConfig:
         }[self.appearance]
 
     @property
+    def crops(self):
+        """Which crops the batches of `vunet_tf.data.pipeline` need for F: its arguments, none where F sees the picture."""
+        if self.appearance == "picture":
+            return {}
+        return {
+            "num_parts": self.parts,
+            "part_size": self.appearance_size,
+            "shape_parts": self.appearance == "both",
+        }
+
+    @property
     def latent_shapes(self):
         """(height, width, channels) of each latent, from the bottom up."""
         bottom = self.image_size >> (self.scales - 1)

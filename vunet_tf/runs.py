@@ -109,6 +109,18 @@ def load(run_dir):
     return model
 
 
+def training_flags(run_dir) -> dict[str, str]:
+    """The flags that a run was trained with, {name: value}; a boolean one is "true" or "false". {} if none are kept."""
+    path = Path(run_dir) / FLAGS
+    if not path.is_file():
+        return {}
+    given = {}
+    for line in path.read_text().splitlines():
+        name, equals, value = line.removeprefix("--").partition("=")
+        given[name if equals else name.removeprefix("no")] = value if equals else str(name[:2] != "no").lower()
+    return given
+
+
 def _read_config(run_dir):
     try:
         description = json.loads((run_dir / CONFIG).read_text())
