@@ -143,7 +143,7 @@ class ModelConfig:
 
     @property
     def crops(self):
-        """Which crops the batches of `vunet_tf.data.pipeline` need for F: its arguments, none where F sees the picture."""
+        """The crops that F needs, as arguments of `vunet_tf.data.pipeline`; none where it sees the picture."""
         if self.appearance == "picture":
             return {}
         return {

@@ -3,6 +3,8 @@
 Pictures here are bytes as a file would hold them: [B, H, W, 3] uint8. Scores are one number per picture, [B].
 """
 
+from itertools import combinations
+
 import numpy as np
 import tensorflow as tf
 
@@ -60,6 +62,61 @@ def band_colours(picture, mask=None, bands=8) -> np.ndarray:
     sums = np.stack([np.bincount(band, channel, bands) for channel in picture[rows, columns].T.astype(float)], axis=1)
     around = picture[~mask].mean(0) if not mask.all() else np.zeros(3)
     return np.concatenate([sums / np.maximum(counts, 1)[:, None], [around]])
+
+
+def frechet_distance(a, b) -> float:
+    """Frechet distance of two sets of features [N, D], [M, D] as Gaussians (Heusel et al. 2017, Eq. 6).
+
+    |mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), covariances with N - 1. With fewer examples than features it is
+    biased upwards: compare only figures from equally many examples.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    covariance_a, covariance_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    values, vectors = np.linalg.eigh(covariance_a)
+    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+    # C_a C_b has the eigenvalues of the symmetric C_a^(1/2) C_b C_a^(1/2).
+    trace = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariance_b @ root), 0)).sum()
+    distance = np.square(a.mean(0) - b.mean(0)).sum() + np.trace(covariance_a) + np.trace(covariance_b) - 2 * trace
+    return float(max(distance, 0.0))
+
+
+def inception_score(probabilities) -> float:
+    """exp of the mean KL(p(class | picture) || p(class)) (Salimans et al. 2016) of [N, classes], in one split."""
+    p = np.maximum(np.asarray(probabilities, np.float64), 1e-16)
+    marginal = p.mean(0, keepdims=True)
+    return float(np.exp((p * (np.log(p) - np.log(marginal))).sum(1).mean()))
+
+
+def spread(features) -> np.ndarray:
+    """Mean Euclidean distance from their mean of features [..., N, D] that should be one: [...] (paper, Table 3)."""
+    features = np.asarray(features, np.float64)
+    return np.linalg.norm(features - features.mean(-2, keepdims=True), axis=-1).mean(-1)
+
+
+def mean_pairwise_error(pictures) -> float:
+    """Mean |a - b| on the 0-255 scale over all pairs of pictures [N, H, W, 3]: how much they differ. NaN for one."""
+    pairs = combinations(_wide(pictures), 2)
+    distances = [np.abs(a - b).mean() for a, b in pairs]
+    return float(np.mean(distances)) if distances else np.nan
+
+
+def edge_agreement(a, b) -> float:
+    """F1 score of two edge maps [H, W] (bool): edges agree if they are at most a pixel apart, also diagonally.
+
+    The harmonic mean of the share of a's edges that b has and the share of b's that a has; 1 for two empty maps.
+    """
+    if not a.any() and not b.any():
+        return 1.0
+    if not a.any() or not b.any():
+        return 0.0
+    found = (a & _grown(b)).sum() / a.sum(), (b & _grown(a)).sum() / b.sum()
+    return float(2 * found[0] * found[1] / max(sum(found), 1e-12))
+
+
+def _grown(mask):
+    height, width = mask.shape
+    padded = np.pad(mask, 1)
+    return np.any([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0)
 
 
 def _wide(pictures):

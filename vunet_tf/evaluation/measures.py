@@ -1,4 +1,4 @@
-"""What a measurement is: a number with its unit, its interval and what it was taken from. Plain values, as in the JSON."""
+"""What a measurement is: a number with its unit, its interval and what it was taken from."""
 
 import math
 from collections.abc import Sequence
@@ -64,10 +64,10 @@ def mean(
     if not kept.any():
         return Missing(section, split, quantity.name, "no example has it")
     interval = mean_interval(values[kept], appearances[kept], seed)
-    return measure(section, split, quantity, of, interval, appearances[kept])
+    return measured(section, split, quantity, of, interval, appearances[kept])
 
 
-def measure(
+def measured(
     section: str, split: str, quantity: Quantity, of: str, interval: tuple[float, float, float], appearances: Sequence
 ) -> Measure:
     """A number (value, low, high) that was taken from examples of these appearances."""

@@ -6,6 +6,8 @@ import numpy as np
 
 from vunet_tf import metrics
 from vunet_tf.evaluation.measures import Measure, Missing, Quantity, mean
+from vunet_tf.images import to_float
+from vunet_tf.perceptual import VGG19Features
 
 SSIM_PROTOCOL = "tf.image.ssim on RGB, range 255, 11 x 11 Gaussian windows, sigma 1.5, no padding"
 QUANTITIES = {
@@ -14,7 +16,7 @@ QUANTITIES = {
     "error": Quantity("mean |error|, whole picture", "0-255", "lower"),
     "ssim": Quantity("SSIM, whole picture", "", "higher"),
     "psnr": Quantity("PSNR, whole picture", "dB", "higher"),
-    "vgg": Quantity("VGG19 distance", "0-255", "lower"),
+    "vgg": Quantity("VGG19 distance", "", "lower"),
 }
 OF_FIGURE = ("error_figure", "ssim_figure")
 
@@ -23,10 +25,10 @@ class Scorer:
     """Scores of made pictures against true ones.
 
     Args:
-        vgg: `losses.Perceptual`'s distance of two batches, or None to leave it out.
+        vgg: `VGG19Features` for their distance, or None to leave it out.
     """
 
-    def __init__(self, vgg=None):
+    def __init__(self, vgg: VGG19Features | None = None):
         self._vgg = vgg
 
     def __call__(self, truth, made, figure=None) -> dict[str, np.ndarray]:
@@ -40,7 +42,7 @@ class Scorer:
             scores["error_figure"] = metrics.absolute_error(truth, made, figure)
             scores["ssim_figure"] = metrics.ssim(truth, made, figure)
         if self._vgg is not None:
-            scores["vgg"] = self._vgg(truth, made)
+            scores["vgg"] = np.asarray(self._vgg.distance(to_float(truth), to_float(made)))
         return scores
 
 
@@ -58,6 +60,10 @@ class Tally:
         for key, values in scores.items():
             self._values[of][key].append(values)
         self._appearances[of] += appearances
+
+    def has(self, of: str, key: str) -> bool:
+        """Whether scores of this kind were added."""
+        return key in self._values.get(of, {})
 
     def values(self, of: str, key: str) -> np.ndarray:
         """All scores of one kind, [N], in the order they came."""

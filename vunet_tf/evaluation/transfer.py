@@ -52,15 +52,7 @@ class TransferTask:
         batch_size: pictures made at a time.
     """
 
-    def __init__(
-        self,
-        model,
-        directory: Path | str,
-        split: str,
-        selector: str | None = None,
-        limit: int = 0,
-        batch_size: int = 32,
-    ):
+    def __init__(self, model, directory: Path | str, split: str, selector=None, limit: int = 0, batch_size: int = 32):
         self.split, self.references = split, references.choose(directory, split, selector)
         self._model, self._directory, self._batch_size = model, directory, batch_size
         self._index = read_index(directory, split)
@@ -109,6 +101,17 @@ class TransferTask:
 
         return Gallery(self._directory, shapes, watch)
 
+    @property
+    def appearances(self) -> list[str]:
+        """The appearances that have a reference and are asked for, sorted."""
+        return sorted(self._used)
+
+    def make(self, appearances: list[str], shapes: np.ndarray) -> np.ndarray:
+        """Pictures [B, S, S, 3] uint8 of these appearances, from their references, in these shapes [B, S, S, C]."""
+        scales = zip(*(self._z[appearance] for appearance in appearances), strict=True)
+        z = [tf.constant(np.stack(scale)) for scale in scales]
+        return to_uint8(self._generate(tf.constant(shapes), z))
+
     def questions(self, positions: list[int] | None = None) -> Iterator[list[Question]]:
         """Batches of transfers, made by the model and by the baselines, in ascending order of their positions."""
         positions = sorted(self.positions if positions is None else positions)
@@ -116,8 +119,7 @@ class TransferTask:
         what = f"transfers of {self.split}"
         for batch in batches(self._directory, self.split, positions, self._batch_size, what):
             appearances = text(batch["appearance_id"])
-            scales = zip(*(self._z[appearance] for appearance in appearances), strict=True)
-            pictures = to_uint8(self._generate(tf.constant(batch["shape"]), [tf.constant(np.stack(z)) for z in scales]))
+            pictures = self.make(appearances, batch["shape"])
             truths, masks = to_uint8(batch["image"]), figures(batch)
             made = []
             for row, appearance in enumerate(appearances):
