@@ -53,7 +53,7 @@ def curve(run_dir: Path | str) -> bytes | None:
     for axes, name in zip(np.atleast_1d(figure.subplots(len(names), sharex=True)), names, strict=True):
         for split in dict.fromkeys(row["split"] for row in rows):
             points = [(int(row["step"]), float(row[name])) for row in rows if row["split"] == split and row[name]]
-            axes.plot(*zip(*points, strict=True), label=split)
+            axes.plot(*zip(*points, strict=True), marker=".", label=split)
         axes.set_ylabel("KL (nats)" if name == "kl" else name)
         axes.legend()
     axes.set_xlabel("step")

@@ -47,21 +47,24 @@ def reduced(z: np.ndarray, seed: int) -> np.ndarray:
     return made / max(made.std(), 1e-12)
 
 
-def accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether a logistic regression is right about each example, and whether the most frequent label is: two [N] bools.
+def accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Whether a logistic regression is right about each example, [N] bools.
 
     Cross-validated in 5 folds by group: no appearance is in the training and in the test part of a fold.
     """
-    right, chance = np.zeros(len(labels), bool), np.zeros(len(labels), bool)
+    right = np.zeros(len(labels), bool)
     for train, test in GroupKFold(FOLDS).split(features, labels, groups):
-        most_frequent = Counter(labels[train].tolist()).most_common(1)[0][0]
-        chance[test] = labels[test] == most_frequent
         if len(set(labels[train].tolist())) == 1:
-            right[test] = chance[test]
+            right[test] = labels[test] == labels[train][0]
             continue
         probe = LogisticRegression(max_iter=300).fit(features[train], labels[train])
         right[test] = probe.predict(features[test]) == labels[test]
-    return right, chance
+    return right
+
+
+def most_frequent(labels: np.ndarray) -> np.ndarray:
+    """Whether always guessing the most frequent label is right about each example, [N] bools: chance."""
+    return labels == Counter(labels.tolist()).most_common(1)[0][0]
 
 
 def explained(features: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +94,7 @@ def measure(z: np.ndarray, known: dict[str, list], split: str, seed: int) -> lis
             kept = _frequent(values, groups)
             if kept is None:
                 continue
-            right, chance = accuracy(features[kept], values[kept], groups[kept])
+            right, chance = accuracy(features[kept], values[kept], groups[kept]), most_frequent(values[kept])
             quantity = Quantity(f"{kind} read from z: {name}", "accuracy", "lower" if kind == "pose" else "higher")
             found.append(mean(SECTION, split, quantity, PROBE, right, groups[kept], seed))
             found.append(mean(SECTION, split, quantity, CHANCE, chance, groups[kept], seed))
