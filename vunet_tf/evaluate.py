@@ -136,6 +136,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _compare() -> None:
+    start_tensorflow()
     from vunet_tf.evaluation import comparison, report
 
     out = _writable(_OUT.value, ".md")

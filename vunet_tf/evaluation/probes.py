@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from vunet_tf.data.keypoints import seen
 from vunet_tf.data.skeleton import JOINTS
@@ -24,6 +25,7 @@ COMPONENTS = 64  # z is reduced to so many principal components, found without a
 FEWEST = 5  # appearances that show a class; rarer classes are left out
 MOST_CLASSES = 200
 RIDGE_PENALTIES = np.logspace(-2, 5, 8)
+one_thread = threadpool_limits.wrap(limits=1)  # the matrices are small: threads would wait for each other
 
 
 def encodings(model, directory: Path | str, split: str, positions: list[int], batch_size: int):
@@ -47,6 +49,7 @@ def reduced(z: np.ndarray, seed: int) -> np.ndarray:
     return made / max(made.std(), 1e-12)
 
 
+@one_thread
 def accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Whether a logistic regression is right about each example, [N] bools.
 
@@ -67,6 +70,7 @@ def most_frequent(labels: np.ndarray) -> np.ndarray:
     return labels == Counter(labels.tolist()).most_common(1)[0][0]
 
 
+@one_thread
 def explained(features: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Squared errors of a ridge regression of [N, K] targets and of guessing their mean: two [N], folds as above."""
     errors, variances = np.zeros(len(targets)), np.zeros(len(targets))
