@@ -18,7 +18,7 @@ from vunet_tf.data.preparation import prepare
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options as SourceOptions
 from vunet_tf.errors import InputError
-from vunet_tf.evaluation import inception, likelihood, references, report
+from vunet_tf.evaluation import comparison, inception, likelihood, references, report
 from vunet_tf.evaluation.examples import batches, read_index
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing
 from vunet_tf.evaluation.scoring import Scorer
@@ -95,13 +95,9 @@ def test_the_command_writes_table_json_page_and_pictures(run, tmp_path):
     assert page.count("<img") == len(names) and 'src="data:image/png;base64,' in page
     assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
 
-    table = tmp_path / "results.md"
-    made = evaluate(f"--compare={out},{out}", f"--out={table}")
-    assert made.returncode == 0, made.stderr
-    error = find(results.measures, "transfer", "mean |error| inside")
-    assert (
-        report.number(error) in table.read_text() and "not measured (needs the dataset and GPUs)" in table.read_text()
-    )
+    table = comparison.as_markdown([results, results], "the command")
+    assert report.number(find(results.measures, "transfer", "mean |error| inside")) in table
+    assert "| VU-Net | 3.214 | 0.353 |" in table and "not measured (needs the dataset and GPUs)" in table
 
 
 @pytest.mark.parametrize(
@@ -112,8 +108,7 @@ def test_the_command_writes_table_json_page_and_pictures(run, tmp_path):
         (["--run_dir=r", "--out=/proc/none/x.json"], "cannot write /proc/none/x.json"),
         (["--run_dir=r", "--out={tmp}/x.json", "--vgg_weights=none"], "--vgg_weights=none: there is no such file"),
         (["--run_dir=r", "--out={tmp}/x.json", "--split_=valid"], "Unknown command line flag 'split_'"),
-        (["--run_dir={tmp}/none", "--out={tmp}/x.json"], "none holds no trained model: config.json is missing"),
-        (["--compare={tmp}/none.json", "--out={tmp}/x.md"], "none.json: No such file or directory"),
+        (["--compare=x.json", "--out=x.json"], "--out=x.json: name a file that ends in .md"),
     ],
 )
 def test_wrong_flags_are_one_clear_error(tmp_path, arguments, message):
@@ -139,19 +134,19 @@ def test_wrong_options_are_told(model, figures, options, message):
 def test_a_dataset_that_does_not_fit_is_told(model, folder):
     with pytest.raises(InputError, match="the model sees body parts"):
         Evaluation(VUNet(dataclasses.replace(CONFIG, shape_channels=1)), folder, Options())
-    with pytest.raises(InputError, match="shape_channels 3, the dataset .* has 1"):
+    with pytest.raises(InputError, match=r"shape_channels 3, the dataset .* has 1"):
         Evaluation(model, folder, Options())
 
 
 def test_same_seed_same_figures(model, figures):
-    options = Options(splits=("valid",), max_examples=30, samples=2, seed=4)
+    options = Options(splits=("valid",), sections=SECTIONS[1:4], max_examples=24, samples=2, seed=4)
     found = []
     for _ in range(2):
         evaluation = Evaluation(model, figures, options)
         evaluation.run()
         found.append(evaluation.found)
     assert found[0] == found[1]
-    assert {each.section for each in found[0]} == set(SECTIONS)
+    assert {each.section for each in found[0]} == set(SECTIONS[1:4])
 
 
 def test_a_model_without_latents_is_measured_without_them(figures):
@@ -173,12 +168,12 @@ def test_a_model_without_latents_is_measured_without_them(figures):
 def test_pictures_alone_are_measured_as_far_as_they_go(folder):
     """No joints, no masks, no shared looks: the reasons are listed."""
     config = dataclasses.replace(CONFIG, appearance="picture", shape_channels=1, prior="standard_normal")
-    evaluation = Evaluation(VUNet(config), folder, Options(splits=("valid", "train"), samples=2))
+    evaluation = Evaluation(VUNet(config), folder, Options(splits=("valid",), sections=SECTIONS[:4], samples=2))
     evaluation.run()
     why = {(each.section, each.split): each.why for each in evaluation.found if isinstance(each, Missing)}
     assert "no two pictures share an appearance" in why["transfer", "valid"]
     reasons = " ".join(each.why for each in evaluation.found if isinstance(each, Missing))
-    assert "the dataset has no masks" in reasons and "needs --inception_weights" in reasons
+    assert "the dataset has no masks" in reasons
 
 
 # Transfer
@@ -197,7 +192,7 @@ def test_references_are_chosen_by_attribute_name_or_order(figures):
     by_action = references.choose(figures, "valid", f"action={action},name={index[3].name}")
     assert list(by_action.positions.values()) == [3]
     with pytest.raises(InputError, match="no example of valid_appearance has that; the first has the keys name"):
-        references.choose(figures, "valid", "action=dance")
+        references.choose(figures, "valid", "action=sleepwalk")
     with pytest.raises(InputError, match="must be first, or key=value"):
         references.choose(figures, "valid", "dance")
 
@@ -258,7 +253,8 @@ def test_bounds_agree_with_their_definitions(model, figures):
     """E[log weight] is the evidence lower bound; log of the mean weight of k samples lies above it."""
     (batch,) = batches(figures, "valid", range(4), 4, "", **CONFIG.crops)
     seen = {key: tf.constant(value) for key, value in batch.items() if value.dtype == np.float32}
-    draws = [likelihood.terms(model, seen, [0, i], 0.3) for i in range(60)]
+    draw_once = tf.function(lambda seed: likelihood.terms(model, seen, seed, 0.3))
+    draws = [draw_once(tf.constant([0, i])) for i in range(60)]
     weights = np.stack([draw["log_weight"] for draw in draws])
     elbo = np.stack([draw["reconstruction"] - draw["kl_0"] for draw in draws])
     error = np.std(weights - elbo, axis=0) / np.sqrt(60)
@@ -289,6 +285,8 @@ def test_results_that_are_none_are_told(tmp_path):
     path.write_text(json.dumps({"format": "other"}))
     with pytest.raises(InputError, match="has format 'other'"):
         report.read(path)
+    with pytest.raises(InputError, match="No such file or directory; make it"):
+        report.read(tmp_path / "none.json")
     path.write_text("{")
     with pytest.raises(InputError, match="no result of an evaluation"):
         report.read(path)
