@@ -265,6 +265,7 @@ def test_bounds_agree_with_their_definitions(model, figures):
 # Inception
 
 
+@pytest.mark.slow
 def test_inception_weights_of_a_file(tmp_path):
     """Random weights, saved as anybody would save theirs."""
     network = keras.applications.InceptionV3(weights=None)
