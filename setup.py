@@ -16,20 +16,32 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["vunet_tf", "vunet_tf.*", "export", "export.*"]),
+    package_data={"vunet_tf.evaluation": ["*.jinja"]},
     python_requires=">=3.10",
     # The bounds are what the tests ran with; Python 3.10 gets NumPy 2.2 and Pillow 12, later ones the newest.
     install_requires=[
         "absl-py>=2.3,<3",
         "av>=16,<19",
+        "jinja2>=3.1,<4",
         "keras>=3.12,<3.16",
+        "matplotlib>=3.10,<4",
         "numpy>=2.2,<2.5",
         "opencv-python-headless>=5.0,<6",
         "pillow>=12,<14",
+        "scikit-learn>=1.7,<2",
         "tensorflow>=2.21,<2.22",
         "tensorflow-probability[tf]>=0.25,<0.26",
+        "threadpoolctl>=3.1,<4",
         "tqdm>=4.66,<5",
     ],
     extras_require={
-        "dev": ["ai-edge-litert>=2.1,<3", "hypothesis>=6.150,<7", "pytest>=9,<10", "ruff>=0.17,<0.18"],
+        "dev": [
+            "ai-edge-litert>=2.1,<3",
+            "hypothesis>=6.150,<7",
+            "pytest>=9,<10",
+            "ruff>=0.17,<0.18",
+            "scikit-image>=0.25,<0.27",
+            "scipy>=1.15,<2",
+        ],
     },
 )

@@ -73,7 +73,7 @@ def saved_run(directory, dataset, **config):
     small = {"image_size": 32, "bottleneck_factor": 3, "width": 4, "max_width": 8, "latent_scales": 1}
     keras.utils.set_random_seed(0)
     model = VUNet(ModelConfig(**{**small, **config}))
-    model.initialise(training_batches(dataset, 8, **model.config.crops()).take(1))
+    model.initialise(training_batches(dataset, 8, **model.config.crops).take(1))
     runs.save(model, directory)
     (directory / "flags.txt").write_text(f"--dataset_dir={dataset}\n--run_dir={directory}\n")
     return directory

@@ -30,6 +30,7 @@ LAYERS = {
     "vunet_tf.training": 3,
     "vunet_tf.baselines": 4,
     "vunet_tf.generation": 4,
+    "vunet_tf.evaluation": 5,
     "vunet_tf.runs": 5,
     "vunet_tf.train": 6,
     "vunet_tf.evaluate": 6,

@@ -43,7 +43,7 @@ def maps_generator(maps_run):
 @pytest.fixture(scope="module")
 def first(model, figures_dataset):
     """The first 8 examples of the valid split, as the pipeline gives them."""
-    batches = evaluation_batches(figures_dataset, 8, **model.config.crops())
+    batches = evaluation_batches(figures_dataset, 8, **model.config.crops)
     return next(iter(batches))
 
 

@@ -141,8 +141,9 @@ class ModelConfig:
             "both": (PICTURE_CHANNELS + self.shape_channels) * self.parts,
         }[self.appearance]
 
+    @property
     def crops(self):
-        """The options of `data.pipeline`'s batches for what F sees of body parts; none where it sees the picture."""
+        """The crops that F needs, as options of `data.pipeline`'s batches; none where it sees the picture."""
         if self.appearance == "picture":
             return {}
         both = self.appearance == "both"

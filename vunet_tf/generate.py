@@ -141,11 +141,11 @@ def _dataset_dir(runs) -> Path | None:
     """The dataset as given, or as the run names it, if that is there."""
     if _DATASET_DIR.value:
         return Path(_DATASET_DIR.value)
-    of_run = runs.dataset_dir(_RUN_DIR.value)
-    if of_run is not None and not of_run.is_dir():
+    of_run = runs.training_flags(_RUN_DIR.value).get("dataset_dir")
+    if of_run and not Path(of_run).is_dir():
         print(f"the run's dataset {of_run} is not here; --dataset_dir names another place", file=sys.stderr)
         return None
-    return of_run
+    return Path(of_run) if of_run else None
 
 
 def _generate(mode: str) -> bool:

@@ -46,3 +46,9 @@ class VGG19Features:
             raise InputError(f"VGG19 features need pictures of at least {SMALLEST_SIDE} px: change --image_size")
         bgr = ops.flip((ops.cast(images, "float32") + 1) * 127.5, axis=-1) - ops.array(BGR_MEANS, "float32")
         return [bgr, *self.network(bgr, training=False)]
+
+    def distance(self, a, b):
+        """sum_k mean |Phi_k(a) - Phi_k(b)| of each pair of pictures [B, H, W, 3] in [-1, 1]: [B] (paper's loss)."""
+        both = ops.concatenate([ops.cast(x, "float32") for x in (a, b)])
+        pairs = (ops.split(phi, 2) for phi in self(both))
+        return sum(ops.mean(ops.abs(phi_a - phi_b), axis=(1, 2, 3)) for phi_a, phi_b in pairs)

@@ -109,14 +109,16 @@ def load(run_dir):
     return model
 
 
-def dataset_dir(run_dir):
-    """The dataset that a run was trained on, as its flags name it; None where they name none."""
-    try:
-        lines = (Path(run_dir) / FLAGS).read_text().splitlines()
-    except OSError:
-        return None
-    named = [line.partition("=")[2] for line in lines if line.startswith("--dataset_dir=")]
-    return Path(named[-1]) if named else None
+def training_flags(run_dir) -> dict[str, str]:
+    """The flags that a run was trained with, {name: value}; a boolean one is "true" or "false". {} if none are kept."""
+    path = Path(run_dir) / FLAGS
+    if not path.is_file():
+        return {}
+    given = {}
+    for line in path.read_text().splitlines():
+        name, equals, value = line.removeprefix("--").partition("=")
+        given[name if equals else name.removeprefix("no")] = value if equals else str(name[:2] != "no").lower()
+    return given
 
 
 def _read_config(run_dir):

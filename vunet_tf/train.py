@@ -144,11 +144,11 @@ def _train() -> bool:
     from vunet_tf.training.transfer_matrix import TransferMatrix
 
     run_dir = Path(_RUN_DIR.value)
-    parts = model_config.crops()
+    crops = model_config.crops
     with runs.open_for_training(run_dir, model_config, _flags_as_used(), chief):
-        matrix = TransferMatrix(_DATASET_DIR.value, **parts) if config.pictures_every and chief else None
+        matrix = TransferMatrix(_DATASET_DIR.value, **crops) if config.pictures_every and chief else None
         trainer = Trainer(model_config, config, strategy)
-        loop = Loop(trainer, _DATASET_DIR.value, run_dir, lambda model: runs.save(model, run_dir), parts, matrix, chief)
+        loop = Loop(trainer, _DATASET_DIR.value, run_dir, lambda model: runs.save(model, run_dir), crops, matrix, chief)
         loop.start(_INIT_FROM.value)
         return loop.run()
 

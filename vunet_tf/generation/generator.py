@@ -68,7 +68,7 @@ class Generator:
         self._info = None if dataset_dir is None else read_info(dataset_dir)
         self._fitting = self._fitting_by(fit)
         self._batch_size, self._rejects, self._progress = batch_size, rejects, progress
-        self._crops = self.config.crops()
+        self._crops = self.config.crops
         self._graphs = {}
 
     def reconstruct(self, inputs: Names) -> Sheet:

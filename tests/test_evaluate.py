@@ -1,0 +1,293 @@
+"""`python -m vunet_tf.evaluate` and its sections on tiny models and datasets."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+from PIL import Image
+
+from vunet_tf import ModelConfig, VUNet, runs
+from vunet_tf.data.dataset import read_examples
+from vunet_tf.data.preparation import prepare
+from vunet_tf.data.sources.registry import SOURCES
+from vunet_tf.data.sources.source import Options as SourceOptions
+from vunet_tf.errors import InputError
+from vunet_tf.evaluation import comparison, inception, likelihood, references, report
+from vunet_tf.evaluation.examples import batches, read_index
+from vunet_tf.evaluation.measures import MODEL, Measure, Missing
+from vunet_tf.evaluation.scoring import Scorer
+from vunet_tf.evaluation.sections import SECTIONS, Evaluation, Options
+from vunet_tf.evaluation.transfer import TransferTask
+from vunet_tf.evaluation.transfer import measure as measure_transfers
+
+CONFIG = ModelConfig(image_size=16, bottleneck_factor=2, width=2, max_width=4, latent_scales=1, activation="leaky_relu")
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory):
+    """Drawn people of 16 pixels, with joints, masks and shared looks and poses."""
+    directory = tmp_path_factory.mktemp("datasets") / "figures"
+    source = SOURCES["figures"](SourceOptions(looks=24, poses=24, examples=100, image_size=16))
+    prepare(source, directory, "figures", {}, workers=1)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twelve pictures without joints, masks or anything shared."""
+    root = tmp_path_factory.mktemp("folder")
+    (root / "pictures").mkdir()
+    for i in range(12):
+        noise = np.random.default_rng(i).integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(noise).save(root / "pictures" / f"{i}.png")
+    source = SOURCES["folder"](SourceOptions(input=root / "pictures", image_size=16, valid_fraction=0.5))
+    prepare(source, root / "dataset", "folder", {}, workers=1)
+    return root / "dataset"
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return VUNet(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def run(model, tmp_path_factory, figures):
+    run_dir = tmp_path_factory.mktemp("runs") / "one"
+    runs.save(model, run_dir)
+    (run_dir / "flags.txt").write_text(f"--dataset_dir={figures}\n--mirror\n--nojit_compile\n")
+    (run_dir / "metrics.csv").write_text("step,split,loss,kl\n10,train,5,1\n20,train,4,2\n20,valid,4.5,2\n30,tra")
+    return run_dir
+
+
+def evaluate(*arguments):
+    command = [sys.executable, "-m", "vunet_tf.evaluate", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def find(found, section, quantity, of=MODEL):
+    (measure,) = (
+        each
+        for each in found
+        if isinstance(each, Measure) and (each.section, each.of) == (section, of) and each.quantity.startswith(quantity)
+    )
+    return measure
+
+
+def test_the_command_writes_table_json_page_and_pictures(run, tmp_path):
+    out = tmp_path / "new" / "metrics.json"
+    sections = "reconstruction,transfer,disentanglement"
+    made = evaluate(f"--run_dir={run}", "--split=valid", "--max_examples=40", f"--sections={sections}", f"--out={out}")
+    assert made.returncode == 0, made.stderr
+    assert "nearest training appearance" in made.stdout and "needs --vgg_weights" in made.stdout
+    results = report.read(out)
+    assert {each.section for each in results.measures} == {"reconstruction", "transfer", "disentanglement"}
+    assert results.training["mirror"] == "true" and results.training["jit_compile"] == "false"
+    page = out.with_suffix(".html").read_text()
+    names = {path.name for path in out.parent.glob("*.png")}
+    assert {f"metrics_{name}.png" for name in ("curve", "matrix_valid", "transfer_valid", "transfer_error")} <= names
+    assert page.count("<img") == len(names) and 'src="data:image/png;base64,' in page
+    assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
+
+    table = comparison.as_markdown([results, results], "the command")
+    assert report.number(find(results.measures, "transfer", "mean |error| inside")) in table
+    assert "| VU-Net | 3.214 | 0.353 |" in table and "not measured (needs the dataset and GPUs)" in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out=x.json"], "give --run_dir and --out"),
+        (["--run_dir=r", "--out=x.txt"], "--out=x.txt: name a file that ends in .json"),
+        (["--run_dir=r", "--out=/proc/none/x.json"], "cannot write /proc/none/x.json"),
+        (["--run_dir=r", "--out={tmp}/x.json", "--vgg_weights=none"], "--vgg_weights=none: there is no such file"),
+        (["--run_dir=r", "--out={tmp}/x.json", "--split_=valid"], "Unknown command line flag 'split_'"),
+        (["--compare=x.json", "--out=x.json"], "--out=x.json: name a file that ends in .md"),
+    ],
+)
+def test_wrong_flags_are_one_clear_error(tmp_path, arguments, message):
+    made = evaluate(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert made.returncode == 1 and "Traceback" not in made.stderr
+    assert message in made.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options(splits=("test",)), "no split 'test'; it has train, valid"),
+        (Options(sections=("transfers",)), "--sections=transfers: must be some of"),
+        (Options(inception_weights="none"), "--inception_weights=none: there is no such file"),
+    ],
+)
+def test_wrong_options_are_told(model, figures, options, message):
+    with pytest.raises(InputError, match=message):
+        Evaluation(model, figures, options)
+
+
+def test_a_dataset_that_does_not_fit_is_told(model, folder):
+    with pytest.raises(InputError, match="the model sees body parts"):
+        Evaluation(VUNet(dataclasses.replace(CONFIG, shape_channels=1)), folder, Options())
+    with pytest.raises(InputError, match=r"shape_channels 3, the dataset .* has 1"):
+        Evaluation(model, folder, Options())
+
+
+def test_same_seed_same_figures(model, figures):
+    options = Options(splits=("valid",), sections=SECTIONS[1:4], max_examples=24, samples=2, seed=4)
+    found = []
+    for _ in range(2):
+        evaluation = Evaluation(model, figures, options)
+        evaluation.run()
+        found.append(evaluation.found)
+    assert found[0] == found[1]
+    assert {each.section for each in found[0]} == set(SECTIONS[1:4])
+
+
+def test_a_model_without_latents_is_measured_without_them(figures):
+    evaluation = Evaluation(
+        VUNet(dataclasses.replace(CONFIG, latent_scales=0)),
+        figures,
+        Options(splits=("valid",), max_examples=20, samples=2),
+    )
+    evaluation.run()
+    missing = {(each.section, each.quantity) for each in evaluation.found if isinstance(each, Missing)}
+    assert {("disentanglement", "probes of z"), ("likelihood", "KL")} <= missing
+    assert find(evaluation.found, "disentanglement", "diversity").value == 0
+    bounds = [find(evaluation.found, "likelihood", name).value for name in ("evidence", "importance", "log p(x")]
+    np.testing.assert_allclose(bounds, bounds[0], rtol=1e-6)
+    error = find(evaluation.found, "reconstruction", "mean |error|, whole")
+    assert error.value > 0
+
+
+def test_pictures_alone_are_measured_as_far_as_they_go(folder):
+    """No joints, no masks, no shared looks: the reasons are listed."""
+    config = dataclasses.replace(CONFIG, appearance="picture", shape_channels=1, prior="standard_normal")
+    evaluation = Evaluation(VUNet(config), folder, Options(splits=("valid",), sections=SECTIONS[:4], samples=2))
+    evaluation.run()
+    why = {(each.section, each.split): each.why for each in evaluation.found if isinstance(each, Missing)}
+    assert "no two pictures share an appearance" in why["transfer", "valid"]
+    reasons = " ".join(each.why for each in evaluation.found if isinstance(each, Missing))
+    assert "the dataset has no masks" in reasons
+
+
+# Transfer
+
+
+def test_references_are_chosen_by_attribute_name_or_order(figures):
+    index = read_index(figures, "valid_appearance")
+    first = references.choose(figures, "valid")
+    assert first.split == "valid_appearance" and len(first.positions) == 24
+    for appearance, position in first.positions.items():
+        assert position == next(i for i, example in enumerate(index) if example.appearance_id == appearance)
+    shape = index[0].shape_id
+    chosen = references.choose(figures, "valid", f"shape_id={shape}")
+    assert {index[position].shape_id for position in chosen.positions.values()} == {shape}
+    action = index[3].attributes["action"]
+    by_action = references.choose(figures, "valid", f"action={action},name={index[3].name}")
+    assert list(by_action.positions.values()) == [3]
+    with pytest.raises(InputError, match="no example of valid_appearance has that; the first has the keys name"):
+        references.choose(figures, "valid", "action=sleepwalk")
+    with pytest.raises(InputError, match="must be first, or key=value"):
+        references.choose(figures, "valid", "dance")
+
+
+def test_the_truth_as_a_transfer_scores_perfectly_and_baselines_by_hand(model, figures):
+    """The model replaced by one that knows the truth; then each baseline made again from the examples."""
+    task = TransferTask(model, figures, "valid", limit=12, batch_size=5)
+    by_position = dict(enumerate(read_examples(figures, "valid")))
+    truths = iter([decode(by_position[position]) for position in task.positions])
+    task.make = lambda appearances, shapes: np.stack([next(truths) for _ in appearances])
+    found, tally = measure_transfers(task, Scorer(), seed=0)
+    assert find(found, "transfer", "mean |error| inside").value == 0
+    assert find(found, "transfer", "SSIM inside").value == pytest.approx(1)
+    assert find(found, "transfer", "mean |error|, whole").examples == 12 == len(tally.positions)
+
+    gallery = [each for split in ("train", "valid_shape") for each in read_examples(figures, split)]
+    task.make = lambda appearances, shapes: np.zeros((len(appearances), 16, 16, 3), np.uint8)
+    for question in (question for batch in task.questions() for question in batch):
+        made = question.made
+        np.testing.assert_array_equal(made["copy the reference picture"], decode(question.reference))
+        assert question.reference.appearance_id == question.example.appearance_id
+        in_shape = [decode(each) for each in gallery if each.shape_id == question.example.shape_id]
+        mean = np.rint(np.mean(in_shape, axis=0))
+        np.testing.assert_allclose(made["mean training picture of the shape"], mean, atol=1)
+        assert any((made["nearest training appearance"] == each).all() for each in in_shape)
+
+
+def test_a_seen_appearance_is_not_its_own_baseline(model, figures):
+    """In valid_shape the gallery has the truth itself: it must be left out."""
+    task = TransferTask(model, figures, "valid_shape", limit=8)
+    assert task.references.split == "train"
+    for question in (question for batch in task.questions() for question in batch):
+        assert (question.made["nearest training appearance"] != question.truth).any()
+        others = [
+            decode(each)
+            for each in read_examples(figures, "valid_shape")
+            if each.shape_id == question.example.shape_id and each.appearance_id != question.example.appearance_id
+        ]
+        mean = question.made["mean training picture of the shape"]
+        np.testing.assert_allclose(mean, np.mean(others, axis=0), atol=1)
+
+
+def decode(example):
+    return tf.io.decode_image(example.image, 3, expand_animations=False).numpy()
+
+
+# Likelihood
+
+
+def test_laplace_is_that_of_scipy():
+    random = np.random.default_rng(0)
+    x, x_hat = (random.uniform(-1, 1, (2, 4, 4, 3)).astype(np.float32) for _ in range(2))
+    expected = scipy.stats.laplace(x_hat, 0.2).logpdf(x).sum((1, 2, 3))
+    np.testing.assert_allclose(likelihood.log_likelihood(x, x_hat, 0.2), expected, rtol=1e-5)
+
+
+def test_bounds_agree_with_their_definitions(model, figures):
+    """E[log weight] is the evidence lower bound; log of the mean weight of k samples lies above it."""
+    (batch,) = batches(figures, "valid", range(4), 4, "", **CONFIG.crops)
+    seen = {key: tf.constant(value) for key, value in batch.items() if value.dtype == np.float32}
+    draw_once = tf.function(lambda seed: likelihood.terms(model, seen, seed, 0.3))
+    draws = [draw_once(tf.constant([0, i])) for i in range(60)]
+    weights = np.stack([draw["log_weight"] for draw in draws])
+    elbo = np.stack([draw["reconstruction"] - draw["kl_0"] for draw in draws])
+    error = np.std(weights - elbo, axis=0) / np.sqrt(60)
+    assert (np.abs((weights - elbo).mean(0)) < 4 * error + 1e-3).all()
+    assert (np.logaddexp.reduce(weights, axis=0) - np.log(60) >= weights.mean(0)).all()
+
+
+# Inception
+
+
+@pytest.mark.slow
+def test_inception_weights_of_a_file(tmp_path):
+    """Random weights, saved as anybody would save theirs."""
+    network = keras.applications.InceptionV3(weights=None)
+    network.save_weights(tmp_path / "inception.weights.h5")
+    loaded = inception.Inception(tmp_path / "inception.weights.h5")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    features, probabilities = loaded(pictures)
+    assert features.shape == (2, 2048) and probabilities.shape == (2, 1000)
+    expected = network(tf.image.resize(pictures / np.float32(127.5) - 1, (299, 299)), training=False)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    (tmp_path / "other.weights.h5").write_bytes(b"no weights")
+    with pytest.raises(InputError, match="no weights of Keras's InceptionV3"):
+        inception.Inception(tmp_path / "other.weights.h5")
+
+
+def test_results_that_are_none_are_told(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"format": "other"}))
+    with pytest.raises(InputError, match="has format 'other'"):
+        report.read(path)
+    with pytest.raises(InputError, match="No such file or directory; make it"):
+        report.read(tmp_path / "none.json")
+    path.write_text("{")
+    with pytest.raises(InputError, match="no result of an evaluation"):
+        report.read(path)

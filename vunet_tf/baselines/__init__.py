@@ -1,0 +1,1 @@
+"""Simple answers to the task that a model should beat."""

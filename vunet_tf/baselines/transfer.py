@@ -1,0 +1,74 @@
+"""Pictures of an appearance in another shape, made without a model."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from vunet_tf.baselines.gallery import Gallery, decoded, figure
+from vunet_tf.data.example import Example
+from vunet_tf.metrics import band_colours
+
+COPY = "copy the reference picture"
+MEAN = "mean training picture of the shape"
+NEAREST = "nearest training appearance"
+
+
+class TransferBaselines:
+    """Three answers to "the appearance of this picture, in that shape".
+
+    Copy the reference picture as it is.
+    Mean training picture: the mean of the gallery's pictures in the shape.
+    Nearest training appearance: of the gallery's pictures in the shape, the one whose appearance is nearest to the
+      reference. Near is a small mean |difference| of the pictures in the reference's own shape, where the gallery has
+      all of these appearances in it (sprites); else of the mean colours of the figure's eight horizontal bands and of
+      its background.
+
+    Pictures of the appearance that is asked for are left out of the gallery.
+    """
+
+    def __init__(self, gallery: Gallery):
+        self._gallery = gallery
+        # What is decoded more than once is kept, as much of it as the next pictures are likely to need.
+        self._sum = lru_cache(maxsize=None)(self._sum)
+        self._decoded_in = lru_cache(maxsize=1)(self._decoded_in)
+        self._distances_to = lru_cache(maxsize=None)(self._distances_to)
+        self._colours_of = lru_cache(maxsize=None)(self._colours_of)
+        self._references: dict[str, Example] = {}
+
+    def pictures(self, reference: Example, target: Example) -> dict[str, np.ndarray]:
+        """{name of the baseline: [S, S, 3] uint8}; without any picture in the shape or near to it, only the copy."""
+        self._references[reference.name] = reference
+        made = {COPY: decoded(reference)}
+        members = self._gallery.of_shape(target.shape_id)
+        others = [each for each in members.values() if each.appearance_id != target.appearance_id]
+        if others:
+            total = self._sum(target.shape_id)
+            if own := members.get(target.appearance_id):
+                total = total - decoded(own)
+            made[MEAN] = np.rint(total / len(others)).astype(np.uint8)
+            made[NEAREST] = decoded(self._nearest(reference, target.shape_id, others))
+        return made
+
+    def _sum(self, shape_id):
+        return sum(decoded(each).astype(np.float32) for each in self._gallery.of_shape(shape_id).values())
+
+    def _nearest(self, reference, shape_id, others):
+        known = self._gallery.of_shape(reference.shape_id) if self._gallery.has_shape(reference.shape_id) else {}
+        if all(each.appearance_id in known for each in others):
+            distances = self._distances_to(reference.name)
+            return min(others, key=lambda each: distances[each.appearance_id])
+        colours = band_colours(decoded(reference), figure(reference))
+        return min(others, key=lambda each: np.abs(colours - self._colours_of(shape_id, each.appearance_id)).sum())
+
+    def _distances_to(self, name):
+        """{appearance_id: mean |difference|} of the pictures in a reference's shape from the reference."""
+        reference = self._references[name]
+        picture = decoded(reference).astype(np.int16)
+        return {who: np.abs(other - picture).mean() for who, other in self._decoded_in(reference.shape_id).items()}
+
+    def _decoded_in(self, shape_id):
+        return {who: decoded(each) for who, each in self._gallery.of_shape(shape_id).items()}
+
+    def _colours_of(self, shape_id, appearance_id):
+        example = self._gallery.of_shape(shape_id)[appearance_id]
+        return band_colours(decoded(example), figure(example))

@@ -1,0 +1,143 @@
+"""Evaluations of several runs side by side, and beside published figures: a page of Markdown."""
+
+from pathlib import Path
+
+from vunet_tf.evaluation import appearance, inception, likelihood, probes, published, reconstruction, sampling, transfer
+from vunet_tf.evaluation.measures import MODEL, Measure
+from vunet_tf.evaluation.report import Results, number
+from vunet_tf.evaluation.scoring import QUANTITIES, SSIM_PROTOCOL
+
+NOT_MEASURED = "not measured (needs the dataset and GPUs)"
+_SPREAD = "appearance kept over 5 poses: spread of colour"
+# The rows of the main tables: title, section, the beginning of the quantity's name, whose.
+ROWS = (
+    ("transfer: error inside the figure", transfer.SECTION, QUANTITIES["error_figure"].name, MODEL),
+    ("transfer: SSIM inside the figure", transfer.SECTION, QUANTITIES["ssim_figure"].name, MODEL),
+    ("transfer: error, whole picture", transfer.SECTION, QUANTITIES["error"].name, MODEL),
+    ("transfer: SSIM, whole picture", transfer.SECTION, QUANTITIES["ssim"].name, MODEL),
+    ("reconstruction: error, whole picture", reconstruction.SECTION, QUANTITIES["error"].name, MODEL),
+    ("reconstruction: SSIM, whole picture", reconstruction.SECTION, QUANTITIES["ssim"].name, MODEL),
+    ("joints read from z, R^2 (chance 0)", probes.SECTION, "joints read", probes.PROBE),
+    ("pose read from z, accuracy", probes.SECTION, "all poses read", probes.PROBE),
+    ("... chance", probes.SECTION, "all poses read", probes.CHANCE),
+    ("attributes read from z, accuracy", probes.SECTION, "all attributes read", probes.PROBE),
+    ("... chance", probes.SECTION, "all attributes read", probes.CHANCE),
+    ("shape kept when z is sampled, edge F1", sampling.SECTION, sampling.KEPT.name, MODEL),
+    ("... true pictures, other appearance", sampling.SECTION, sampling.KEPT.name, sampling.SAME_SHAPE),
+    ("... true pictures, other shape", sampling.SECTION, sampling.KEPT.name, sampling.OTHER_SHAPE),
+    ("diversity of samples", sampling.SECTION, sampling.DIVERSITY.name, MODEL),
+    ("... true pictures", sampling.SECTION, sampling.DIVERSITY.name, sampling.SAME_SHAPE),
+    ("appearance kept over 5 poses, colour spread", appearance.SECTION, _SPREAD, MODEL),
+    ("... true pictures", appearance.SECTION, _SPREAD, appearance.TRUE),
+    ("... five appearances", appearance.SECTION, _SPREAD, appearance.CHANCE),
+    ("evidence lower bound, nats", likelihood.SECTION, "evidence lower bound", MODEL),
+    ("importance-weighted bound, bits per value", likelihood.SECTION, "the latter as 8-bit pictures", MODEL),
+    ("inception score of reconstructions", inception.SECTION, inception.SCORE.name, MODEL),
+    ("FID of reconstructions", inception.SECTION, "FID", MODEL),
+)
+
+
+def as_markdown(all_results: list[Results], command: str) -> str:
+    """The page: one table for each split, baselines, published figures, and how each run was made and measured."""
+    lines = [
+        "# Results",
+        "",
+        f"Made by `{command}`; do not edit. Numbers in brackets are 95 % bootstrap intervals over appearances; errors "
+        f"are on the 0-255 scale. SSIM: {SSIM_PROTOCOL}. What each column means: [evaluation.md](evaluation.md).",
+    ]
+    for split in dict.fromkeys(measure.split for results in all_results for measure in results.measures):
+        with_it = [results for results in all_results if any(each.split == split for each in results.measures)]
+        lines += ["", f"## {split}: {with_it[0].settings['splits'].get(split, '')}", ""]
+        lines += _runs(with_it, split)
+        lines += ["", f"Transfers of {split} without a model:", ""]
+        lines += _baselines(with_it, split)
+    lines += ["", "## Published", "", *_published(all_results)]
+    lines += ["", "## How each run was made and measured", ""]
+    for results in all_results:
+        references = "; ".join(str(value) for key, value in results.settings.items() if key.startswith("references"))
+        lines += [
+            f"- {_name(results)}: dataset `{results.dataset}`, {_training(results)}.",
+            f"  `{results.command}`" + (f". References: {references}." if references else ""),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _name(results):
+    return Path(results.run).name
+
+
+def _training(results):
+    told = ("steps", "reconstruction", "kl_schedule", "kl_weight", "prior", "latent_scales", "appearance_from")
+    return ", ".join(f"--{key}={results.training[key]}" for key in told if key in results.training) or "flags unknown"
+
+
+def _find(results: Results, split, section, quantity, of) -> Measure | None:
+    found = (
+        each
+        for each in results.measures
+        if (each.split, each.section, each.of) == (split, section, of) and each.quantity.startswith(quantity)
+    )
+    return next(found, None)
+
+
+def _runs(all_results, split):
+    """Rows: quantities that at least one run has; columns: runs."""
+    rows = []
+    for title, section, quantity, of in ROWS:
+        found = [_find(results, split, section, quantity, of) for results in all_results]
+        if any(found):
+            rows.append([title, *(_shown(measure) for measure in found)])
+    return _table(["", *map(_name, all_results)], rows)
+
+
+def _shown(measure):
+    return number(measure) if measure else "not measured"
+
+
+def _baselines(all_results, split):
+    """Rows: baselines of each dataset, which do not depend on the run."""
+    rows = {}
+    for results in all_results:
+        methods = {each.of for each in results.measures if (each.section, each.split) == (transfer.SECTION, split)}
+        for of in sorted(methods - {MODEL}):
+            scores = [
+                _find(results, split, transfer.SECTION, QUANTITIES[key].name, of)
+                for key in ("error_figure", "ssim_figure", "error", "ssim")
+            ]
+            rows.setdefault((Path(results.dataset).name, of), list(map(_shown, scores)))
+    titles = ["dataset", "baseline", "error in the figure", "SSIM in the figure", "error", "SSIM"]
+    return _table(titles, [[*key, *scores] for key, scores in rows.items()]) if rows else ["None was measured."]
+
+
+def _published(all_results):
+    """The figures of the paper, and ours for the same datasets."""
+
+    def ours(source, section, quantity):
+        found = (_find(each, "valid", section, quantity, MODEL) for each in all_results if each.source == source)
+        return next((number(measure) for measure in found if measure), NOT_MEASURED)
+
+    def shown(values):
+        return ["-" if value is None else f"{value:g}" for value in values]
+
+    titles = ["reconstruction", "Market IS", "Market SSIM", "DeepFashion IS", "DeepFashion SSIM"]
+    rows = [[name, *shown(values)] for name, values in published.RECONSTRUCTION.items()]
+    measured = [(inception.SECTION, inception.SCORE.name), (reconstruction.SECTION, QUANTITIES["ssim"].name)]
+    mine = [ours(source, *what) for source in ("market", "deepfashion") for what in measured]
+    lines = _table(titles, [*rows, ["this program", *mine]])
+    titles = ["shape kept: error of re-detected joints, pixels at 256", "COCO", "DeepFashion", "Market"]
+    rows = [[name, *shown(values)] for name, values in published.SHAPE_KEPT.items()]
+    lines += ["", *_table(titles, [*rows, ["this program", *[NOT_MEASURED] * 3]])]
+    titles = ["appearance kept: spread of re-identification features over 5 poses", "Market"]
+    rows = [[name, f"{value:g}"] for name, value in published.APPEARANCE_KEPT.items()]
+    lines += ["", *_table(titles, [*rows, ["this program", NOT_MEASURED]])]
+    return [
+        "Esser, Sutter, Ommer, CVPR 2018 ([arXiv 1804.04694](https://arxiv.org/abs/1804.04694)). Other",
+        "papers pad DeepFashion with white before the SSIM, use other windows, or another real side of the FID.",
+        "",
+        *lines,
+    ]
+
+
+def _table(titles, rows):
+    rules = ["---", *["--:"] * (len(titles) - 1)]
+    return ["| " + " | ".join(row) + " |" for row in (titles, rules, *rows)]

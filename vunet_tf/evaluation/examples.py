@@ -1,0 +1,66 @@
+"""The examples that are measured: which of a split, and their batches."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from vunet_tf.config import ModelConfig
+from vunet_tf.data.dataset import read_examples, read_info
+from vunet_tf.data.example import Example
+from vunet_tf.data.pipeline import evaluation_batches, whole
+from vunet_tf.errors import InputError
+
+progress = partial(tqdm, leave=False, disable=None)  # a bar on a terminal, nothing in a file
+
+
+def read_index(directory: Path | str, split: str) -> list[Example]:
+    """The examples of a split without their pictures, in the order of the files."""
+    examples = progress(whole(read_examples(directory, split), directory), desc=f"reading {split}", unit=" examples")
+    return [example._replace(image=b"", shape=None, mask=None) for example in examples]
+
+
+def evenly(positions: list[int], limit: int) -> list[int]:
+    """At most `limit` of the positions, evenly spread; 0 for all."""
+    if not limit or len(positions) <= limit:
+        return positions
+    return [positions[i] for i in np.linspace(0, len(positions) - 1, limit).round().astype(int)]
+
+
+def check_fits(config: ModelConfig, directory: Path | str) -> None:
+    """Raises InputError unless a dataset has what a model takes."""
+    info = read_info(directory)
+    for flag in ("image_size", "shape_channels"):
+        if getattr(info, flag) != getattr(config, flag):
+            raise InputError(
+                f"the model takes {flag} {getattr(config, flag)}, the dataset {directory} has {getattr(info, flag)}; "
+                "name the run's own --dataset_dir"
+            )
+    if config.crops and info.joints is None and config.latent_scales:
+        raise InputError(
+            f"the model sees body parts (--appearance={config.appearance}), which a dataset without joints does not "
+            f"have: {directory}; name another --dataset_dir"
+        )
+
+
+def batches(
+    directory: Path | str, split: str, positions: Iterable[int], batch_size: int, what: str, **crops
+) -> Iterator[dict[str, np.ndarray]]:
+    """NumPy batches of these examples in ascending order of position (`evaluation_batches`), with a progress bar."""
+    positions = sorted(positions)
+    found = evaluation_batches(directory, batch_size, split=split, positions=positions, **crops)
+    total = -(-len(positions) // batch_size)
+    for batch in progress(whole(found, directory), total=total, desc=what, unit=" batches"):
+        yield {key: value.numpy() for key, value in batch.items()}
+
+
+def figures(batch: dict[str, np.ndarray]) -> np.ndarray | None:
+    """The masks of a batch, [B, S, S] bool, or None where the dataset has none."""
+    return batch["mask"][..., 0] > 0.5 if "mask" in batch else None
+
+
+def text(values: np.ndarray) -> list[str]:
+    """Strings out of a batch of bytes."""
+    return [value.decode(errors="replace") for value in values]

@@ -1,0 +1,93 @@
+"""Inception score and Frechet inception distance, where weights of an InceptionV3 are given.
+
+Both depend on the network. Published figures were made with ports of the weights of 2015; figures made here with
+Keras's weights compare with each other, not with those.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vunet_tf import metrics
+from vunet_tf.errors import InputError
+from vunet_tf.evaluation.examples import text
+from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, measured
+from vunet_tf.evaluation.reconstruction import reconstructions
+from vunet_tf.images import to_float, to_uint8
+
+SECTION = "distribution"
+SIDE = 299  # pixels, as InceptionV3 was trained with; pictures are resized bilinearly
+REAL = "true pictures"
+SAMPLES = "samples of the prior"
+SCORE = Quantity("inception score", "", "higher")
+
+
+class Inception:
+    """InceptionV3 with the weights of a file.
+
+    Args:
+        weights: a file of `keras.applications.InceptionV3` weights, with the classifier (the inception score needs it)
+            or without.
+
+    Raises:
+        InputError: a file that does not hold these weights; the message names --inception_weights.
+    """
+
+    def __init__(self, weights: Path | str):
+        if not Path(weights).is_file():
+            raise InputError(f"--inception_weights={weights}: there is no such file")
+        for self.classifies in (True, False):
+            network = keras.applications.InceptionV3(include_top=self.classifies, weights=None, pooling="avg")
+            try:
+                network.load_weights(weights)
+                break
+            except (OSError, ValueError, KeyError) as error:
+                reason = error
+        else:
+            raise InputError(f"--inception_weights={weights}: no weights of Keras's InceptionV3: {reason}") from reason
+        outputs = [network.layers[-2].output, network.output] if self.classifies else [network.output]
+        self._network = tf.function(keras.Model(network.input, outputs), reduce_retracing=True)
+
+    def __call__(self, pictures: np.ndarray) -> list[np.ndarray]:
+        """Features [B, 2048] and, with a classifier, probabilities [B, 1000] of pictures [B, S, S, 3] uint8."""
+        resized = tf.image.resize(to_float(pictures), (SIDE, SIDE))
+        return [output.numpy() for output in self._network(resized, training=False)]
+
+
+def measure(
+    model,
+    directory: Path | str,
+    split: str,
+    positions: list[int],
+    inception: Inception | None,
+    batch_size: int,
+    seed: int,
+) -> list[Measure | Missing]:
+    """Inception score of true pictures, reconstructions and samples; FID of the latter two.
+
+    The real side of the FID is the same examples of the same split, as many as there are on the other side.
+    """
+    if inception is None:
+        return [Missing(SECTION, split, "inception score and FID", "needs --inception_weights")]
+    outputs = {REAL: [], MODEL: [], SAMPLES: []}
+    appearances = []
+    for number, (batch, made) in enumerate(reconstructions(model, directory, split, positions, batch_size)):
+        sampled = to_uint8(model.sample(batch["shape"], seed=[seed, number])[0])
+        for of, pictures in ((REAL, to_uint8(batch["image"])), (MODEL, made), (SAMPLES, sampled)):
+            outputs[of].append(inception(pictures))
+        appearances += text(batch["appearance_id"])
+    outputs = {of: [np.concatenate(each) for each in zip(*made, strict=True)] for of, made in outputs.items()}
+    found = []
+    distance = Quantity(f"FID against the {len(appearances)} true pictures of {split}", "", "lower")
+    for of, (features, *probabilities) in outputs.items():
+        if probabilities:
+            score = metrics.inception_score(probabilities[0])
+            found.append(measured(SECTION, split, SCORE, of, (score, np.nan, np.nan), appearances))
+        if of != REAL and len(appearances) > 1:
+            fid = metrics.frechet_distance(outputs[REAL][0], features)
+            found.append(measured(SECTION, split, distance, of, (fid, np.nan, np.nan), appearances))
+    if not inception.classifies:
+        found.append(Missing(SECTION, split, SCORE.name, "the --inception_weights have no classifier"))
+    return found

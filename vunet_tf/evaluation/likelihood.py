@@ -1,0 +1,103 @@
+"""Likelihood: the evidence lower bound in nats per picture, and a tighter bound with k samples.
+
+The observation model is an independent Laplace distribution of every colour value of a picture in [-1, 1]:
+
+    log p(x | shape, z) = -sum |x - x_hat| / b - S * S * 3 * log(2 b)
+
+The training loss is -log p up to a constant only for such a model (of pixels: l1), so b is not the training's: it is
+the maximum-likelihood scale, the mean |x - x_hat| over examples of the training split.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from vunet_tf.data.dataset import read_info
+from vunet_tf.evaluation.examples import batches, evenly, text
+from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, mean
+
+SECTION = "likelihood"
+LARGEST = 256  # examples measured: each takes k passes
+CALIBRATION = 256  # examples of the training split for b
+LEVEL = 2 / 255  # width of one of the 256 levels in [-1, 1]
+
+
+def log_likelihood(image, image_hat, scale: float):
+    """log p(x | shape, z) in nats, [B], of pictures [B, S, S, 3] in [-1, 1] under Laplace(x_hat, scale)."""
+    difference = ops.sum(ops.abs(image - ops.cast(image_hat, "float32")), axis=(1, 2, 3))
+    size = image.shape[1] * image.shape[2] * image.shape[3]
+    return -difference / scale - size * float(np.log(2 * scale))
+
+
+def terms(model, batch: dict, seed, scale: float) -> dict[str, tf.Tensor]:
+    """One sample of q(z | x, shape): its terms in nats, [B] each.
+
+    "reconstruction": log p(x | shape, z). "kl_0" (the bottom scale), "kl_1", ...: KL(q || p) of each scale.
+    "log_weight": log p(x | shape, z) + log p(z | shape) - log q(z | x, shape).
+    """
+    made = model(model.training_inputs(batch, seed))
+    reconstruction = log_likelihood(batch["image"], made["image"], scale)
+    found, log_weight = {"reconstruction": reconstruction}, reconstruction
+    for i, (q, p, z) in enumerate(zip(made["posterior"], made["prior"], made["z"], strict=True)):
+        found[f"kl_{i}"] = model.latent.kl(q, p)
+        log_weight += model.latent.log_prob(p, z) - model.latent.log_prob(q, z)
+    return {**found, "log_weight": log_weight}
+
+
+def laplace_scale(model, directory: Path | str, batch_size: int) -> float:
+    """b: mean |x - x_hat| over up to 256 examples of the training split, z being the posterior's mean."""
+    count = read_info(directory).examples("train")
+    positions = evenly(list(range(count)), CALIBRATION)
+    reconstruct = tf.function(model.reconstruct, reduce_retracing=True)
+    errors = []
+    for batch in batches(directory, "train", positions, batch_size, "scale of the errors", **model.config.crops):
+        seen = {key: value for key, value in batch.items() if value.dtype == np.float32}
+        errors += list(np.abs(batch["image"] - np.asarray(reconstruct(seen))).mean((1, 2, 3)))
+    return max(float(np.mean(errors)), LEVEL / 2)
+
+
+def measure(
+    model, directory: Path | str, split: str, positions: list[int], samples: int, batch_size: int, seed: int
+) -> list[Measure | Missing]:
+    """The terms of the bound, the bound itself, and the importance-weighted one (Burda et al. 2016) with `samples`."""
+    if "train" not in read_info(directory).splits:
+        return [Missing(SECTION, split, "all", "the scale of the errors needs the split 'train'")]
+    scale = laplace_scale(model, directory, batch_size)
+    sample = tf.function(lambda batch, seed: terms(model, batch, seed, scale), reduce_retracing=True)
+    found, appearances = [], []
+    for number, batch in enumerate(
+        batches(
+            directory, split, evenly(positions, LARGEST), batch_size, f"likelihood of {split}", **model.config.crops
+        )
+    ):
+        seen = {key: tf.constant(value) for key, value in batch.items() if value.dtype == np.float32}
+        seen.pop("mask", None)
+        draws = [sample(seen, tf.constant([seed, number * samples + draw])) for draw in range(samples)]
+        stacked = {key: np.stack([draw[key].numpy() for draw in draws]).astype(np.float64) for key in draws[0]}
+        means = {key: values.mean(0) for key, values in stacked.items()}
+        means["bound"] = np.logaddexp.reduce(stacked["log_weight"], axis=0) - np.log(samples)
+        found.append(means)
+        appearances += text(batch["appearance_id"])
+    values = {key: np.concatenate([means[key] for means in found]) for key in found[0]}
+    kl = {key: values[key] for key in values if key.startswith("kl_")}
+    elbo = values["reconstruction"] - sum(kl.values())
+    size = model.config.image_size**2 * 3
+    rows = [
+        (Quantity(f"log p(x | shape, z), Laplace with b = {scale:.3g}", "nats", "higher"), values["reconstruction"]),
+        *(
+            (Quantity(f"KL(q || p), latent of {side} x {side}", "nats", ""), kl[f"kl_{i}"])
+            for i, (side, *_) in enumerate(model.config.latent_shapes)
+        ),
+        (Quantity("evidence lower bound", "nats", "higher"), elbo),
+        (Quantity(f"importance-weighted bound, {samples} samples", "nats", "higher"), values["bound"]),
+        (
+            Quantity("the latter as 8-bit pictures", "bits/value", "lower"),
+            -(values["bound"] / size + np.log(LEVEL)) / np.log(2),
+        ),
+    ]
+    made = [mean(SECTION, split, quantity, MODEL, numbers, appearances, seed) for quantity, numbers in rows]
+    if not kl:
+        made.append(Missing(SECTION, split, "KL", "the model has no latents (--latent_scales=0): the bounds are equal"))
+    return made

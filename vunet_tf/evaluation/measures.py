@@ -1,0 +1,76 @@
+"""What a measurement is: a number with its unit, its interval and what it was taken from."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from vunet_tf.metrics import mean_interval
+
+MODEL = "model"
+
+
+class Measure(NamedTuple):
+    """One number.
+
+    section: "reconstruction", "transfer", ...
+    split: of the dataset.
+    quantity: what was measured, with its protocol where there are several.
+    of: whose: "model", a baseline, "chance", "true pictures".
+    unit: "0-255", "dB", "nats", ...
+    value: the number.
+    low, high: the 95 % bootstrap interval, appearances resampled; None where there is none.
+    better: "lower", "higher" or "" where neither is.
+    examples, appearances: how many it was taken from.
+    """
+
+    section: str
+    split: str
+    quantity: str
+    of: str
+    unit: str
+    value: float
+    low: float | None
+    high: float | None
+    better: str
+    examples: int
+    appearances: int
+
+
+class Missing(NamedTuple):
+    """Something that could not be measured, and why."""
+
+    section: str
+    split: str
+    quantity: str
+    why: str
+
+
+class Quantity(NamedTuple):
+    """A quantity that has a value for each example."""
+
+    name: str
+    unit: str
+    better: str
+
+
+def mean(
+    section: str, split: str, quantity: Quantity, of: str, values: Sequence, appearances: Sequence, seed: int
+) -> Measure | Missing:
+    """The mean of one value per example, with its interval; values that are no finite number are left out."""
+    values, appearances = np.asarray(values, np.float64), np.asarray(appearances)
+    kept = np.isfinite(values)
+    if not kept.any():
+        return Missing(section, split, quantity.name, "no example has it")
+    interval = mean_interval(values[kept], appearances[kept], seed)
+    return measured(section, split, quantity, of, interval, appearances[kept])
+
+
+def measured(
+    section: str, split: str, quantity: Quantity, of: str, interval: tuple[float, float, float], appearances: Sequence
+) -> Measure:
+    """A number (value, low, high) that was taken from examples of these appearances."""
+    value, low, high = (None if math.isnan(number) else float(number) for number in interval)
+    counts = len(appearances), len(set(np.asarray(appearances).tolist()))
+    return Measure(section, split, quantity.name, of, quantity.unit, value, low, high, quantity.better, *counts)

@@ -1,0 +1,158 @@
+"""Linear probes: what can be read from z. Of the appearance everything should be there, of the pose nothing."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from vunet_tf.data.keypoints import seen
+from vunet_tf.data.skeleton import JOINTS
+from vunet_tf.evaluation.examples import batches, progress, text
+from vunet_tf.evaluation.measures import Measure, Missing, Quantity, mean, measured
+from vunet_tf.metrics import ratio_interval
+
+SECTION = "disentanglement"
+PROBE = "probe of z"
+CHANCE = "chance"
+FOLDS = 5
+COMPONENTS = 64  # z is reduced to so many principal components, found without any label
+FEWEST = 5  # appearances that show a class; rarer classes are left out
+MOST_CLASSES = 200
+RIDGE_PENALTIES = np.logspace(-2, 5, 8)
+one_thread = threadpool_limits.wrap(limits=1)  # the matrices are small: threads would wait for each other
+
+
+def encodings(model, directory: Path | str, split: str, positions: list[int], batch_size: int):
+    """(z [N, D] float32, the posterior's means of all scales side by side; {key: labels or joints of the examples})."""
+    z, known = [], {"appearance_id": [], "shape_id": [], "attributes": [], "joints": []}
+    for batch in batches(directory, split, positions, batch_size, f"encoding {split}", **model.config.crops):
+        encoded = model.encode({key: value for key, value in batch.items() if value.dtype == np.float32})
+        z.append(np.concatenate([scale.numpy().reshape(len(scale), -1) for scale in encoded], axis=1))
+        known["appearance_id"] += text(batch["appearance_id"])
+        known["shape_id"] += text(batch["shape_id"])
+        known["attributes"] += map(json.loads, text(batch["attributes"]))
+        known["joints"] += list(batch.get("joints", ()))
+    return np.concatenate(z), known
+
+
+def reduced(z: np.ndarray, seed: int) -> np.ndarray:
+    """z as its leading principal components, each of unit variance on average, [N, at most 64]."""
+    centred = StandardScaler(with_std=False).fit_transform(z)
+    components = min(COMPONENTS, *centred.shape)
+    made = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(centred)
+    return made / max(made.std(), 1e-12)
+
+
+@one_thread
+def accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Whether a logistic regression is right about each example, [N] bools.
+
+    Cross-validated in 5 folds by group: no appearance is in the training and in the test part of a fold.
+    """
+    right = np.zeros(len(labels), bool)
+    for train, test in GroupKFold(FOLDS).split(features, labels, groups):
+        if len(set(labels[train].tolist())) == 1:
+            right[test] = labels[test] == labels[train][0]
+            continue
+        probe = LogisticRegression(max_iter=300).fit(features[train], labels[train])
+        right[test] = probe.predict(features[test]) == labels[test]
+    return right
+
+
+def most_frequent(labels: np.ndarray) -> np.ndarray:
+    """Whether always guessing the most frequent label is right about each example, [N] bools: chance."""
+    return labels == Counter(labels.tolist()).most_common(1)[0][0]
+
+
+@one_thread
+def explained(features: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared errors of a ridge regression of [N, K] targets and of guessing their mean: two [N], folds as above."""
+    errors, variances = np.zeros(len(targets)), np.zeros(len(targets))
+    for train, test in GroupKFold(FOLDS).split(features, targets, groups):
+        guessed = RidgeCV(RIDGE_PENALTIES).fit(features[train], targets[train]).predict(features[test])
+        errors[test] = np.square(guessed.reshape(targets[test].shape) - targets[test]).sum(1)
+        variances[test] = np.square(targets[train].mean(0) - targets[test]).sum(1)
+    return errors, variances
+
+
+def measure(z: np.ndarray, known: dict[str, list], split: str, seed: int) -> list[Measure | Missing]:
+    """How well joints, shape and attributes are read from z, beside chance."""
+    groups = np.array(known["appearance_id"])
+    if len(set(known["appearance_id"])) < FOLDS:
+        why = f"the split has {len(set(known['appearance_id']))} appearances; cross-validation takes {FOLDS}"
+        return [Missing(SECTION, split, "probes of z", why)]
+    features = reduced(z, seed)
+    found = _joints(features, np.array(known["joints"]), groups, split, seed) if known["joints"] else []
+    if not known["joints"]:
+        found = [Missing(SECTION, split, "joints read from z", "the dataset has no joints")]
+    of_shape, of_appearance = _labels(known)
+    for kind, labels in (("pose", of_shape), ("attribute", of_appearance)):
+        rights, chances, members = [], [], []
+        for name, values in progress(labels.items(), desc=f"probes of {kind}s", unit=" probes"):
+            kept = _frequent(values, groups)
+            if kept is None:
+                continue
+            right, chance = accuracy(features[kept], values[kept], groups[kept]), most_frequent(values[kept])
+            quantity = Quantity(f"{kind} read from z: {name}", "accuracy", "lower" if kind == "pose" else "higher")
+            found.append(mean(SECTION, split, quantity, PROBE, right, groups[kept], seed))
+            found.append(mean(SECTION, split, quantity, CHANCE, chance, groups[kept], seed))
+            rights, chances, members = [*rights, *right], [*chances, *chance], [*members, *groups[kept]]
+        if rights:
+            quantity = Quantity(f"all {kind}s read from z", "accuracy", "lower" if kind == "pose" else "higher")
+            found.append(mean(SECTION, split, quantity, PROBE, rights, members, seed))
+            found.append(mean(SECTION, split, quantity, CHANCE, chances, members, seed))
+        else:
+            why = f"no label of the {kind} has two classes with {FEWEST} appearances each"
+            found.append(Missing(SECTION, split, f"{kind}s read from z", why))
+    return found
+
+
+def _joints(features, joints, groups, split, seed):
+    """R^2 of all joints together; each joint where it is seen."""
+    errors, variances = np.zeros(len(features)), np.zeros(len(features))
+    visible = seen(joints)
+    for joint in range(len(JOINTS)):
+        rows = visible[:, joint]
+        if len(set(groups[rows].tolist())) >= FOLDS:
+            error, variance = explained(features[rows], joints[rows, joint], groups[rows])
+            errors[rows] += error
+            variances[rows] += variance
+    quantity = Quantity("joints read from z (chance: 0)", "R^2", "lower")
+    if not variances.any():
+        return [Missing(SECTION, split, quantity.name, "no joint is seen often enough, or none moves")]
+    ratio, low, high = ratio_interval(errors, variances, groups, seed)
+    return [measured(SECTION, split, quantity, PROBE, (1 - ratio, 1 - high, 1 - low), groups)]
+
+
+def _labels(known):
+    """({name: labels of the shape}, {name: labels of the appearance}), [N] strings each.
+
+    An attribute that is the same for all examples of an appearance is of the appearance; the others are of the shape.
+    """
+    names = sorted({name for attributes in known["attributes"] for name in attributes})
+    of_shape, of_appearance = {"shape_id": np.array(known["shape_id"])}, {}
+    for name in names:
+        values = [attributes.get(name) for attributes in known["attributes"]]
+        if any(isinstance(value, (list, dict, float)) for value in values):
+            continue  # measured quantities, such as the box that a picture was cut from
+        labels = np.array(list(map(str, values)))
+        pairs = set(zip(known["appearance_id"], labels.tolist(), strict=True))
+        fixed = len(pairs) == len(set(known["appearance_id"]))
+        (of_appearance if fixed else of_shape)[name] = labels
+    return of_shape, of_appearance
+
+
+def _frequent(labels, groups):
+    """Which examples have a class that enough appearances show; None without two such classes, or with too many."""
+    shown = Counter(label for label, _ in set(zip(labels.tolist(), groups.tolist(), strict=True)))
+    classes = [label for label, appearances in shown.items() if appearances >= FEWEST]
+    if not 2 <= len(classes) <= MOST_CLASSES:
+        return None
+    kept = np.isin(labels, classes)
+    return kept if len(set(groups[kept].tolist())) >= FOLDS else None

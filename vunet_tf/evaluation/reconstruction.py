@@ -1,0 +1,36 @@
+"""Reconstruction: the appearance encoder sees the picture itself, and the model makes it again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from vunet_tf.evaluation.examples import batches, figures, text
+from vunet_tf.evaluation.measures import MODEL, Measure, Missing
+from vunet_tf.evaluation.scoring import Scorer, Tally
+from vunet_tf.images import to_uint8
+
+SECTION = "reconstruction"
+
+
+def reconstructions(
+    model, directory: Path | str, split: str, positions: list[int], batch_size: int
+) -> Iterator[tuple[dict, np.ndarray]]:
+    """(batch, its pictures made again [B, S, S, 3] uint8), by the posterior's mean."""
+    reconstruct = tf.function(model.reconstruct, reduce_retracing=True)
+    for batch in batches(directory, split, positions, batch_size, f"reconstructing {split}", **model.config.crops):
+        seen = {key: value for key, value in batch.items() if value.dtype == np.float32}
+        yield batch, to_uint8(reconstruct(seen))
+
+
+def measure(
+    model, directory: Path | str, split: str, positions: list[int], scorer: Scorer, batch_size: int, seed: int
+) -> tuple[list[Measure | Missing], Tally]:
+    """The scores of the reconstructions, and the tally they were made from."""
+    tally = Tally(SECTION, split)
+    tally.positions = sorted(positions)
+    for batch, made in reconstructions(model, directory, split, positions, batch_size):
+        scores = scorer(to_uint8(batch["image"]), made, figures(batch))
+        tally.add(MODEL, scores, text(batch["appearance_id"]))
+    return tally.measures(seed), tally

@@ -1,0 +1,98 @@
+"""The results of an evaluation as JSON and as a table for the terminal."""
+
+import dataclasses
+import json
+from itertools import groupby
+from pathlib import Path
+
+from vunet_tf import atomic
+from vunet_tf.errors import InputError
+from vunet_tf.evaluation.measures import Measure, Missing
+
+FORMAT = "vunet-evaluation-1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What `metrics.json` says.
+
+    run: the run directory. dataset: the dataset's folder. source: the source it was prepared from.
+    command: the command line that measured.
+    settings: what decides the figures besides the model: seed, references, protocols, ...
+    model: the model's configuration. training: the flags it was trained with. versions: of the packages.
+    """
+
+    run: str
+    dataset: str
+    source: str
+    command: str
+    settings: dict
+    model: dict
+    training: dict
+    versions: dict
+    measures: tuple[Measure, ...]
+    missing: tuple[Missing, ...]
+    format: str = FORMAT
+
+
+def write(results: Results, path: Path) -> None:
+    """Writes the JSON file, whole or not at all."""
+    fields = dataclasses.asdict(results)
+    fields["measures"] = [each._asdict() for each in results.measures]
+    fields["missing"] = [each._asdict() for each in results.missing]
+    atomic.write(path, lambda temporary: temporary.write_text(json.dumps(fields, indent=1) + "\n"))
+
+
+def read(path: Path | str) -> Results:
+    """The inverse of `write`.
+
+    Raises:
+        InputError: a file that cannot be read or is no such file.
+    """
+    try:
+        fields = json.loads(Path(path).read_text())
+        if fields.get("format") != FORMAT:
+            raise InputError(f"{path} has format {fields.get('format')!r}, this version reads {FORMAT!r}")
+        fields["measures"] = tuple(Measure(**each) for each in fields["measures"])
+        fields["missing"] = tuple(Missing(**each) for each in fields["missing"])
+        return Results(**fields)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; make it with --run_dir=RUN --out={path}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is no result of an evaluation: {error}") from error
+
+
+def number(measure: Measure) -> str:
+    """The value with its interval, in digits that mean something: "24.9 [24.1, 25.8]"."""
+    digits = decimals(measure)
+    if measure.low is None:
+        return f"{measure.value:.{digits}f}"
+    return f"{measure.value:.{digits}f} [{measure.low:.{digits}f}, {measure.high:.{digits}f}]"
+
+
+def decimals(measure: Measure) -> int:
+    """Digits after the point: two for numbers around 10, three for shares and similarities."""
+    largest = max(abs(number) for number in (measure.value, measure.high, measure.low) if number is not None)
+    return 3 if largest <= 2 else 2 if largest < 100 else 1
+
+
+def as_text(results: Results) -> str:
+    """The table for the terminal."""
+    lines = []
+    for (section, split), group in groupby(results.measures, lambda each: (each.section, each.split)):
+        lines.append(f"\n{section}, {split}")
+        group = list(group)
+        width = max(len(each.quantity) for each in group)
+        of_width = max(len(each.of) for each in group)
+        last = None
+        for each in group:
+            title = each.quantity if each.quantity != last else ""
+            last = each.quantity
+            counts = f"{each.examples} examples, {each.appearances} appearances"
+            lines.append(f"  {title:{width}}  {each.of:{of_width}}  {number(each):>26} {each.unit:6} {counts}".rstrip())
+    if results.missing:
+        lines.append("\nnot measured")
+        lines += [f"  {each.section}, {each.split}, {each.quantity}: {each.why}" for each in results.missing]
+    return "\n".join(lines).lstrip("\n")

@@ -1,0 +1,84 @@
+"""How near made pictures are to the truth, example by example: the scores that reconstruction and transfer share."""
+
+from collections import defaultdict
+
+import numpy as np
+
+from vunet_tf import metrics
+from vunet_tf.evaluation.measures import Measure, Missing, Quantity, mean
+from vunet_tf.images import to_float
+from vunet_tf.perceptual import VGG19Features
+
+SSIM_PROTOCOL = "tf.image.ssim on RGB, range 255, 11 x 11 Gaussian windows, sigma 1.5, no padding"
+QUANTITIES = {
+    "error_figure": Quantity("mean |error| inside the figure", "0-255", "lower"),
+    "ssim_figure": Quantity("SSIM inside the figure", "", "higher"),
+    "error": Quantity("mean |error|, whole picture", "0-255", "lower"),
+    "ssim": Quantity("SSIM, whole picture", "", "higher"),
+    "psnr": Quantity("PSNR, whole picture", "dB", "higher"),
+    "vgg": Quantity("VGG19 distance", "", "lower"),
+}
+OF_FIGURE = ("error_figure", "ssim_figure")
+
+
+class Scorer:
+    """Scores of made pictures against true ones.
+
+    Args:
+        vgg: `VGG19Features` for their distance, or None to leave it out.
+    """
+
+    def __init__(self, vgg: VGG19Features | None = None):
+        self._vgg = vgg
+
+    def __call__(self, truth, made, figure=None) -> dict[str, np.ndarray]:
+        """{key of QUANTITIES: [B]} for pictures [B, S, S, 3] uint8, those of the figure with its masks [B, S, S]."""
+        scores = {
+            "error": metrics.absolute_error(truth, made),
+            "ssim": metrics.ssim(truth, made),
+            "psnr": metrics.psnr(truth, made),
+        }
+        if figure is not None:
+            scores["error_figure"] = metrics.absolute_error(truth, made, figure)
+            scores["ssim_figure"] = metrics.ssim(truth, made, figure)
+        if self._vgg is not None:
+            scores["vgg"] = np.asarray(self._vgg.distance(to_float(truth), to_float(made)))
+        return scores
+
+
+class Tally:
+    """Scores of many batches, by whose pictures they are."""
+
+    def __init__(self, section: str, split: str):
+        self.section, self.split = section, split
+        self.positions: list[int] = []
+        self._values = defaultdict(lambda: defaultdict(list))
+        self._appearances = defaultdict(list)
+
+    def add(self, of: str, scores: dict[str, np.ndarray], appearances: list[str]) -> None:
+        """Adds a batch's scores [B] of `of`, with the appearances of its examples."""
+        for key, values in scores.items():
+            self._values[of][key].append(values)
+        self._appearances[of] += appearances
+
+    def has(self, of: str, key: str) -> bool:
+        """Whether scores of this kind were added."""
+        return key in self._values.get(of, {})
+
+    def values(self, of: str, key: str) -> np.ndarray:
+        """All scores of one kind, [N], in the order they came."""
+        return np.concatenate(self._values[of][key])
+
+    def measures(self, seed: int) -> list[Measure | Missing]:
+        """The means of everything that was added."""
+        made = []
+        for key, quantity in QUANTITIES.items():
+            with_it = [of for of in self._values if key in self._values[of]]
+            made += [
+                mean(self.section, self.split, quantity, of, self.values(of, key), self._appearances[of], seed)
+                for of in with_it
+            ]
+            if not with_it:
+                why = "the dataset has no masks" if key in OF_FIGURE else "needs --vgg_weights"
+                made.append(Missing(self.section, self.split, quantity.name, why))
+        return made

@@ -1,0 +1,152 @@
+"""Transfer against the truth: the appearance of one picture in another shape, where the dataset has that picture.
+
+For every appearance one reference picture is chosen (see `references`); each other example of that appearance is made
+from the reference and the example's shape, and held against the example itself. Baselines answer the same questions.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from vunet_tf.baselines.gallery import Gallery
+from vunet_tf.baselines.transfer import TransferBaselines
+from vunet_tf.data.dataset import read_examples
+from vunet_tf.data.example import Example
+from vunet_tf.data.pipeline import whole
+from vunet_tf.evaluation import references
+from vunet_tf.evaluation.examples import batches, evenly, figures, progress, read_index, text
+from vunet_tf.evaluation.measures import MODEL, Measure, Missing
+from vunet_tf.evaluation.scoring import Scorer, Tally
+from vunet_tf.images import to_uint8
+
+SECTION = "transfer"
+
+
+class Question(NamedTuple):
+    """One transfer with everything that belongs to it; pictures [S, S, 3] uint8.
+
+    made: {whose: picture}; shape: [S, S, C] float32 in [-1, 1]; figure: [S, S] bool or None.
+    """
+
+    position: int
+    example: Example
+    reference: Example
+    shape: np.ndarray
+    truth: np.ndarray
+    figure: np.ndarray | None
+    made: dict[str, np.ndarray]
+
+
+class TransferTask:
+    """All transfers of a split that have a truth.
+
+    Args:
+        model: a `VUNet`.
+        directory: a dataset that fits it.
+        split: whose examples are made.
+        selector: of the references, see `references.choose`.
+        limit: at most so many examples, evenly spread over the split; 0 for all.
+        batch_size: pictures made at a time.
+    """
+
+    def __init__(self, model, directory: Path | str, split: str, selector=None, limit: int = 0, batch_size: int = 32):
+        self.split, self.references = split, references.choose(directory, split, selector)
+        self._model, self._directory, self._batch_size = model, directory, batch_size
+        self._index = read_index(directory, split)
+        at = self.references.positions
+        with_truth = [
+            position
+            for position, example in enumerate(self._index)
+            if example.appearance_id in at and (self.references.split != split or at[example.appearance_id] != position)
+        ]
+        self.without_reference = sum(example.appearance_id not in at for example in self._index)
+        self.positions = evenly(with_truth, limit)
+        if self.positions:
+            self._used = {self._index[position].appearance_id for position in self.positions}
+            self._reference = self._read_references()
+            self._z = self._encode_references()
+            self._generate = tf.function(model.generate, reduce_retracing=True)
+            self._baselines = TransferBaselines(self._gallery())
+
+    def _read_references(self) -> dict[str, Example]:
+        wanted = {self.references.positions[appearance] for appearance in self._used}
+        everything = whole(read_examples(self._directory, self.references.split), self._directory)
+        bar = progress(everything, desc=f"references of {self.split}", unit=" examples")
+        return {example.appearance_id: example for i, example in enumerate(bar) if i in wanted}
+
+    def _encode_references(self) -> dict[str, list[np.ndarray]]:
+        """{appearance_id: z at every scale, [h, w, c]}"""
+        if not self._model.config.latent_scales:
+            return {appearance: [] for appearance in self._used}
+        z = {}
+        at = [self.references.positions[appearance] for appearance in self._used]
+        crops = self._model.config.crops
+        what = f"encoding references of {self.split}"
+        for batch in batches(self._directory, self.references.split, at, self._batch_size, what, **crops):
+            encoded = [scale.numpy() for scale in self._model.encode(batch)]
+            for row, appearance in enumerate(text(batch["appearance_id"])):
+                z[appearance] = [scale[row] for scale in encoded]
+        return z
+
+    def _gallery(self) -> Gallery:
+        shapes = {self._index[position].shape_id: (self.split, position) for position in self.positions}
+        for appearance, example in self._reference.items():
+            shapes.setdefault(example.shape_id, (self.references.split, self.references.positions[appearance]))
+
+        def watch(examples):
+            return progress(examples, desc="pictures for the baselines", unit=" examples")
+
+        return Gallery(self._directory, shapes, watch)
+
+    @property
+    def appearances(self) -> list[str]:
+        """The appearances that have a reference and are asked for, sorted."""
+        return sorted(self._used)
+
+    def make(self, appearances: list[str], shapes: np.ndarray) -> np.ndarray:
+        """Pictures [B, S, S, 3] uint8 of these appearances, from their references, in these shapes [B, S, S, C]."""
+        scales = zip(*(self._z[appearance] for appearance in appearances), strict=True)
+        z = [tf.constant(np.stack(scale)) for scale in scales]
+        return to_uint8(self._generate(tf.constant(shapes), z))
+
+    def questions(self, positions: list[int] | None = None) -> Iterator[list[Question]]:
+        """Batches of transfers, made by the model and by the baselines, in ascending order of their positions."""
+        positions = sorted(self.positions if positions is None else positions)
+        done = 0
+        what = f"transfers of {self.split}"
+        for batch in batches(self._directory, self.split, positions, self._batch_size, what):
+            appearances = text(batch["appearance_id"])
+            pictures = self.make(appearances, batch["shape"])
+            truths, masks = to_uint8(batch["image"]), figures(batch)
+            made = []
+            for row, appearance in enumerate(appearances):
+                position = positions[done + row]
+                example, reference = self._index[position], self._reference[appearance]
+                answers = {MODEL: pictures[row], **self._baselines.pictures(reference, example)}
+                mask = None if masks is None else masks[row]
+                made.append(Question(position, example, reference, batch["shape"][row], truths[row], mask, answers))
+            done += len(made)
+            yield made
+
+
+def measure(task: TransferTask, scorer: Scorer, seed: int) -> tuple[list[Measure | Missing], Tally]:
+    """The scores of the model and of each baseline, and the tally they were made from."""
+    tally = Tally(SECTION, task.split)
+    if not task.positions:
+        why = "no two pictures share an appearance: there is no truth to hold a transfer against"
+        return [Missing(SECTION, task.split, "all", why)], tally
+    for batch in task.questions():
+        tally.positions += [question.position for question in batch]
+        for of in {of: None for question in batch for of in question.made}:
+            answered = [question for question in batch if of in question.made]
+            truth, made = (np.stack(each) for each in zip(*((q.truth, q.made[of]) for q in answered), strict=True))
+            mask = None if answered[0].figure is None else np.stack([question.figure for question in answered])
+            tally.add(of, scorer(truth, made, mask), [question.example.appearance_id for question in answered])
+    missing = []
+    if task.without_reference:
+        why = f"{task.without_reference} examples have no reference ({task.references.rule})"
+        missing = [Missing(SECTION, task.split, "examples without a reference", why)]
+    return tally.measures(seed) + missing, tally
