@@ -29,10 +29,8 @@ def load_library(folder):
     """TensorFlow's C API: functions of two shared libraries."""
     found = [ctypes.CDLL(str(Path(folder) / f"lib{name}.so.2")) for name in ("tensorflow_framework", "tensorflow_cc")]
     api = {}
-    pointers = (
-        "TF_NewStatus TF_Message TF_NewSessionOptions TF_NewGraph TF_LoadSessionFromSavedModel "
-        "TF_GraphOperationByName TF_AllocateTensor TF_TensorData TF_StringGetDataPointer"
-    ).split()
+    pointers = ("TF_NewStatus", "TF_Message", "TF_NewSessionOptions", "TF_NewGraph", "TF_LoadSessionFromSavedModel")
+    pointers += ("TF_GraphOperationByName", "TF_AllocateTensor", "TF_TensorData", "TF_StringGetDataPointer")
     for name in (
         *pointers,
         *("TF_GetCode", "TF_SessionRun", "TF_NumDims", "TF_Dim", "TF_TensorType", "TF_TensorByteSize"),
