@@ -1,8 +1,10 @@
-"""What ai-edge-quantizer leaves undone in an int8 file.
+"""What ai-edge-quantizer leaves undone for int8: before it, biases of their own; after it, integer activations.
 
-It does not know ELU, LEAKY_RELU and DEPTH_TO_SPACE and puts each between a DEQUANTIZE and a QUANTIZE. TFLite and
-XNNPACK run them on int8, so the three become one. And a result that is used further inside comes out as int8 though
-float was asked for: it gets a DEQUANTIZE.
+- Signatures share their constants. A bias is quantised by the scale of its convolution's input, which is another one in
+  every signature: it would be right in the last one only. So each gets a copy first.
+- The quantizer does not know ELU, LEAKY_RELU and DEPTH_TO_SPACE and puts each between a DEQUANTIZE and a QUANTIZE.
+  TFLite and XNNPACK run them on int8, so the three become one.
+- A result that the graph also uses itself comes out as int8 though float was asked for: it gets a DEQUANTIZE.
 """
 
 from collections import defaultdict
@@ -16,8 +18,30 @@ _MOVING = (_OP.DEPTH_TO_SPACE, _OP.SPACE_TO_DEPTH)  # the scale stays
 _INT8_VERSION = 2  # of the op LEAKY_RELU; the others have int8 from version 1 on
 
 
+def own_biases(content: bytes) -> bytes:
+    """A float32 file in which no two convolutions share a bias."""
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    taken = set()
+    for graph in model.subgraphs:
+        for op in graph.operators:
+            if model.operatorCodes[op.opcodeIndex].builtinCode != _OP.CONV_2D or len(op.inputs) < 3:
+                continue
+            bias = graph.tensors[op.inputs[2]]
+            if bias.buffer in taken:
+                copy = schema.BufferT()
+                copy.data = model.buffers[bias.buffer].data
+                model.buffers.append(copy)
+                own = schema.TensorT()
+                own.__dict__.update(bias.__dict__)
+                own.name, own.buffer = bias.name + b"_%d" % len(model.buffers), len(model.buffers) - 1
+                graph.tensors.append(own)
+                op.inputs[2] = len(graph.tensors) - 1
+            taken.add(bias.buffer)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
 def finish_int8(content: bytes) -> bytes:
-    """The file with those ops on int8 wherever they stand between a DEQUANTIZE and QUANTIZEs, and results in float32."""
+    """A quantised file with those ops on int8, and all results in float32."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     kinds = [code.builtinCode for code in model.operatorCodes]
     for code in model.operatorCodes:
@@ -68,9 +92,7 @@ def _keep_integer(graph, kinds):
                     use.inputs = [produced]
     graph.operators = [new for op in graph.operators for new in replaced.get(id(op), [op])]
     wanted = {tensor for op in graph.operators for tensor in op.inputs} | set(graph.outputs)
-    graph.operators = [
-        op for op in graph.operators if not is_kind(op, _OP.DEQUANTIZE) or wanted & set(op.outputs)
-    ]
+    graph.operators = [op for op in graph.operators if not is_kind(op, _OP.DEQUANTIZE) or wanted & set(op.outputs)]
 
 
 def _give_float(model, graph, kinds):

@@ -67,6 +67,37 @@ def appearance_inputs(config) -> dict[str, tuple[int, int, int]]:
     return {"image": (side, side, 3), "shape": (side, side, config.shape_channels)}
 
 
+def feeding(config, keypoints: bool, uses=USES) -> dict:
+    """How to feed the files, as JSON values: for every signature its inputs and outputs with shapes and meanings."""
+    size, side = config.image_size, config.appearance_size
+    picture = {"shape": [1, size, size, 3], "is": "picture, [-1, 1]: byte / 127.5 - 1"}
+    shape_map = {
+        "shape": [1, size, size, config.shape_channels],
+        "is": "stickman, [-1, 1], as drawing.tflite draws it" if keypoints else "shape map, [-1, 1]: byte / 127.5 - 1",
+    }
+    joints = {"shape": [1, len(JOINTS), 2], "is": "x, y as fractions of the picture; NaN or outside [0, 1]: unseen"}
+    parts = {"shape": [1, side, side, 3 * config.parts], "is": "body parts, [-1, 1], as drawing.tflite cuts them"}
+    latents = {f"z_{i}": {"shape": [1, *shape], "is": "looks"} for i, shape in enumerate(config.latent_shapes)}
+    noise = {
+        f"noise_{i}": {"shape": [1, *shape], "is": "standard normal noise; 0 for the prior's mean"}
+        for i, shape in enumerate(config.latent_shapes)
+    }
+    whats = {"image": picture, "shape": shape_map, "parts": parts, "shape_parts": parts}
+    result = {**picture, "is": "picture, clipped to [-1, 1]: byte = round((value + 1) * 127.5)"}
+    signatures = {
+        "encode": {"inputs": {key: whats[key] for key in appearance_inputs(config)}, "outputs": latents},
+        "generate": {"inputs": {"shape": shape_map, **latents}, "outputs": {"image": result}},
+        "sample": {"inputs": {"shape": shape_map, **noise}, "outputs": {"image": result, **latents}},
+    }
+    told = {"types": "float32 in and out, in every precision", **{use: signatures[use] for use in uses}}
+    if keypoints:
+        told["drawing.tflite"] = {"stickman": {"inputs": {"joints": joints}, "outputs": {"shape": shape_map}}}
+        if config.appearance != "picture":
+            cut = {"inputs": {"image": picture, "joints": joints}, "outputs": {"parts": parts}}
+            told["drawing.tflite"]["parts"] = cut
+    return told
+
+
 def drawing_graph(config) -> bytes:
     """Stickman and body parts as a TFLite file without weights.
 

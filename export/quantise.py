@@ -10,10 +10,15 @@
 Inputs and outputs are float32 in all of them.
 """
 
+import contextlib
+import io
+import warnings
+
 import numpy as np
+from absl import logging
 from ai_edge_quantizer import algorithm_manager, calibrator, qtyping, quantizer, recipe_manager
 
-from export.integer_ops import finish_int8
+from export.integer_ops import finish_int8, own_biases
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 RULES = ("min_max", "mean")
@@ -22,7 +27,7 @@ _OPS = qtyping.TFLOperationName
 _ALGORITHMS = algorithm_manager.AlgorithmName
 
 
-def quantised(content: bytes, precision: str, ranges=None, rule: str = "min_max", keep_float=()) -> bytes:
+def quantised(content: bytes, precision: str, ranges=None, rule: str = "mean", keep_float=()) -> bytes:
     """The file in another precision.
 
     Args:
@@ -35,7 +40,7 @@ def quantised(content: bytes, precision: str, ranges=None, rule: str = "min_max"
     """
     if precision == "float32":
         return content
-    work = quantizer.Quantizer(content)
+    work = quantizer.Quantizer(own_biases(content) if precision == "int8" else content)
     if precision == "float16":
         half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
         config = qtyping.OpQuantizationConfig(weight_tensor_config=half, explicit_dequantize=True)
@@ -45,7 +50,8 @@ def quantised(content: bytes, precision: str, ranges=None, rule: str = "min_max"
     else:
         work.load_quantization_recipe(_static_recipe(keep_float).get_quantization_recipe())
         ranges = {name: _range(found, rule) for name, found in ranges.items()}
-    made = bytes(work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
+    with _quiet():
+        made = bytes(work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
     return finish_int8(made) if precision == "int8" else made
 
 
@@ -56,8 +62,9 @@ def ranges_of(content: bytes, examples: dict) -> dict:
         content: a float32 TFLite file.
         examples: {signature: iterable of {input: array}}, for every signature.
     """
-    run = calibrator.Calibrator(content, num_threads=2, qsv_update_func=_appended)
-    run.calibrate(examples, _static_recipe())
+    with _quiet():
+        run = calibrator.Calibrator(own_biases(content), num_threads=2, qsv_update_func=_appended)
+        run.calibrate(examples, _static_recipe())
     return run.get_model_qsvs()
 
 
@@ -77,3 +84,16 @@ def _range(found, rule):
     """One range, arrays of the rank that the quantizer takes, from those of all examples along the first axis."""
     summary = {"min_max": (np.min, np.max), "mean": (np.mean, np.mean)}[rule]
     return {key: of(found[key], axis=0, keepdims=True) for key, of in zip(("min", "max"), summary, strict=True)}
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Holds back the quantizer's bars, which it draws into files too, and its warning for every shared weight."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before)
