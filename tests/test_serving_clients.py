@@ -150,7 +150,7 @@ def rest_server(model):
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1/models/vunet"
+    yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     thread.join()
     server.server_close()
@@ -160,27 +160,27 @@ def test_the_grpc_client_gets_the_picture(grpc_server, question, expected):
     message = grpc_client.request("vunet", *question, version=3)
     parsed = predict_pb2.PredictRequest.FromString(message.SerializeToString())
     assert parsed.model_spec.version.value == 3 and parsed.model_spec.signature_name == "transfer_bytes"
-    answer = grpc_client.transfer(grpc_server, parsed)
+    answer = grpc_client.transfer(grpc_server, "vunet", *question)
     assert answer == expected and Image.open(io.BytesIO(answer)).size == (16, 16)
 
 
 def test_the_rest_client_gets_the_picture(rest_server, question, expected):
-    assert rest_client.transfer(rest_server, *question) == expected
+    assert rest_client.transfer(rest_server, "vunet", *question) == expected
 
 
 def test_refusals_are_told_with_the_servers_words(grpc_server, rest_server, question):
     wrong = (b"rubbish", *question[1:])
     with pytest.raises(InputError, match=r"INVALID_ARGUMENT.*must be a PNG or JPEG"):
-        grpc_client.transfer(grpc_server, grpc_client.request("vunet", *wrong))
+        grpc_client.transfer(grpc_server, "vunet", *wrong)
     with pytest.raises(InputError, match="must be a PNG or JPEG"):
-        rest_client.transfer(rest_server, *wrong)
+        rest_client.transfer(rest_server, "vunet", *wrong)
 
 
 def test_no_server_is_a_clear_error(question):
-    with pytest.raises(InputError, match=r"--server=127.0.0.1:1"):
-        grpc_client.transfer("127.0.0.1:1", grpc_client.request("vunet", *question), timeout=2)
-    with pytest.raises(InputError, match=r"--url=http://127.0.0.1:1/v1"):
-        rest_client.transfer("http://127.0.0.1:1/v1/models/vunet", *question, timeout=2)
+    with pytest.raises(InputError, match=r"--grpc=127.0.0.1:1"):
+        grpc_client.transfer("127.0.0.1:1", "vunet", *question, timeout=2)
+    with pytest.raises(InputError, match=r"--rest=http://127.0.0.1:1"):
+        rest_client.transfer("http://127.0.0.1:1", "vunet", *question, timeout=2)
     with pytest.raises(InputError, match="no answer of TensorFlow Serving"):
         rest_client.answer(b"<html>")
 
