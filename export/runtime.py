@@ -40,12 +40,13 @@ class SavedModel:
 
 
 class TFLiteFile:
-    """A TFLite file; `call(signature, inputs)` gives {output: array}."""
+    """A TFLite file, its path or its content; `call(signature, inputs)` gives {output: array}."""
 
-    def __init__(self, path, threads: int = 2):
+    def __init__(self, file, threads: int = 2):
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter = Interpreter(str(path), num_threads=threads)
+        given = {"model_content": file} if isinstance(file, bytes) else {"model_path": str(file)}
+        self._interpreter = Interpreter(**given, num_threads=threads)
         self.signatures = self._interpreter.get_signature_list()
         self._runners = {}
 

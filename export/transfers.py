@@ -10,6 +10,8 @@ from export.trained import Trained
 from vunet_tf.data.dataset import read_examples, read_info
 from vunet_tf.images import to_uint8
 
+_SERVED = 32  # pictures in a request to a SavedModel
+
 
 class Transfers(NamedTuple):
     """Some transfers; all arrays with the same first axis.
@@ -28,6 +30,20 @@ class Transfers(NamedTuple):
     shape: np.ndarray
     truth: np.ndarray
     inside: np.ndarray
+
+    def by_saved_model(self, model) -> np.ndarray:
+        """The pictures [n, S, S, 3] uint8 that a `runtime.SavedModel` makes."""
+        starts = range(0, len(self.truth), _SERVED)
+        sent = [{name: value[i : i + _SERVED] for name, value in self.sent.items()} for i in starts]
+        return np.concatenate([model.call("transfer", inputs)["image"] for inputs in sent])
+
+    def by_tflite(self, model) -> np.ndarray:
+        """The pictures [n, S, S, 3] uint8 that a `runtime.TFLiteFile` makes."""
+        pictures = []
+        for i in range(len(self.truth)):
+            z = model.call("encode", {name: value[i : i + 1] for name, value in self.seen.items()})
+            pictures.append(model.call("generate", {"shape": self.shape[i : i + 1], **z})["image"][0])
+        return to_uint8(np.stack(pictures))
 
 
 def load(trained: Trained, dataset_dir, split: str, count: int) -> Transfers:

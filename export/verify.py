@@ -21,7 +21,6 @@ import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from absl import flags
@@ -40,35 +39,6 @@ _SECONDS = flags.DEFINE_float("seconds", 2.0, "How long each speed is measured; 
 _ROWS = flags.DEFINE_integer("rows", 6, "Transfers in the picture.", lower_bound=1)
 
 THREADS = (1, 2)
-
-
-class Closeness(NamedTuple):
-    """How near pictures are to those of Keras and to the truth; see the table's columns. PSNR is None if exact."""
-
-    largest: int
-    psnr: float | None
-    psnr_worst: float | None
-    ssim: float
-    ssim_to_keras: float
-    error: float
-
-
-def closeness(pictures, keras, truth, inside) -> Closeness:
-    """Compares uint8 pictures [n, S, S, 3]; `inside` [n, S, S, 1] is where an error to the truth counts."""
-    import tensorflow as tf
-
-    difference = pictures.astype(np.float64) - keras
-    mse = np.mean(np.square(difference), axis=(1, 2, 3))
-    psnr = 10 * np.log10(255**2 / mse[mse > 0])
-    to_truth = np.abs(pictures.astype(np.float64) - truth).mean(axis=-1, keepdims=True)
-    return Closeness(
-        largest=int(np.abs(difference).max()),
-        psnr=float(psnr.mean()) if len(psnr) else None,
-        psnr_worst=float(psnr.min()) if len(psnr) else None,
-        ssim=float(tf.reduce_mean(tf.image.ssim(pictures, truth, 255))),
-        ssim_to_keras=float(tf.reduce_mean(tf.image.ssim(pictures, keras, 255))),
-        error=float((to_truth * inside).sum() / inside.sum()),
-    )
 
 
 def artefacts(arguments) -> list[Path]:
@@ -94,25 +64,15 @@ def artefacts(arguments) -> list[Path]:
     return found
 
 
-def transfer(path: Path, transfers) -> np.ndarray:
-    """The pictures [n, S, S, 3] uint8 that an artefact makes of the transfers.
+def transferred(path: Path, given) -> np.ndarray:
+    """The pictures [n, S, S, 3] uint8 that an artefact makes of the transfers `given`.
 
     Raises:
         InputError: it cannot be read, or does not fit the run.
     """
-    from vunet_tf.images import to_uint8
-
     try:
         model = runtime.load(path, threads=2)
-        if runtime.is_saved_model(path):
-            chunks = range(0, len(transfers.truth), 32)
-            sent = [{name: value[i : i + 32] for name, value in transfers.sent.items()} for i in chunks]
-            return np.concatenate([model.call("transfer", inputs)["image"] for inputs in sent])
-        pictures = []
-        for i in range(len(transfers.truth)):
-            z = model.call("encode", {name: value[i : i + 1] for name, value in transfers.seen.items()})
-            pictures.append(model.call("generate", {"shape": transfers.shape[i : i + 1], **z})["image"][0])
-        return to_uint8(np.stack(pictures))
+        return given.by_saved_model(model) if runtime.is_saved_model(path) else given.by_tflite(model)
     except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
         raise InputError(f"{path} cannot be run on this dataset: {str(error).splitlines()[0]}") from error
 
@@ -176,6 +136,7 @@ def _verify(arguments) -> None:
         raise InputError("name what to verify: python -m export.verify --run_dir=RUN exports/vunet exports/phone")
     start_tensorflow()
     from export import model_file, trained, transfers
+    from export.closeness import closeness
     from vunet_tf import atomic, runs
     from vunet_tf.data import pictures
     from vunet_tf.images import to_uint8
@@ -191,7 +152,7 @@ def _verify(arguments) -> None:
     results = {"keras": closeness(keras, keras, given.truth, given.inside)._asdict()}
     for path in tqdm(paths, unit=" artefacts", disable=None):
         name = f"SavedModel {path.name}" if runtime.is_saved_model(path) else path.stem.removeprefix("vunet_")
-        made[name] = transfer(path, given)
+        made[name] = transferred(path, given)
         found = {
             "path": str(path),
             "mb": size_mb(path),

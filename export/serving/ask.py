@@ -11,6 +11,7 @@ from absl import flags
 from export import command
 from export.serving import rest_client, shapes
 from vunet_tf.errors import InputError
+from vunet_tf.startup import start_tensorflow
 
 _REST = flags.DEFINE_string("rest", "http://localhost:8501", "The server's REST address.")
 _GRPC = flags.DEFINE_string("grpc", None, "The server's gRPC address, to ask there instead.")
@@ -28,7 +29,8 @@ def _ask() -> None:
         raise InputError("give --picture, --shape and --target; `python -m export.serving.ask --help` explains")
     question = shapes.read_bytes(_PICTURE.value), shapes.read_shape(_SHAPE.value), shapes.read_shape(_TARGET.value)
     if _GRPC.value:
-        from export.serving import grpc_client  # it needs TensorFlow for the messages
+        start_tensorflow()  # for the messages
+        from export.serving import grpc_client
 
         made = grpc_client.transfer(_GRPC.value, _MODEL.value, *question, _VERSION.value, _TIMEOUT.value)
     else:
