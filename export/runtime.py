@@ -15,7 +15,7 @@ import numpy as np
 class SavedModel:
     """A version of a SavedModel; `call(signature, inputs)` gives {output: array}."""
 
-    def __init__(self, path, threads: int = 0):
+    def __init__(self, path, threads: int | None = None):
         import tensorflow as tf
 
         if threads:
@@ -71,9 +71,9 @@ def is_saved_model(path) -> bool:
     return (Path(path) / "saved_model.pb").is_file()
 
 
-def load(path, threads: int):
-    """A `SavedModel` or a `TFLiteFile`."""
-    return SavedModel(path, threads) if is_saved_model(path) else TFLiteFile(path, threads)
+def load(path, threads: int | None = None):
+    """A `SavedModel` or a `TFLiteFile`. TensorFlow takes a number of threads only before it has done anything."""
+    return SavedModel(path, threads) if is_saved_model(path) else TFLiteFile(path, threads or 2)
 
 
 class Speed(NamedTuple):

@@ -71,7 +71,7 @@ def transferred(path: Path, given) -> np.ndarray:
         InputError: it cannot be read, or does not fit the run.
     """
     try:
-        model = runtime.load(path, threads=2)
+        model = runtime.load(path)
         return given.by_saved_model(model) if runtime.is_saved_model(path) else given.by_tflite(model)
     except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
         raise InputError(f"{path} cannot be run on this dataset: {str(error).splitlines()[0]}") from error
