@@ -41,7 +41,7 @@ def transfer(server: str, model: str, picture: bytes, shape, target, version=Non
         try:
             response = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(message, timeout=timeout)
         except grpc.RpcError as error:
-            raise InputError(f"--grpc={server}: {error.code().name}: {error.details()}") from error
+            raise InputError(f"--grpc={server}: {error.code().name}: {' '.join(error.details().split())}") from error
     if not response.outputs["image_bytes"].string_val:
         raise InputError(f"--grpc={server}: the answer has no picture, only {', '.join(response.outputs)}")
     return response.outputs["image_bytes"].string_val[0]

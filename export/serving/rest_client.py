@@ -21,7 +21,7 @@ def answer(body: bytes) -> bytes:
     try:
         content = json.loads(body)
         if "error" in content:
-            raise InputError(f"the server answers: {content['error']}")
+            raise InputError(f"the server answers: {' '.join(content['error'].split())}")
         (prediction,) = content["predictions"]
         # A server leaves the name out where there is one output.
         return base64.b64decode(prediction.get("image_bytes", prediction)["b64"])
