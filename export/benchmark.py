@@ -12,7 +12,8 @@ speed that the convolutions reach (2 operations per multiply-accumulate; smalles
   coco     256 pixels, the paper's size
   mobile   128 pixels, the widths and the activation of configs/mobile.flags
 
-int8 is faster than float32 only where the processor multiplies bytes (AVX-VNNI, AVX512-VNNI, Arm's dot product).
+int8 has the decoder's last scale in float32, as `python -m export.tflite` makes it; "int8 all" has it in int8, too. It
+is faster than float32 only where the processor multiplies bytes (AVX-VNNI, AVX512-VNNI, Arm's dot product).
 """
 
 import dataclasses
@@ -43,7 +44,7 @@ _ROUNDS = flags.DEFINE_integer("rounds", 20, "How often each is measured.", lowe
 
 
 def generator(config: ModelConfig) -> dict[str, bytes]:
-    """{precision: TFLite file with the one signature "generate"} of an initialised model."""
+    """{precision, and "int8 all": TFLite file with the one signature "generate"} of an initialised model."""
     from export import phone, quantise
     from vunet_tf.models import VUNet
 
@@ -59,7 +60,10 @@ def generator(config: ModelConfig) -> dict[str, bytes]:
     z = {f"z_{i}": numbers(1, *latent) for i, latent in enumerate(config.latent_shapes)}
     content = phone.model_graph(model.fold(), ("generate",))
     ranges = quantise.ranges_of(content, {"generate": [{"shape": shape, **z}]})
-    return {precision: quantise.quantised(content, precision, ranges) for precision in quantise.PRECISIONS}
+    files = {precision: quantise.quantised(content, precision, ranges) for precision in quantise.PRECISIONS}
+    files["int8 all"] = files["int8"]
+    files["int8"] = quantise.quantised(content, "int8", ranges, float_layers=phone.last_scale(config))
+    return files
 
 
 def _without_prior(config):

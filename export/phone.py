@@ -67,6 +67,14 @@ def appearance_inputs(config) -> dict[str, tuple[int, int, int]]:
     return {"image": (side, side, 3), "shape": (side, side, config.shape_channels)}
 
 
+def last_scale(config) -> tuple[str, ...]:
+    """Regular expressions for what the decoder does at full resolution, by the names of its results in the file.
+
+    The last convolution makes a signature's result and is named like that, as are those that make z.
+    """
+    return (f"^block_{config.scales - 1}_", "^to_picture", "^PartitionedCall")
+
+
 def feeding(config, keypoints: bool, uses=USES) -> dict:
     """How to feed the files, as JSON values: for every signature its inputs and outputs with shapes and meanings."""
     size, side = config.image_size, config.appearance_size

@@ -19,7 +19,13 @@ def file_name(precision: str) -> str:
 
 
 def write(
-    trained: Trained, out, precisions=quantise.PRECISIONS, uses=phone.USES, dataset_dir=None, count: int = 64
+    trained: Trained,
+    out,
+    precisions=quantise.PRECISIONS,
+    uses=phone.USES,
+    dataset_dir=None,
+    count: int = 64,
+    all_int8: bool = False,
 ) -> list[Path]:
     """Writes the files, each whole or not at all.
 
@@ -30,6 +36,7 @@ def write(
         uses: which signatures.
         dataset_dir: for int8: by default what the run was trained on.
         count: for int8: examples to calibrate with.
+        all_int8: for int8: whether what the decoder does at full resolution is int8, too.
 
     Returns:
         Paths of what was written.
@@ -49,7 +56,7 @@ def write(
             raise InputError(f"cannot write {out / name}: {error.strerror}; name another --out") from error
         written.append(out / name)
 
-    ranges = None
+    ranges, float_layers = None, () if all_int8 else phone.last_scale(config)
     with tqdm(total=len(precisions) + 1, unit=" files", disable=None) as bar:
         bar.set_postfix_str("converting")
         content = phone.model_graph(trained.model, uses)
@@ -63,7 +70,7 @@ def write(
         bar.update()
         for precision in precisions:
             bar.set_postfix_str(precision)
-            made = quantise.quantised(content, precision, ranges)
+            made = quantise.quantised(content, precision, ranges, float_layers=float_layers)
             put(file_name(precision), model_file.with_description(made, {**about, "precision": precision}))
             bar.update()
         put(model_file.METADATA, (json.dumps(about, indent=1) + "\n").encode())

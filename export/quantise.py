@@ -5,7 +5,7 @@
 | float32 | float32 | float32 |
 | float16 | float16, made float32 when the file is loaded | float32 |
 | dynamic | int8 per output channel | float32 between ops, int8 inside a convolution by each call's own range |
-| int8 | int8 per output channel | int8, ranges from calibration |
+| int8 | int8 per output channel | int8, ranges from calibration; some layers may stay float32 |
 
 Inputs and outputs are float32 in all of them.
 """
@@ -27,7 +27,7 @@ _OPS = qtyping.TFLOperationName
 _ALGORITHMS = algorithm_manager.AlgorithmName
 
 
-def quantised(content: bytes, precision: str, ranges=None, rule: str = "mean", keep_float=()) -> bytes:
+def quantised(content: bytes, precision: str, ranges=None, rule: str = "mean", float_layers=()) -> bytes:
     """The file in another precision.
 
     Args:
@@ -36,7 +36,7 @@ def quantised(content: bytes, precision: str, ranges=None, rule: str = "mean", k
         ranges: for int8: what `ranges_of` found.
         rule: for int8: one of `RULES`, how the range of an activation follows from its ranges in the examples:
             "min_max" from the lowest to the highest value; "mean", the mean of the examples' own lowest and highest.
-        keep_float: for int8: kinds of ops, named as in TFLite, that stay float32.
+        float_layers: for int8: regular expressions; an op whose result has such a name stays float32.
     """
     if precision == "float32":
         return content
@@ -48,7 +48,7 @@ def quantised(content: bytes, precision: str, ranges=None, rule: str = "mean", k
     elif precision == "dynamic":
         work.add_dynamic_config(_EVERY, _OPS.CONV_2D, num_bits=8)
     else:
-        work.load_quantization_recipe(_static_recipe(keep_float).get_quantization_recipe())
+        work.load_quantization_recipe(_static_recipe(float_layers).get_quantization_recipe())
         ranges = {name: _range(found, rule) for name, found in ranges.items()}
     with _quiet():
         made = bytes(work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
@@ -68,11 +68,13 @@ def ranges_of(content: bytes, examples: dict) -> dict:
     return run.get_model_qsvs()
 
 
-def _static_recipe(keep_float=()):
+def _static_recipe(float_layers=()):
     recipe = recipe_manager.RecipeManager()
     recipe.add_static_config(_EVERY, _OPS.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
-    for name in ("INPUT", "OUTPUT", *keep_float):
-        recipe.add_quantization_config(_EVERY, _OPS(name), algorithm_key=_ALGORITHMS.NO_QUANTIZE)
+    for layers in float_layers:
+        recipe.add_quantization_config(layers, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
+    for end in (_OPS.INPUT, _OPS.OUTPUT):
+        recipe.add_quantization_config(_EVERY, end, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
     return recipe
 
 

@@ -2,9 +2,9 @@ r"""Compares ways to quantise a run to int8: how near each comes to float32, and
 
   python -m export.schemes --run_dir=runs/quickstart
 
-A scheme is a rule by which an activation's range follows from the calibration (export/quantise.py), and the kinds of
-ops that stay float. Printed are the file's size, PSNR to float32 on transfers of the valid split (mean and worst), SSIM
-to the truth less that of float32, and the time of "generate" on two threads, all schemes in turns.
+A scheme is a rule by which an activation's range follows from the calibration (export/quantise.py), and the layers
+that stay float. Printed are the file's size, PSNR to float32 on transfers of the valid split (mean and worst), SSIM to
+the truth less that of float32, and the time of "generate" on two threads, all schemes in turns.
 """
 
 import statistics
@@ -22,8 +22,6 @@ _CALIBRATE = flags.DEFINE_integer("calibrate", 64, "Examples of the training spl
 _EXAMPLES = flags.DEFINE_integer("examples", 100, "Transfers on the valid split to compare on.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 30, "How often the time is taken; the median is shown.", lower_bound=1)
 
-KEPT_FLOAT = ((), ("ADD",), ("ADD", "CONCATENATION"))  # nothing; the residual sums; these and what enters them
-
 
 def _compare() -> None:
     start_tensorflow()
@@ -37,10 +35,10 @@ def _compare() -> None:
     content = phone.model_graph(run.model, uses)
     ranges = quantise.ranges_of(content, calibration.examples(run, dataset_dir, _CALIBRATE.value, uses))
     schemes = {precision: quantise.quantised(content, precision) for precision in ("float32", "float16", "dynamic")}
+    kept_float = {"nothing": (), "residual sums": ("/add$",), "the last scale": phone.last_scale(run.model.config)}
     for rule in quantise.RULES:
-        for kept in KEPT_FLOAT:
-            name = " ".join(["int8", rule, *(["float", *kept] if kept else [])])
-            schemes[name] = quantise.quantised(content, "int8", ranges, rule, kept)
+        for name, layers in kept_float.items():
+            schemes[f"int8, {rule}, float: {name}"] = quantise.quantised(content, "int8", ranges, rule, layers)
     given = transfers.load(run, dataset_dir, "valid", _EXAMPLES.value)
     models = {name: runtime.TFLiteFile(file) for name, file in schemes.items()}
     made = {name: given.by_tflite(model) for name, model in tqdm(models.items(), unit=" schemes", disable=None)}

@@ -10,7 +10,8 @@ makes in --out, each file replaced whole if it is there:
   drawing.tflite   for data with joints: stickman and body parts, without weights
   vunet.json       sizes, ranges, joint order, licence and how to feed them; also inside of each file
 
-int8 is calibrated with examples of the run's training split. How to use the files: docs/export.md, export/mobile/.
+int8 is calibrated with examples of the run's training split; the decoder's last scale stays float32 in it, see
+`python -m export.schemes`. How to use the files: docs/export.md, export/mobile/.
 """
 
 from absl import flags
@@ -34,6 +35,10 @@ _SIGNATURES = flags.DEFINE_list(
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "For int8: the dataset; by default what the run trained on.")
 _EXAMPLES = flags.DEFINE_integer("examples", 64, "For int8: how many examples to calibrate with.", lower_bound=1)
 
+_ALL_INT8 = flags.DEFINE_bool(
+    "all_int8", False, "For int8: the decoder's last scale, too. Faster, with more noise in flat areas."
+)
+
 
 def _chosen(flag, known):
     for name in flag.value:
@@ -52,7 +57,8 @@ def _export() -> None:
     from export import phone_files, trained
 
     run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
-    for path in phone_files.write(run, _OUT.value, precisions, uses, _DATASET_DIR.value, _EXAMPLES.value):
+    options = (_DATASET_DIR.value, _EXAMPLES.value, _ALL_INT8.value)
+    for path in phone_files.write(run, _OUT.value, precisions, uses, *options):
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 
 
