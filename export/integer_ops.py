@@ -101,21 +101,25 @@ def _give_float(model, graph, kinds):
         if model.subgraphs[signature.subgraphIndex] is not graph:
             continue
         for output in signature.outputs:
-            found = graph.tensors[output.tensorIndex]
-            if found.type != schema.TensorType.INT8:
-                continue
-            comes_out = [t for t in graph.outputs if graph.tensors[t].name in (found.name, found.name + b"_quantized")]
-            result = schema.TensorT()
-            result.__dict__.update(found.__dict__)
-            result.name, result.type = found.name + b"_float", schema.TensorType.FLOAT32
-            result.quantization, result.buffer = None, 0
-            graph.tensors.append(result)
-            op = schema.OperatorT()
-            op.opcodeIndex = kinds.index(_OP.DEQUANTIZE)
-            op.inputs, op.outputs = [output.tensorIndex], [len(graph.tensors) - 1]
-            graph.operators.append(op)
-            output.tensorIndex = len(graph.tensors) - 1
+            named = graph.tensors[output.tensorIndex]
+            comes_out = [t for t in graph.outputs if graph.tensors[t].name in (named.name, named.name + b"_quantized")]
+            if named.type == schema.TensorType.INT8:
+                output.tensorIndex = _dequantised(graph, kinds, output.tensorIndex)
             graph.outputs = [output.tensorIndex if tensor in comes_out else tensor for tensor in graph.outputs]
+
+
+def _dequantised(graph, kinds, tensor):
+    """The index of a new float tensor with the value of an int8 one."""
+    result = schema.TensorT()
+    result.__dict__.update(graph.tensors[tensor].__dict__)
+    result.name, result.type = graph.tensors[tensor].name + b"_float", schema.TensorType.FLOAT32
+    result.quantization, result.buffer = None, 0
+    graph.tensors.append(result)
+    op = schema.OperatorT()
+    op.opcodeIndex = kinds.index(_OP.DEQUANTIZE)
+    op.inputs, op.outputs = [tensor], [len(graph.tensors) - 1]
+    graph.operators.append(op)
+    return op.outputs[0]
 
 
 def _like(op, source, result):
