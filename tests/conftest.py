@@ -119,3 +119,19 @@ def maps_run(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "maps"
     runs.save(model, run_dir, keypoints=False)
     return run_dir
+
+
+@pytest.fixture(scope="session")
+def parts_version(parts_run, tmp_path_factory):
+    """`parts_run` as version 1 of a SavedModel."""
+    from export import servable, trained
+
+    return servable.write(trained.load(parts_run), tmp_path_factory.mktemp("served") / "vunet")
+
+
+@pytest.fixture(scope="session")
+def maps_version(maps_run, tmp_path_factory):
+    """`maps_run` as version 1 of a SavedModel."""
+    from export import servable, trained
+
+    return servable.write(trained.load(maps_run), tmp_path_factory.mktemp("served") / "vunet")

@@ -32,10 +32,10 @@ def unpng(content):
 
 
 @pytest.fixture(scope="module", params=["parts", "maps"])
-def case(request, tiny_figures, tmp_path_factory):
+def case(request, tiny_figures):
     """(kind, the Keras model as trained, a batch of 32 for it, what is sent of it, the version's folder)."""
     run_dir = request.getfixturevalue(f"{request.param}_run")
-    version = servable.write(trained.load(run_dir), tmp_path_factory.mktemp("served") / "vunet")
+    version = request.getfixturevalue(f"{request.param}_version")
     model = vunet_tf.load(run_dir)
     if request.param == "parts":
         batch = next(iter(evaluation_batches(tiny_figures, 32, part_size=8)))

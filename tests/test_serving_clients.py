@@ -21,12 +21,12 @@ from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
-from export import runtime, servable, trained
+from export import runtime
 from export.serving import grpc_client, rest_client, shapes
 from vunet_tf.data import pictures
 from vunet_tf.errors import InputError
 
-SERVING = Path(servable.__file__).parent / "serving"
+SERVING = Path(runtime.__file__).parent / "serving"
 
 
 def batching_parameters():
@@ -76,8 +76,8 @@ def test_compose_names_files_that_are_there():
 
 
 @pytest.fixture(scope="module")
-def model(maps_run, tmp_path_factory):
-    return runtime.SavedModel(servable.write(trained.load(maps_run), tmp_path_factory.mktemp("served") / "vunet"))
+def model(maps_version):
+    return runtime.SavedModel(maps_version)
 
 
 @pytest.fixture(scope="module")
