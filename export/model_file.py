@@ -33,6 +33,17 @@ def description(content: bytes) -> dict | None:
     return None
 
 
+def result_names(content: bytes, output: str) -> list[str]:
+    """The names of the tensors that the signatures give as the output of that name."""
+    model = _read(content)
+    return [
+        _text(model.subgraphs[signature.subgraphIndex].tensors[found.tensorIndex].name)
+        for signature in model.signatureDefs
+        for found in signature.outputs
+        if _text(found.name) == output
+    ]
+
+
 class Signature(NamedTuple):
     """One signature's graph: how often it has each op, the XNNPACK partitions, and the ops left outside of them."""
 

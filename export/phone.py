@@ -4,11 +4,13 @@ Two files. The model: "encode", "generate" and "sample", in every precision with
 drawing, for data with joints: "stickman" and "parts", which make the model's inputs out of a picture and joints.
 """
 
+import re
 import tempfile
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from export import model_file
 from vunet_tf.data.body_parts import MISSING_PART, crop_transforms, part_corners
 from vunet_tf.data.skeleton import BODY_PARTS, JOINTS
 from vunet_tf.data.stickman import draw_stickman
@@ -67,12 +69,13 @@ def appearance_inputs(config) -> dict[str, tuple[int, int, int]]:
     return {"image": (side, side, 3), "shape": (side, side, config.shape_channels)}
 
 
-def last_scale(config) -> tuple[str, ...]:
-    """Regular expressions for what the decoder does at full resolution, by the names of its results in the file.
+def last_scale(content: bytes, config) -> tuple[str, ...]:
+    """Regular expressions for what the decoder does at full resolution, by the names of its results in a file.
 
-    The last convolution makes a signature's result and is named like that, as are those that make z.
+    The last convolution makes the picture that a signature gives, and has that tensor's name.
     """
-    return (f"^block_{config.scales - 1}_", "^to_picture", "^PartitionedCall")
+    pictures = [f"^{re.escape(name)}$" for name in model_file.result_names(content, "image")]
+    return (f"^block_{config.scales - 1}_", *pictures)
 
 
 def feeding(config, keypoints: bool, uses=USES) -> dict:

@@ -56,10 +56,11 @@ def write(
             raise InputError(f"cannot write {out / name}: {error.strerror}; name another --out") from error
         written.append(out / name)
 
-    ranges, float_layers = None, () if all_int8 else phone.last_scale(config)
+    ranges = None
     with tqdm(total=len(precisions) + 1, unit=" files", disable=None) as bar:
         bar.set_postfix_str("converting")
         content = phone.model_graph(trained.model, uses)
+        float_layers = () if all_int8 else phone.last_scale(content, config)
         if "int8" in precisions:
             bar.set_postfix_str("calibrating")
             examples = calibration.examples(trained, dataset_dir or runs.trained_on(trained.run_dir), count, uses)

@@ -35,7 +35,11 @@ def _compare() -> None:
     content = phone.model_graph(run.model, uses)
     ranges = quantise.ranges_of(content, calibration.examples(run, dataset_dir, _CALIBRATE.value, uses))
     schemes = {precision: quantise.quantised(content, precision) for precision in ("float32", "float16", "dynamic")}
-    kept_float = {"nothing": (), "residual sums": ("/add$",), "the last scale": phone.last_scale(run.model.config)}
+    kept_float = {
+        "nothing": (),
+        "residual sums": ("/add$",),
+        "the last scale": phone.last_scale(content, run.model.config),
+    }
     for rule in quantise.RULES:
         for name, layers in kept_float.items():
             schemes[f"int8, {rule}, float: {name}"] = quantise.quantised(content, "int8", ranges, rule, layers)
