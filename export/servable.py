@@ -51,6 +51,7 @@ def write(trained: Trained, out, version: int | None = None) -> Path:
             tf.saved_model.save(module, str(folder), signatures, options)
             specs = {name: dict(function.structured_input_signature[1]) for name, function in signatures.items()}
             warmup.write(folder, specs, trained.model.config.image_size, out.resolve().name)
+            (folder / DESCRIPTION).parent.mkdir(exist_ok=True)
             (folder / DESCRIPTION).write_text(json.dumps(trained.describe(), indent=1) + "\n")
     except FileExistsError as error:
         raise InputError(f"{path} was made by another export meanwhile; run this again") from error

@@ -47,7 +47,7 @@ def serve(version_dir, requests):
         command = [sys.executable, Path(__file__).with_name("cpp_loader.py"), library_dir, version_dir]
         environment = {"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "2"}
         done = subprocess.run(
-            [*command, f"{folder}/cases.json"], capture_output=True, text=True, cwd=folder, env=environment, timeout=300
+            [*command, f"{folder}/cases.json"], capture_output=True, text=True, cwd=folder, env=environment, timeout=600
         )
         assert done.returncode == 0, done.stderr
         answers = []
