@@ -72,9 +72,10 @@ def appearance_inputs(config) -> dict[str, tuple[int, int, int]]:
 def last_scale(content: bytes, config) -> tuple[str, ...]:
     """Regular expressions for what the decoder does at full resolution, by the names of its results in a file.
 
-    The last convolution makes the picture that a signature gives, and has that tensor's name.
+    The last convolution makes the picture that a signature gives, and has that tensor's name. The quantizer ends every
+    name with a semicolon.
     """
-    pictures = [f"^{re.escape(name)}$" for name in model_file.result_names(content, "image")]
+    pictures = [f"^{re.escape(name)};" for name in model_file.result_names(content, "image")]
     return (f"^block_{config.scales - 1}_", *pictures)
 
 
