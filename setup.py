@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vunet_tf/__init__.py").read_text())[1]
 
+EXPORT = ["ai-edge-litert>=2.3,<3", "ai-edge-quantizer>=0.10,<0.11", "tensorflow-serving-api>=2.21,<2.22"]
+
 setup(
     name="vunet-tf",
     version=VERSION,
@@ -16,7 +18,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["vunet_tf", "vunet_tf.*", "export", "export.*"]),
-    package_data={"vunet_tf.evaluation": ["*.jinja"]},
+    package_data={
+        "vunet_tf.evaluation": ["*.jinja"],
+        "export": ["mobile/*"],
+        "export.serving": ["*.config", "*.yaml"],
+    },
     python_requires=">=3.10",
     # The bounds are what the tests ran with; Python 3.10 gets NumPy 2.2 and Pillow 12, later ones the newest.
     install_requires=[
@@ -35,8 +41,9 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
+        "export": EXPORT,
         "dev": [
-            "ai-edge-litert>=2.1,<3",
+            *EXPORT,
             "hypothesis>=6.150,<7",
             "pytest>=9,<10",
             "ruff>=0.17,<0.18",

@@ -128,3 +128,77 @@ def maps_run(tmp_path_factory):
         workers=1,
     )
     return saved_run(directory / "run", directory / "maps", appearance="picture", shape_channels=1)
+
+
+@pytest.fixture(scope="session")
+def tiny_figures(tmp_path_factory):
+    """A dataset of drawn people, 16 pixels, with joints and masks."""
+    from vunet_tf.data.preparation import prepare
+    from vunet_tf.data.sources.registry import SOURCES
+    from vunet_tf.data.sources.source import Options
+
+    directory = tmp_path_factory.mktemp("datasets") / "figures"
+    source = SOURCES["figures"](Options(looks=24, poses=24, examples=100, image_size=16))
+    prepare(source, directory, "figures", {}, workers=1)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def parts_run(tiny_figures, tmp_path_factory):
+    """A run directory: body parts and stickmen at 16 pixels, weights initialised on `tiny_figures`."""
+    import keras
+
+    from vunet_tf import ModelConfig, VUNet, runs
+    from vunet_tf.data.pipeline import training_batches
+
+    keras.utils.set_random_seed(1)
+    config = ModelConfig(image_size=16, bottleneck_factor=2, width=4, max_width=8, activation="leaky_relu")
+    model = VUNet(config)
+    model.initialise(training_batches(tiny_figures, 8, part_size=config.appearance_size).take(2))
+    run_dir = tmp_path_factory.mktemp("runs") / "parts"
+    runs.save(model, run_dir, keypoints=True)
+    (run_dir / runs.FLAGS).write_text(f"--dataset_dir={tiny_figures}\n")
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def grey_maps_run(tmp_path_factory):
+    """A run directory: picture and shape map of one channel at 16 pixels, ELU, one latent, a learned variance."""
+    import keras
+
+    from vunet_tf import ModelConfig, VUNet, runs
+
+    keras.utils.set_random_seed(2)
+    config = ModelConfig(
+        image_size=16,
+        bottleneck_factor=2,
+        width=4,
+        max_width=8,
+        appearance="picture",
+        shape_channels=1,
+        latent_scales=1,
+        variance="learned",
+    )
+    model, random = VUNet(config), np.random.default_rng(2)
+    model.initialise(
+        [{key: random.uniform(-1, 1, (8, 16, 16, n)).astype(np.float32) for key, n in (("image", 3), ("shape", 1))}]
+    )
+    run_dir = tmp_path_factory.mktemp("runs") / "maps"
+    runs.save(model, run_dir, keypoints=False)
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def parts_version(parts_run, tmp_path_factory):
+    """`parts_run` as version 1 of a SavedModel."""
+    from export import servable, trained
+
+    return servable.write(trained.load(parts_run), tmp_path_factory.mktemp("served") / "vunet")
+
+
+@pytest.fixture(scope="session")
+def maps_version(grey_maps_run, tmp_path_factory):
+    """`grey_maps_run` as version 1 of a SavedModel."""
+    from export import servable, trained
+
+    return servable.write(trained.load(grey_maps_run), tmp_path_factory.mktemp("served") / "vunet")

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,30 @@ def write(path: Path, write_to) -> None:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, beside `path`, that is renamed to `path` when the block ends well.
+
+    Until then its name begins with a dot. Raises FileExistsError if `path` is there by then.
+    """
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for folder, _, files in os.walk(temporary):
+            for name in files:
+                with open(os.path.join(folder, name), "rb") as written:
+                    os.fsync(written.fileno())
+            _sync_folder(Path(folder))
+        if path.exists():  # an empty folder would be replaced
+            raise FileExistsError(f"{path} exists")
+        os.rename(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -45,7 +45,8 @@ class DiagonalGaussian(keras.layers.Layer):
         parameters = ops.cast(parameters, self.compute_dtype)
         if self.variance == "unit":
             return parameters, 1.0
-        mean, raw = ops.split(parameters, 2, axis=-1)
+        half = parameters.shape[-1] // 2  # sliced, not split: what is not used must leave nothing in an exported graph
+        mean, raw = parameters[..., :half], parameters[..., half:]
         return mean, ops.maximum(ops.softplus(raw + SOFTPLUS_OF_ONE), SMALLEST_SCALE)
 
     def call(self, parameters, noise=None):

@@ -21,6 +21,13 @@ def to_uint8(image) -> np.ndarray:
     return np.clip(np.rint((np.asarray(image, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
+def to_uint8_tensor(image):
+    """`to_uint8` in TensorFlow ops, for graphs: a float tensor of any shape to uint8."""
+    import tensorflow as tf
+
+    return tf.cast(tf.clip_by_value(tf.round((image + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
+
+
 def to_rgb(image: np.ndarray) -> np.ndarray:
     """[..., H, W, C] with C 1 or 3 to [..., H, W, 3]; one channel is shown as grey."""
     if image.shape[-1] == 3:

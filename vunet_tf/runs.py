@@ -1,6 +1,6 @@
 """A run directory: what builds a trained model again. Reading one runs no code from it and unpickles nothing.
 
-RUN/config.json        {"format": 1, "class": "VUNet", "config": {...}}
+RUN/config.json        {"format": 1, "class": "VUNet", "config": {...}, "keypoints": whether the data has joints}
 RUN/model.weights.h5   weights, as Keras writes them
 RUN/flags.txt          the flags of the training, as used: a flagfile
 RUN/versions.json      the packages that it was trained with
@@ -35,8 +35,14 @@ class _WeightsInMemory(io.BytesIO):
         return WEIGHTS  # Keras looks at the ending
 
 
-def save(model, run_dir):
-    """Writes `model` into `run_dir` (made if need be), each file at once or not at all."""
+def save(model, run_dir, keypoints=None):
+    """Writes `model` into `run_dir` (made if need be), each file at once or not at all.
+
+    Args:
+        model: a `VUNet`.
+        run_dir: a folder.
+        keypoints: whether its shape maps are stickmen drawn from joints; None where that is not known.
+    """
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     class_name = type(model).__name__
@@ -45,7 +51,10 @@ def save(model, run_dir):
     weights = _WeightsInMemory()
     model.save_weights(weights)
     atomic.write(run_dir / WEIGHTS, lambda temporary: temporary.write_bytes(weights.getbuffer()))
-    _write_json(run_dir / CONFIG, {"format": FORMAT, "class": class_name, "config": model.get_config()})
+    description = {"format": FORMAT, "class": class_name, "config": model.get_config()}
+    if keypoints is not None:
+        description["keypoints"] = bool(keypoints)
+    _write_json(run_dir / CONFIG, description)
 
 
 def _write_json(path, content):
@@ -121,7 +130,39 @@ def training_flags(run_dir) -> dict[str, str]:
     return given
 
 
+def has_keypoints(run_dir, dataset_dir=None) -> bool:
+    """Whether the run's shape maps are stickmen drawn from joints.
+
+    A run that does not say so itself is as its dataset is.
+
+    Args:
+        run_dir: a run.
+        dataset_dir: its dataset; by default the one that it was trained on.
+
+    Raises:
+        InputError: `run_dir` is no run, or neither it nor a dataset can tell.
+    """
+    description = _read_config(Path(run_dir))
+    if description["config"].get("appearance", "parts") != "picture":  # crops are made by joints
+        return True
+    if isinstance(description.get("keypoints"), bool):
+        return description["keypoints"]
+    from vunet_tf.data.dataset import read_info
+
+    return read_info(dataset_dir or trained_on(run_dir)).joints is not None
+
+
+def trained_on(run_dir) -> Path:
+    """The dataset that the run was trained on, by its flags. Raises InputError where they do not tell."""
+    named = training_flags(run_dir).get("dataset_dir")
+    if not named:
+        raise InputError(f"{run_dir} does not say what it was trained on: give --dataset_dir")
+    return Path(named)
+
+
 def _read_config(run_dir):
+    if not (run_dir / CONFIG).is_file():
+        raise InputError(f"{run_dir} holds no trained model: {CONFIG} is missing")
     try:
         description = json.loads((run_dir / CONFIG).read_text())
         if description.get("format") != FORMAT:

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from vunet_tf.errors import InputError
 
 
-def run(work: Callable[[], object] | dict[str, Callable[[], object]], if_stopped: str = "") -> None:
+def run(
+    work: Callable[..., object] | dict[str, Callable[[], object]], if_stopped: str = "", takes_arguments: bool = False
+) -> None:
     """Parses the flags, runs a command and ends the process: the last line of every command's module.
 
     The exit status is 0; 1 after an error of the user's (InputError), which is told in one line; 130 after Ctrl-C.
@@ -18,20 +20,23 @@ def run(work: Callable[[], object] | dict[str, Callable[[], object]], if_stopped
     Args:
         work: the command. Or several by name: then the first argument names the one to run.
         if_stopped: what Ctrl-C leaves behind, told to the user.
+        takes_arguments: whether `work` is called with the list of arguments that are no flags.
     """
-    from absl import app  # only a command needs it
+    from absl import app, flags, logging  # only a command needs them
 
     def main(argv):
         arguments = argv[1:]
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file it writes
         try:
             command = work
             if isinstance(work, dict):
                 if not arguments or arguments[0] not in work:
                     raise InputError(f"name what to do, one of {', '.join(work)}; --help explains")
                 command = work[arguments.pop(0)]
-            if arguments:
+            if arguments and not takes_arguments:
                 raise InputError(f"unexpected argument {arguments[0]!r}; everything else is given by flags")
-            command()
+            command(arguments) if takes_arguments else command()
         except InputError as error:
             sys.exit(f"error: {error}")
         except KeyboardInterrupt:

@@ -134,7 +134,8 @@ def _train() -> bool:
     start_tensorflow()  # only now: --help and wrong flags need not wait for it
     from vunet_tf.data.dataset import read_info
 
-    model_config = _model_config(read_info(_DATASET_DIR.value))
+    info = read_info(_DATASET_DIR.value)
+    model_config = _model_config(info)
     _warn_of_slow_bfloat16(config)
     strategy, chief = _strategy()
 
@@ -148,7 +149,11 @@ def _train() -> bool:
     with runs.open_for_training(run_dir, model_config, _flags_as_used(), chief):
         matrix = TransferMatrix(_DATASET_DIR.value, **crops) if config.pictures_every and chief else None
         trainer = Trainer(model_config, config, strategy)
-        loop = Loop(trainer, _DATASET_DIR.value, run_dir, lambda model: runs.save(model, run_dir), crops, matrix, chief)
+
+        def save(model):
+            runs.save(model, run_dir, keypoints=info.joints is not None)
+
+        loop = Loop(trainer, _DATASET_DIR.value, run_dir, save, crops, matrix, chief)
         loop.start(_INIT_FROM.value)
         return loop.run()
 

@@ -37,7 +37,7 @@ def crop_body_parts(images: tf.Tensor, joints: tf.Tensor, height: int, width: in
     picture = tf.shape(images)[1:3]
     corners, found = part_corners(joints, picture[0], picture[1], BODY_PARTS[num_parts])
     whole = tf.constant([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
-    transforms = _crop_transforms(tf.where(found[..., None, None], corners, whole), height, width)
+    transforms = crop_transforms(tf.where(found[..., None, None], corners, whole), height, width)
     crops = []
     for part in range(num_parts):
         crop = tf.raw_ops.ImageProjectiveTransformV3(
@@ -139,7 +139,7 @@ def _is_proper(corners):
     return (sharpest >= _MIN_CORNER * longest) & (area >= _MIN_AREA)
 
 
-def _crop_transforms(corners, height, width):
+def crop_transforms(corners, height, width):
     """The 8 numbers of TensorFlow's projective transform, from a crop's pixels to the picture's: [B, P, 4, 2] to
     [B, P, 8]. The map of the unit square to a quadrilateral is Heckbert's (1989, Sec. 2.2.3), in closed form.
     """

@@ -1,0 +1,133 @@
+r"""Measures the generator G(shape, z) as TFLite beside what this machine can do at all.
+
+  python -m export.benchmark
+  python -m export.benchmark --models=market,mobile --rounds=50
+
+For each model (initialised, not trained: the speed is the same) and precision the time of one picture, batch 1, on one
+and on two threads, in turns with a large float32 matrix product in the same process, so that what else the machine does
+hits all alike. The median and the smallest of all rounds are shown, and for float32 the part of the matrix product's
+speed that the convolutions reach (2 operations per multiply-accumulate; smallest against smallest, all cores).
+
+  market   128 pixels, the paper's size
+  coco     256 pixels, the paper's size
+  mobile   128 pixels, the widths and the activation of configs/mobile.flags
+
+int8 has the decoder's last scale in float32, as `python -m export.tflite` makes it; "int8 all" has it in int8, too. It
+is faster than float32 only where the processor multiplies bytes (AVX-VNNI, AVX512-VNNI, Arm's dot product).
+"""
+
+import dataclasses
+import os
+import statistics
+import time
+from collections import defaultdict
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from vunet_tf.config import PRESETS, ModelConfig
+from vunet_tf.errors import InputError
+from vunet_tf.startup import run, start_tensorflow
+
+MODELS = {
+    "market": PRESETS["market"],
+    "coco": PRESETS["coco"],
+    "mobile": ModelConfig(image_size=128, width=16, max_width=48, activation="leaky_relu"),
+}
+MATRIX = 2048  # side of the matrices of the product
+BYTE_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp")  # as /proc/cpuinfo names them
+
+_MODELS = flags.DEFINE_list("models", "market,mobile", f"Of {', '.join(MODELS)}.")
+_ROUNDS = flags.DEFINE_integer("rounds", 20, "How often each is measured.", lower_bound=1)
+
+
+def generator(config: ModelConfig) -> dict[str, bytes]:
+    """{precision, and "int8 all": TFLite file with the one signature "generate"} of an initialised model."""
+    from export import phone, quantise
+    from vunet_tf.models import VUNet
+
+    model = VUNet(_without_prior(config))
+    random = np.random.default_rng(0)
+
+    def numbers(*shape):
+        return random.uniform(-1, 1, shape).astype(np.float32)
+
+    side, size = config.appearance_size, config.image_size
+    shape = numbers(1, size, size, config.shape_channels)
+    model.initialise([{"parts": numbers(1, side, side, 3 * config.parts), "shape": shape}])
+    z = {f"z_{i}": numbers(1, *latent) for i, latent in enumerate(config.latent_shapes)}
+    content = phone.model_graph(model.fold(), ("generate",))
+    ranges = quantise.ranges_of(content, {"generate": [{"shape": shape, **z}]})
+    files = {precision: quantise.quantised(content, precision, ranges) for precision in quantise.PRECISIONS}
+    files["int8 all"] = files["int8"]
+    files["int8"] = quantise.quantised(content, "int8", ranges, float_layers=phone.last_scale(content, config))
+    return files
+
+
+def _without_prior(config):
+    """G is the same whatever the prior, and most weights of a model are an autoregressive prior's."""
+    return dataclasses.replace(config, prior="standard_normal")
+
+
+def byte_products() -> list[str]:
+    """Which instructions for products of bytes this processor has, where the system tells."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            told = set(file.read().split())
+    except OSError:
+        return []
+    return [name for name in BYTE_PRODUCTS if name in told]
+
+
+def _timed(step) -> float:
+    start = time.perf_counter()
+    step()
+    return 1000 * (time.perf_counter() - start)
+
+
+def _benchmark() -> None:
+    for name in _MODELS.value:
+        if name not in MODELS:
+            raise InputError(f"--models={','.join(_MODELS.value)}: {name!r} is none of {', '.join(MODELS)}")
+    start_tensorflow()
+    from ai_edge_litert.interpreter import Interpreter
+
+    from vunet_tf.models.summary import figures_of
+
+    matrix = np.random.default_rng(0).random((MATRIX, MATRIX), np.float32)
+    steps, sizes = {"matrix product": lambda: matrix @ matrix}, {}
+    for name in tqdm(_MODELS.value, desc="building", unit=" models", disable=None):
+        for precision, content in generator(MODELS[name]).items():
+            sizes[name, precision] = len(content) / 1e6
+            for threads in (1, 2):
+                runner = Interpreter(model_content=content, num_threads=threads).get_signature_runner("generate")
+                inputs = {k: np.full(v["shape"], 0.5, np.float32) for k, v in runner.get_input_details().items()}
+                steps[name, precision, threads] = lambda run=runner, given=inputs: run(**given)
+    for step in steps.values():
+        step()
+    times = defaultdict(list)
+    for _ in tqdm(range(_ROUNDS.value), desc="measuring", unit=" rounds", disable=None):
+        for key, step in steps.items():
+            times[key].append(_timed(step))
+
+    peak = 2 * MATRIX**3 / min(times["matrix product"]) / 1e6
+    print(f"{os.cpu_count()} cores, products of bytes: {', '.join(byte_products()) or 'none'}")
+    print(f"float32 matrix product of {MATRIX}: {peak:,.0f} GFLOP/s")
+    print(f"{'':<10}{'':<10}{'MB':>7}{'ms, 1 thread':>20}{'ms, 2 threads':>20}  (median, smallest)")
+    for name, precision in sizes:
+        line = f"{name:<10}{precision:<10}{sizes[name, precision]:>7.2f}"
+        for threads in (1, 2):
+            found = times[name, precision, threads]
+            line += f"{statistics.median(found):>12.1f}{min(found):>8.1f}"
+        fastest = min(times[name, precision, 2])
+        if precision == "float32":
+            gflop = 2 * figures_of(_without_prior(MODELS[name]))["macs"]["G"] / 1e9
+            line += f"  {gflop / fastest * 1000:,.0f} GFLOP/s, {gflop / fastest * 1000 / peak:.0%} of the product's"
+        else:
+            line += f"  {min(times[name, 'float32', 2]) / fastest:.1f} times as fast as float32"
+        print(line)
+
+
+if __name__ == "__main__":
+    run(_benchmark, if_stopped="nothing was written")

@@ -1,0 +1,1 @@
+"""Serving by TensorFlow Serving: its configuration, and a client for each of its two interfaces."""

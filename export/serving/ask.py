@@ -1,0 +1,42 @@
+r"""Asks a server for a transfer, over REST or gRPC.
+
+  python -m export.serving.ask --picture=clothes.jpg --shape=clothes.json --target=pose.json --out=result.png
+  python -m export.serving.ask --grpc=localhost:8500 --picture=... --shape=... --target=... --out=result.png
+
+Joints are JSON files with 15 pairs [x, y], fractions of the picture; a model without joints takes pictures as shapes.
+"""
+
+from absl import flags
+
+from export.serving import rest_client, shapes
+from vunet_tf.errors import InputError
+from vunet_tf.startup import run, start_tensorflow
+
+_REST = flags.DEFINE_string("rest", "http://localhost:8501", "The server's REST address.")
+_GRPC = flags.DEFINE_string("grpc", None, "The server's gRPC address, to ask there instead.")
+_MODEL = flags.DEFINE_string("model", "vunet", "Name of the model.")
+_VERSION = flags.DEFINE_integer("version", None, "Its version; by default the server's newest.")
+_PICTURE = flags.DEFINE_string("picture", None, "Whose looks: a PNG or JPEG file.")
+_SHAPE = flags.DEFINE_string("shape", None, "The shape in that picture.")
+_TARGET = flags.DEFINE_string("target", None, "The shape to be dressed.")
+_OUT = flags.DEFINE_string("out", "transfer.png", "Where the picture goes.")
+_TIMEOUT = flags.DEFINE_float("timeout", 30.0, "Seconds to wait.", lower_bound=0.1)
+
+
+def _ask() -> None:
+    if not (_PICTURE.value and _SHAPE.value and _TARGET.value):
+        raise InputError("give --picture, --shape and --target; `python -m export.serving.ask --help` explains")
+    question = shapes.read_bytes(_PICTURE.value), shapes.read_shape(_SHAPE.value), shapes.read_shape(_TARGET.value)
+    if _GRPC.value:
+        start_tensorflow()  # for the messages
+        from export.serving import grpc_client
+
+        made = grpc_client.transfer(_GRPC.value, _MODEL.value, *question, _VERSION.value, _TIMEOUT.value)
+    else:
+        made = rest_client.transfer(_REST.value, _MODEL.value, *question, _VERSION.value, _TIMEOUT.value)
+    shapes.write_bytes(_OUT.value, made)
+    print(_OUT.value)
+
+
+if __name__ == "__main__":
+    run(_ask, if_stopped="no picture was written")

@@ -1,0 +1,47 @@
+"""Asks a server for a transfer over gRPC."""
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from vunet_tf.errors import InputError
+
+MAX_MESSAGE = 64 * 2**20  # bytes; gRPC's own limit of 4 MiB is one large picture
+
+
+def request(model: str, picture: bytes, shape, target, version: int | None = None):
+    """The `PredictRequest` of one transfer; `shape` and `target` as `shapes.read_shape` gives them."""
+    message = predict_pb2.PredictRequest()
+    message.model_spec.name, message.model_spec.signature_name = model, "transfer_bytes"
+    if version is not None:
+        message.model_spec.version.value = version
+    inputs = {"image_bytes": np.array([picture], object)}
+    for prefix, (name, value) in (("", shape), ("target_", target)):
+        inputs[prefix + name] = value[None]
+    for name, value in inputs.items():
+        message.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return message
+
+
+def transfer(server: str, model: str, picture: bytes, shape, target, version=None, timeout: float = 30.0) -> bytes:
+    """The PNG file of a transfer.
+
+    Args:
+        server: its gRPC address, "localhost:8500".
+        model, picture, shape, target, version: see `request`.
+        timeout: seconds.
+
+    Raises:
+        InputError: the server cannot be reached, or refuses.
+    """
+    message = request(model, picture, shape, target, version)
+    options = [("grpc.max_send_message_length", MAX_MESSAGE), ("grpc.max_receive_message_length", MAX_MESSAGE)]
+    with grpc.insecure_channel(server, options) as channel:
+        try:
+            response = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(message, timeout=timeout)
+        except grpc.RpcError as error:
+            raise InputError(f"--grpc={server}: {error.code().name}: {' '.join(error.details().split())}") from error
+    if not response.outputs["image_bytes"].string_val:
+        raise InputError(f"--grpc={server}: the answer has no picture, only {', '.join(response.outputs)}")
+    return response.outputs["image_bytes"].string_val[0]

@@ -1,0 +1,138 @@
+"""Runs a SavedModel by TensorFlow's C++ loader, the one in TensorFlow Serving, without any of Python's TensorFlow.
+
+  python cpp_loader.py LIBRARY_DIR MODEL_DIR CASES.json
+
+A process of its own, by ctypes over TensorFlow's C API. CASES.json is a list of {"inputs": {tensor: npy file},
+"outputs": [tensor], "results": [npy file]}; printed is one JSON list with the status of each: [code, message], code 3
+being INVALID_ARGUMENT. Strings are arrays of dtype object (bytes); tensors are named "operation:index".
+"""
+
+import ctypes
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+TYPES = {"float32": 1, "int32": 3, "uint8": 4, "object": 7}
+NAMES = {number: name for name, number in TYPES.items()}
+STRING_BYTES = 24  # of a TF_TString
+
+
+class Output(ctypes.Structure):
+    """TF_Output: an operation and which of its results."""
+
+    _fields_ = (("operation", ctypes.c_void_p), ("index", ctypes.c_int))
+
+
+def load_library(folder):
+    """TensorFlow's C API: functions of two shared libraries."""
+    found = [ctypes.CDLL(str(Path(folder) / f"lib{name}.so.2")) for name in ("tensorflow_framework", "tensorflow_cc")]
+    api = {}
+    pointers = ("TF_NewStatus", "TF_Message", "TF_NewSessionOptions", "TF_NewGraph", "TF_LoadSessionFromSavedModel")
+    pointers += ("TF_GraphOperationByName", "TF_AllocateTensor", "TF_TensorData", "TF_StringGetDataPointer")
+    for name in (
+        *pointers,
+        *("TF_GetCode", "TF_SessionRun", "TF_NumDims", "TF_Dim", "TF_TensorType", "TF_TensorByteSize"),
+        *("TF_StringInit", "TF_StringCopy", "TF_StringGetSize"),
+    ):
+        function = next(getattr(library, name) for library in reversed(found) if hasattr(library, name))
+        if name in pointers:
+            function.restype = ctypes.c_void_p
+        elif name in ("TF_Dim", "TF_TensorByteSize", "TF_StringGetSize"):
+            function.restype = ctypes.c_size_t
+        api[name] = function
+    return type("Api", (), {name: staticmethod(function) for name, function in api.items()})
+
+
+class SavedModel:
+    """A session with the graph of a SavedModel, tag "serve"."""
+
+    def __init__(self, api, folder):
+        self.api = api
+        self.status = ctypes.c_void_p(api.TF_NewStatus())
+        self.graph = ctypes.c_void_p(api.TF_NewGraph())
+        options = ctypes.c_void_p(api.TF_NewSessionOptions())
+        tags = (ctypes.c_char_p * 1)(b"serve")
+        folder = str(folder).encode()
+        self.session = ctypes.c_void_p(
+            api.TF_LoadSessionFromSavedModel(options, None, folder, tags, 1, self.graph, None, self.status)
+        )
+        if self.error()[0]:
+            raise SystemExit(f"cannot load {folder}: {self.error()}")
+
+    def error(self):
+        """[code, message] of the last call."""
+        message = ctypes.string_at(self.api.TF_Message(self.status)).decode(errors="replace")
+        return [self.api.TF_GetCode(self.status), message]
+
+    def output(self, name):
+        """The end of the graph that a tensor's name says."""
+        operation, index = name.rsplit(":", 1)
+        found = self.api.TF_GraphOperationByName(self.graph, operation.encode())
+        if not found:
+            raise SystemExit(f"the graph has no operation {operation}")
+        return Output(found, int(index))
+
+    def tensor(self, array):
+        """A TF_Tensor with the contents of an array."""
+        kind = TYPES[array.dtype.name]
+        shape = (ctypes.c_int64 * array.ndim)(*array.shape)
+        size = array.size * (STRING_BYTES if kind == 7 else array.itemsize)
+        tensor = ctypes.c_void_p(self.api.TF_AllocateTensor(kind, shape, array.ndim, ctypes.c_size_t(size)))
+        data = self.api.TF_TensorData(tensor)
+        if kind == 7:
+            for i, content in enumerate(array.ravel()):
+                string = ctypes.c_void_p(data + i * STRING_BYTES)
+                self.api.TF_StringInit(string)
+                self.api.TF_StringCopy(string, content, ctypes.c_size_t(len(content)))
+        elif size:
+            ctypes.memmove(data, np.ascontiguousarray(array).ctypes.data, size)
+        return tensor
+
+    def array(self, tensor):
+        """The contents of a TF_Tensor."""
+        tensor = ctypes.c_void_p(tensor)
+        shape = [self.api.TF_Dim(tensor, i) for i in range(self.api.TF_NumDims(tensor))]
+        name = NAMES[self.api.TF_TensorType(tensor)]
+        data = self.api.TF_TensorData(tensor)
+        if name == "object":
+            contents = []
+            for i in range(int(np.prod(shape))):
+                string = ctypes.c_void_p(data + i * STRING_BYTES)
+                length = self.api.TF_StringGetSize(string)
+                contents.append(ctypes.string_at(self.api.TF_StringGetDataPointer(string), length))
+            return np.array(contents, object).reshape(shape)
+        return np.frombuffer(ctypes.string_at(data, self.api.TF_TensorByteSize(tensor)), name).reshape(shape)
+
+    def run(self, inputs, outputs):
+        """([code, message], arrays)."""
+        feeds = (Output * len(inputs))(*map(self.output, inputs))
+        values = (ctypes.c_void_p * len(inputs))(*[self.tensor(array) for array in inputs.values()])
+        fetches = (Output * len(outputs))(*map(self.output, outputs))
+        results = (ctypes.c_void_p * len(outputs))()
+        self.api.TF_SessionRun(
+            *(self.session, None, feeds, values, len(inputs), fetches, results, len(outputs)),
+            *(None, 0, None, self.status),
+        )
+        error = self.error()
+        return error, [] if error[0] else [self.array(result) for result in results]
+
+
+def main(library_dir, model_dir, cases):
+    """Runs all cases in one process, whatever becomes of each."""
+    model = SavedModel(load_library(library_dir), model_dir)
+    told = []
+    for case in json.loads(Path(cases).read_text()):
+        inputs = {name: np.load(path, allow_pickle=True) for name, path in case["inputs"].items()}
+        error, arrays = model.run(inputs, case["outputs"])
+        told.append(error)
+        for path, array in zip(case["results"], arrays, strict=False):
+            np.save(path, array)
+    forbidden = sorted({"tensorflow", "keras", "vunet_tf"} & sys.modules.keys())
+    assert not forbidden, forbidden
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

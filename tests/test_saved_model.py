@@ -1,0 +1,331 @@
+"""The SavedModel: answers of TensorFlow's C++ loader against the Keras model, refusals, versions, warm-up."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from serving import INVALID_ARGUMENT, serve, signatures
+from tensorflow.core.protobuf import saved_model_pb2
+
+import vunet_tf
+from export import servable, trained, warmup
+from export.graph import Graph
+from vunet_tf import ModelConfig, VUNet, runs
+from vunet_tf.data import pictures
+from vunet_tf.data.body_parts import crop_body_parts
+from vunet_tf.data.pipeline import evaluation_batches
+from vunet_tf.errors import InputError
+from vunet_tf.images import to_float, to_uint8
+
+BATCHES = (1, 3, 32)
+
+
+def png(picture):
+    return pictures.encode(picture, "png")
+
+
+def unpng(content):
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+@pytest.fixture(scope="module", params=["parts", "maps"])
+def case(request, tiny_figures):
+    """(kind, the Keras model as trained, a batch of 32 for it, what is sent of it, the version's folder)."""
+    run_dir = request.getfixturevalue(f"{request.param}_run")
+    version = request.getfixturevalue(f"{request.param}_version")
+    model = vunet_tf.load(run_dir)
+    if request.param == "parts":
+        batch = next(iter(evaluation_batches(tiny_figures, 32, part_size=8)))
+        batch = {key: value.numpy() for key, value in batch.items() if key in ("image", "shape", "parts", "joints")}
+        sent = {"image": to_uint8(batch["image"]), "joints": batch["joints"]}
+        sent["joints"][0, 0] = np.nan  # unseen
+    else:
+        random = np.random.default_rng(0)
+        sent = {"image": random.integers(0, 256, (32, 16, 16, 3), np.uint8)}
+        sent["shape"] = random.integers(0, 256, (32, 16, 16, 1), np.uint8)
+        batch = {key: to_float(value) for key, value in sent.items()}
+    return request.param, model, batch, sent, version
+
+
+@pytest.fixture(scope="module")
+def answers(case):
+    """{(signature, batch size): answer} and {refused: (code, message)} of one server process."""
+    kind, model, batch, sent, version = case
+    key = "joints" if kind == "parts" else "shape"
+    z = {f"z_{i}": np.asarray(value) for i, value in enumerate(model.encode(batch))}
+    noise = {f"noise_{i}": np.asarray(value) for i, value in enumerate(model.noise(32, 5))}
+    files = np.array([png(picture) for picture in sent["image"]], object)
+    target = {f"target_{key}": sent[key][::-1]}
+    whole = {
+        "serving_default": {**sent, **target},
+        "transfer": {**sent, **target},
+        "transfer_bytes": {"image_bytes": files, key: sent[key], **target},
+        "encode": sent,
+        "generate": {key: sent[key], **z},
+        "sample": {key: sent[key], "seed": np.arange(32, dtype=np.int32)},
+        "sample_noise": {key: sent[key], **noise},
+    }
+    requests = {
+        (name, size): (name, {key: value[:size] for key, value in inputs.items()})
+        for name, inputs in whole.items()
+        for size in BATCHES
+    }
+    larger = sent["image"].repeat(5, axis=1).repeat(3, axis=2)
+    requests["encode", "80 x 48 pixels"] = ("encode", {**sent, "image": larger})
+    three = {name: {key: value[:3] for key, value in inputs.items()} for name, inputs in whole.items()}
+
+    def wrong(name, **changes):
+        return name, {**three[name], **changes}
+
+    def with_file(content):
+        return wrong("transfer_bytes", image_bytes=np.array([files[0], files[1], content], object))
+
+    bomb = files[0][:16] + b"\x7f\xff\xff\xff" * 2 + files[0][24:]
+    nan = np.full_like(z["z_0"][:3], np.nan)
+    requests |= {
+        "rubbish": with_file(b"rubbish"),
+        "empty file": with_file(b""),
+        "cut in the data": with_file(files[0][:60]),
+        "cut in the header": with_file(files[0][:20]),
+        "cut JPEG": with_file(b"\xff\xd8\xffabc"),
+        "gigabytes": with_file(bomb),
+        "NaN in z": wrong("generate", z_0=nan),
+        "NaN in noise": wrong("sample_noise", noise_0=nan),
+        "rank of image": wrong("encode", image=sent["image"][0]),
+        "channels of image": wrong("encode", image=sent["image"][:3, ..., :1]),
+        "no pixels": wrong("encode", image=sent["image"][:3, :0]),
+        "rank of shape": wrong("encode", **{key: sent[key][0]}),
+        "size of z": wrong("generate", z_0=z["z_0"][:3, :1]),
+        "rank of seed": wrong("sample", seed=np.zeros((3, 1), np.int32)),
+        "other batch size": wrong("encode", image=sent["image"][:2]),
+    }
+    if kind == "parts":
+        requests["joints in pixels"] = wrong("encode", joints=sent["joints"][:3] * 64 + 2)
+        requests["14 joints"] = wrong("encode", joints=sent["joints"][:3, :14])
+    return dict(zip(requests, serve(version, list(requests.values())), strict=True))
+
+
+def assert_same_picture(ours, theirs):
+    assert ours.dtype == np.uint8
+    assert np.abs(ours.astype(int) - to_uint8(theirs)).max() <= 1
+
+
+@pytest.mark.parametrize("size", BATCHES)
+def test_pictures_equal_keras_within_one_grey_level(case, answers, size):
+    kind, model, before, _, _ = case
+    batch = dict(before)
+    if kind == "parts":  # the stickman of the first lost a joint
+        batch["shape"] = np.asarray(Graph(model, True)._shape(tf.constant(batch["joints"])))
+        batch["parts"] = np.asarray(crops(batch))
+    shape, reverse = batch["shape"][:size], batch["shape"][::-1][:size]
+    seen = {key: value[:size] for key, value in batch.items()}
+    expected = np.asarray(model.transfer(seen, reverse))
+    for name in ("serving_default", "transfer"):
+        assert_same_picture(answers[name, size]["image"], expected)
+    decoded = np.stack([unpng(content) for content in answers["transfer_bytes", size]["image_bytes"]])
+    assert_same_picture(decoded, expected)
+    for i, z in enumerate(model.encode(seen)):
+        np.testing.assert_allclose(answers["encode", size][f"z_{i}"], z, atol=1e-4)
+    z = [x[:size] for x in model.encode(before)]  # what was sent
+    assert_same_picture(answers["generate", size]["image"], np.asarray(model.generate(shape, z)))
+    sampled, z = model.sample(shape, noise=[x[:size] for x in model.noise(32, 5)])
+    assert_same_picture(answers["sample_noise", size]["image"], np.asarray(sampled))
+    for i, value in enumerate(z):
+        np.testing.assert_allclose(answers["sample_noise", size][f"z_{i}"], value, atol=1e-4)
+    for i in range(min(size, 3)):
+        alone = np.asarray(model.sample(shape[i : i + 1], seed=i)[0])
+        assert_same_picture(answers["sample", size]["image"][i : i + 1], alone)
+
+
+def crops(batch):
+    return crop_body_parts(tf.constant(batch["image"]), tf.constant(batch["joints"]), 8, 8)
+
+
+REFUSED = {
+    "rubbish": "image_bytes must be a PNG or JPEG",
+    "empty file": "image_bytes must be a PNG or JPEG",
+    "cut in the data": "PNG",
+    "cut in the header": "image_bytes must be at most",
+    "cut JPEG": "JPEG",
+    "gigabytes": "image_bytes must be at most",
+    "NaN in z": "z_0 must be finite",
+    "NaN in noise": "noise_0 must be finite",
+    "rank of image": "image must have the shape [any, any, any, 3]",
+    "channels of image": "image must have the shape [any, any, any, 3]",
+    "no pixels": "image must have the shape",
+    "rank of shape": "must have the shape",
+    "size of z": "z_0 must have the shape [any, 4, 4, 8]",
+    "rank of seed": "seed must have the shape [any]",
+    "other batch size": "must be of one batch size",
+    "joints in pixels": "joints must have a joint inside the picture",
+    "14 joints": "joints must have the shape [any, 15, 2]",
+}
+
+
+def test_wrong_requests_come_back_as_invalid_argument(answers):
+    refused = {name: answer for name, answer in answers.items() if isinstance(name, str)}
+    assert len(refused) >= 15
+    for name, answer in refused.items():
+        assert isinstance(answer, tuple), f"{name} was answered"
+        assert answer[0] == INVALID_ARGUMENT and REFUSED[name] in answer[1], (name, answer)
+
+
+def test_the_server_lives_on_after_wrong_requests(case):
+    kind, _, _, sent, version = case
+    key = "joints" if kind == "parts" else "shape"
+    wrong = ("encode", {"image": sent["image"][0], key: sent[key]})
+    right = ("encode", sent)
+    first, second, third = serve(version, [right, wrong, right])
+    assert second[0] == INVALID_ARGUMENT
+    np.testing.assert_array_equal(first["z_0"], third["z_0"])
+
+
+@pytest.mark.parametrize("height, width", [(16, 16), (40, 70), (9, 13)])
+def test_pictures_of_other_sizes_are_resized_as_prepare_does(parts_run, height, width):
+    graph = Graph(trained.load(parts_run).model, True)
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    ours = graph._resized(picture[None])[0].numpy().astype(int)
+    theirs = pictures.cut(picture, pictures.Box(0, 0, width, height), 16)
+    assert np.abs(ours - theirs).max() <= (0 if (height, width) == (16, 16) else 1)
+
+
+def test_a_server_takes_larger_pictures(case, answers):
+    kind, model, batch, sent, _ = case
+    larger = sent["image"].repeat(5, axis=1).repeat(3, axis=2)
+    box = pictures.Box(0, 0, *larger.shape[2:0:-1])
+    seen = {**batch, "image": to_float(np.stack([pictures.cut(picture, box, 16) for picture in larger]))}
+    if kind == "parts":
+        seen["parts"] = crops(seen)
+    for i, z in enumerate(model.encode(seen)):
+        found = answers["encode", "80 x 48 pixels"][f"z_{i}"]
+        assert np.corrcoef(found.ravel(), np.ravel(z))[0, 1] > 0.99  # a grey level here and there
+
+
+def test_transparent_pixels_are_laid_on_white_and_jpeg_is_read(parts_run):
+    graph = Graph(trained.load(parts_run).model, True)
+    rgba = np.zeros((16, 16, 4), np.uint8)
+    rgba[8:, :, 3] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(rgba).save(buffer, "PNG")
+    decoded = graph._decoded(tf.constant(buffer.getvalue())).numpy()
+    assert decoded[:8].min() == 255 and decoded[8:].max() == 0
+    grey = np.full((20, 30, 3), 77, np.uint8)
+    assert np.abs(graph._decoded(tf.constant(pictures.encode(grey, "jpeg"))).numpy().astype(int) - 77).max() <= 1
+
+
+def test_nothing_of_training_is_in_the_graph(case):
+    kind, model, _, _, version = case
+    (graph,) = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes()).meta_graphs
+    functions = [f for f in graph.graph_def.library.function if "__traced_" not in f.signature.name]  # save, restore
+    ops = {node.op for function in functions for node in function.node_def}
+    assert {"Conv2D", "Assert"} <= ops
+    for forbidden in ("PyFunc", "EagerPyFunc", "RandomStandardNormal", "RandomUniform", "AssignVariableOp", "Rsqrt"):
+        assert forbidden not in ops, forbidden
+    reader = tf.train.load_checkpoint(str(version / "variables/variables"))
+    shapes = reader.get_variable_to_shape_map()
+    stored = sum(int(np.prod(shape)) for name, shape in shapes.items() if name.startswith("weights/"))
+    folded = model.fold()
+    assert stored == sum(int(np.prod(v.shape)) for v in folded.trainable_variables), kind
+
+
+def test_every_signature_has_its_names_and_types(case):
+    kind, _, _, _, version = case
+    known = signatures(version)
+    key = "joints" if kind == "parts" else "shape"
+    assert {"serving_default", "transfer", "transfer_bytes", "encode", "generate", "sample"} <= set(known)
+    assert set(known["serving_default"].inputs) == {"image", key, f"target_{key}"}
+    assert known["transfer"].inputs["image"].dtype == tf.uint8.as_datatype_enum
+    assert known["transfer_bytes"].inputs["image_bytes"].dtype == tf.string.as_datatype_enum
+    assert all(tensor.tensor_shape.dim[0].size == -1 for s in known.values() for tensor in s.inputs.values())
+
+
+def test_warm_up_requests_are_answered(case):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    _, _, _, _, version = case
+    requests = []
+    for record in tf.data.TFRecordDataset(str(version / warmup.FILE)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        assert request.model_spec.name == "vunet"
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        requests.append((request.model_spec.signature_name, inputs))
+    assert {name for name, _ in requests} == set(signatures(version)) - {"__saved_model_init_op"}
+    assert all(isinstance(answer, dict) for answer in serve(version, requests))
+
+
+def test_the_description_says_what_a_client_must_know(case):
+    kind, model, _, _, version = case
+    told = json.loads((version / servable.DESCRIPTION).read_text())
+    assert told["image_size"] == 16 and told["latents"] == [list(shape) for shape in model.config.latent_shapes]
+    assert (told["joints"] or [None])[0] == ("rankle" if kind == "parts" else None)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Writing without tracing: only what happens to folders."""
+    monkeypatch.setattr(Graph, "functions", lambda self: {"transfer": identity()})
+    monkeypatch.setattr(warmup, "write", lambda *arguments: None)
+
+
+def identity():
+    return tf.function(lambda image: {"image": image}).get_concrete_function(image=tf.TensorSpec([None], tf.uint8))
+
+
+def test_versions_count_up_and_none_is_replaced(grey_maps_run, tmp_path, quick):
+    run = trained.load(grey_maps_run)
+    (tmp_path / "vunet/assets").mkdir(parents=True)
+    made = [servable.write(run, tmp_path / "vunet").name, servable.write(run, tmp_path / "vunet", 7).name]
+    made.append(servable.write(run, tmp_path / "vunet").name)
+    assert made == ["1", "7", "8"]
+    with pytest.raises(InputError, match=r"vunet/7 exists.*--version"):
+        servable.write(run, tmp_path / "vunet", 7)
+
+
+def test_a_stopped_export_leaves_nothing_that_a_server_would_take(grey_maps_run, tmp_path, quick, monkeypatch):
+    seen = []
+
+    def stop(folder, *arguments):
+        seen.extend(path.name for path in (tmp_path / "vunet").iterdir())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(warmup, "write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        servable.write(trained.load(grey_maps_run), tmp_path / "vunet")
+    assert seen and all(name.startswith(".") for name in seen)
+    assert not list((tmp_path / "vunet").iterdir())
+
+
+def test_an_unwritable_folder_is_a_clear_error(grey_maps_run, tmp_path, quick):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write .*--out"):
+        servable.write(trained.load(grey_maps_run), tmp_path / "file/vunet")
+
+
+def test_runs_that_cannot_be_exported_are_named(parts_run, tmp_path):
+    with pytest.raises(InputError, match=r"config\.json is missing"):
+        trained.load(tmp_path)
+    description = json.loads((parts_run / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(description))
+    with pytest.raises(InputError, match=r"model\.weights\.h5 is missing"):
+        trained.load(tmp_path)
+    (tmp_path / "model.weights.h5").write_bytes((parts_run / "model.weights.h5").read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({**description, "format": 2}))
+    with pytest.raises(InputError, match="format 2"):
+        trained.load(tmp_path)
+    with pytest.raises(InputError, match="--run_dir"):
+        trained.load(None)
+
+
+def test_runs_that_have_diverged_or_no_latent_are_refused(tmp_path):
+    config = {"image_size": 8, "bottleneck_factor": 2, "width": 2, "max_width": 2, "appearance": "picture"}
+    model = VUNet(ModelConfig(**config, latent_scales=1, prior="standard_normal"))
+    model.weights[0].assign(np.full(model.weights[0].shape, np.nan))
+    runs.save(model, tmp_path / "nan", keypoints=False)
+    with pytest.raises(InputError, match="not finite"):
+        trained.load(tmp_path / "nan")
+    runs.save(VUNet(ModelConfig(**config, latent_scales=0)), tmp_path / "none", keypoints=False)
+    with pytest.raises(InputError, match="--latent_scales=0"):
+        trained.load(tmp_path / "none")

@@ -1,0 +1,205 @@
+"""What a server is configured with and asked: every message parsed by its protobuf, both clients against a stand-in.
+
+The stand-ins answer with the real SavedModel over the real protocols; the server itself is a container.
+"""
+
+import base64
+import http.server
+import io
+import json
+import re
+import threading
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from PIL import Image
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.config import model_server_config_pb2
+
+from export import runtime
+from export.serving import grpc_client, rest_client, shapes
+from vunet_tf.data import pictures
+from vunet_tf.errors import InputError
+
+SERVING = Path(runtime.__file__).parent / "serving"
+
+
+def batching_parameters():
+    """The class of tensorflow.serving.BatchingParameters.
+
+    Its fields as in tensorflow_serving/servables/tensorflow/session_bundle_config.proto, which the package
+    tensorflow-serving-api does not contain.
+    """
+    int64, text = ".google.protobuf.Int64Value", ".google.protobuf.StringValue"
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="batching.proto", package="tensorflow.serving", syntax="proto3")
+    file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
+    message = file.message_type.add(name="BatchingParameters")
+    wrapped = ["max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads"]
+    for number, name in enumerate([*wrapped, "thread_pool_name"], 1):
+        kind = text if name == "thread_pool_name" else int64
+        message.field.add(name=name, number=number, type=kinds.TYPE_MESSAGE, type_name=kind, label=kinds.LABEL_OPTIONAL)
+    message.field.add(name="allowed_batch_sizes", number=6, type=kinds.TYPE_INT64, label=kinds.LABEL_REPEATED)
+    message.field.add(name="pad_variable_length_inputs", number=7, type=kinds.TYPE_BOOL, label=kinds.LABEL_OPTIONAL)
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.serving.BatchingParameters"))
+
+
+@pytest.mark.parametrize("name", ["models.config", "rollback.config"])
+def test_model_configurations_are_what_the_server_reads(name):
+    config = text_format.Parse((SERVING / name).read_text(), model_server_config_pb2.ModelServerConfig())
+    (model,) = config.model_config_list.config
+    assert model.name == "vunet" and model.base_path == "/models/vunet" and model.model_platform == "tensorflow"
+    policy = model.model_version_policy.WhichOneof("policy_choice")
+    assert policy == {"models.config": "latest", "rollback.config": "specific"}[name]
+
+
+def test_the_batching_configuration_is_what_the_server_reads():
+    config = text_format.Parse((SERVING / "batching.config").read_text(), batching_parameters()())
+    sizes = list(config.allowed_batch_sizes)
+    assert sizes == sorted(sizes) and sizes[-1] == config.max_batch_size.value, "what the server demands of them"
+    assert not config.pad_variable_length_inputs, "pictures must not be padded"
+    with pytest.raises(text_format.ParseError):
+        text_format.Parse("max_batch_sizes { value: 1 }", batching_parameters()())
+
+
+def test_compose_names_files_that_are_there():
+    named = set(re.findall(r"\w+\.config", (SERVING / "compose.yaml").read_text()))
+    assert named == {"models.config", "batching.config"} and all((SERVING / name).is_file() for name in named)
+
+
+@pytest.fixture(scope="module")
+def model(maps_version):
+    return runtime.SavedModel(maps_version)
+
+
+@pytest.fixture(scope="module")
+def question():
+    """(picture file, its shape, the target shape) as the clients take them."""
+    random = np.random.default_rng(0)
+    picture = pictures.encode(random.integers(0, 256, (20, 30, 3), np.uint8), "png")
+    return picture, *(("shape", random.integers(0, 256, (16, 16, 1), np.uint8)) for _ in range(2))
+
+
+@pytest.fixture(scope="module")
+def expected(model, question):
+    picture, shape, target = question
+    inputs = {"image_bytes": np.array([picture], object), "shape": shape[1][None], "target_shape": target[1][None]}
+    return model.call("transfer_bytes", inputs)["image_bytes"][0]
+
+
+@pytest.fixture(scope="module")
+def grpc_server(model):
+    class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
+        def Predict(self, request, context):
+            inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+            response = predict_pb2.PredictResponse()
+            try:
+                outputs = model.call(request.model_spec.signature_name, inputs)
+            except tf.errors.InvalidArgumentError as error:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+            for name, value in outputs.items():
+                response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+            return response
+
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Service(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+@pytest.fixture(scope="module")
+def rest_server(model):
+    """TensorFlow Serving's REST rules: instances in rows, {"b64"} for bytes, one output without its name."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, answer = 200, None
+            try:
+                assert self.path == "/v1/models/vunet:predict"
+                (instance,) = body["instances"]
+                inputs = {}
+                for name, value in instance.items():
+                    if isinstance(value, dict):
+                        inputs[name] = np.array([base64.b64decode(value["b64"])], object)
+                    else:
+                        inputs[name] = np.array([value], np.uint8 if name.endswith("shape") else np.float32)
+                outputs = model.call(body["signature_name"], inputs)["image_bytes"]
+                answer = {"predictions": [{"b64": base64.b64encode(content).decode()} for content in outputs]}
+            except tf.errors.InvalidArgumentError as error:
+                status, answer = 400, {"error": error.message}
+            content = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_grpc_client_gets_the_picture(grpc_server, question, expected):
+    message = grpc_client.request("vunet", *question, version=3)
+    parsed = predict_pb2.PredictRequest.FromString(message.SerializeToString())
+    assert parsed.model_spec.version.value == 3 and parsed.model_spec.signature_name == "transfer_bytes"
+    answer = grpc_client.transfer(grpc_server, "vunet", *question)
+    assert answer == expected and Image.open(io.BytesIO(answer)).size == (16, 16)
+
+
+def test_the_rest_client_gets_the_picture(rest_server, question, expected):
+    assert rest_client.transfer(rest_server, "vunet", *question) == expected
+
+
+def test_refusals_are_told_with_the_servers_words(grpc_server, rest_server, question):
+    wrong = (b"rubbish", *question[1:])
+    with pytest.raises(InputError, match=r"INVALID_ARGUMENT.*must be a PNG or JPEG"):
+        grpc_client.transfer(grpc_server, "vunet", *wrong)
+    with pytest.raises(InputError, match="must be a PNG or JPEG"):
+        rest_client.transfer(rest_server, "vunet", *wrong)
+
+
+def test_no_server_is_a_clear_error(question):
+    with pytest.raises(InputError, match=r"--grpc=127.0.0.1:1"):
+        grpc_client.transfer("127.0.0.1:1", "vunet", *question, timeout=2)
+    with pytest.raises(InputError, match=r"--rest=http://127.0.0.1:1"):
+        rest_client.transfer("http://127.0.0.1:1", "vunet", *question, timeout=2)
+    with pytest.raises(InputError, match="no answer of TensorFlow Serving"):
+        rest_client.answer(b"<html>")
+
+
+def test_shapes_are_read_from_joints_and_pictures(tmp_path):
+    (tmp_path / "pose.json").write_text(json.dumps([[0.5, 0.25], None, *[[0.1, 0.2]] * 13]))
+    name, joints = shapes.read_shape(tmp_path / "pose.json")
+    assert name == "joints" and joints.dtype == np.float32
+    assert joints[0].tolist() == [0.5, 0.25] and joints[1].tolist() == [-1, -1]
+    Image.fromarray(np.full((4, 6), 9, np.uint8)).save(tmp_path / "map.png")
+    name, shape = shapes.read_shape(tmp_path / "map.png")
+    assert name == "shape" and shape.shape == (4, 6, 1) and shape.dtype == np.uint8
+    (tmp_path / "short.json").write_text("[[1, 2]]")
+    (tmp_path / "rubbish.json").write_text("{")
+    for name, said in (
+        ("short.json", r"\[1, 2\]"),
+        ("rubbish.json", "no list"),
+        ("none.json", "No such"),
+        ("none.png", ""),
+    ):
+        with pytest.raises(InputError, match=f"{name}.*{said}"):
+            shapes.read_shape(tmp_path / name)

@@ -1,0 +1,203 @@
+"""The TFLite files: every signature against Keras, what XNNPACK takes, and what quantisation must not break."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools import flatbuffer_utils
+
+import vunet_tf
+from export import calibration, integer_ops, model_file, phone, phone_files, quantise, trained
+from vunet_tf.data.body_parts import crop_body_parts
+from vunet_tf.data.stickman import draw_stickman
+from vunet_tf.errors import InputError
+from vunet_tf.images import to_float
+
+USES = ("encode", "generate", "sample")
+
+
+class File:
+    """A TFLite file, its signatures called with keyword arguments."""
+
+    def __init__(self, content):
+        self.content, self.interpreter = content, Interpreter(model_content=content, num_threads=2)
+
+    def __call__(self, signature, **inputs):
+        runner = self.interpreter.get_signature_runner(signature)
+        return {name: value.copy() for name, value in runner(**inputs).items()}
+
+    def types(self, signature):
+        runner = self.interpreter.get_signature_runner(signature)
+        return {
+            detail["dtype"] for detail in [*runner.get_input_details().values(), *runner.get_output_details().values()]
+        }
+
+
+def random_inputs(file, signature, seed=0):
+    details = file.interpreter.get_signature_runner(signature).get_input_details()
+    random = np.random.default_rng(seed)
+    return {name: random.uniform(-1, 1, detail["shape"]).astype(np.float32) for name, detail in details.items()}
+
+
+@pytest.fixture(scope="module", params=["parts", "maps"])
+def case(request):
+    """(the Keras model as trained, {precision: File}) of a run."""
+    run_dir = request.getfixturevalue(f"{request.param}_run")
+    content = phone.model_graph(trained.load(run_dir).model)
+    floats = File(content)
+    examples = {use: [random_inputs(floats, use, seed) for seed in range(16)] for use in USES}
+    # "sample" must be calibrated by noise, which is what it gets.
+    ranges = quantise.ranges_of(content, examples)
+    files = {precision: File(quantise.quantised(content, precision, ranges)) for precision in quantise.PRECISIONS}
+    return vunet_tf.load(run_dir), files
+
+
+def keras_answers(model, inputs):
+    """The Keras model's answers to the inputs of all three signatures."""
+    seen = np.concatenate([inputs["encode"][key] for key in phone.appearance_inputs(model.config)], axis=-1)
+    latents = range(model.config.latent_scales)
+    z = model.wiring("encode")({"appearance": seen})["z"]
+    made = model.generate(inputs["generate"]["shape"], [inputs["generate"][f"z_{i}"] for i in latents])
+    drawn, drawn_z = model.sample(inputs["sample"]["shape"], noise=[inputs["sample"][f"noise_{i}"] for i in latents])
+    named = [{f"z_{i}": np.asarray(value) for i, value in enumerate(values)} for values in (z, drawn_z)]
+    return {
+        "encode": named[0],
+        "generate": {"image": np.clip(made, -1, 1)},
+        "sample": {"image": np.clip(drawn, -1, 1), **named[1]},
+    }
+
+
+@pytest.mark.parametrize(
+    "precision, tolerance", [("float32", 1e-3), ("float16", 0.02), ("dynamic", 0.1), ("int8", 0.3)]
+)
+def test_every_precision_answers_like_keras(case, precision, tolerance):
+    """Tolerances are root mean squares over the spread of the right answer; the float32 one is for every value."""
+    model, files = case
+    inputs = {use: random_inputs(files["float32"], use, seed=3) for use in USES}
+    expected = keras_answers(model, inputs)
+    for use in USES:
+        answer = files[precision](use, **inputs[use])
+        assert answer.keys() == expected[use].keys()
+        for name, value in expected[use].items():
+            difference = answer[name] - value
+            error = np.abs(difference).max() if precision == "float32" else np.sqrt(np.mean(np.square(difference)))
+            assert error <= tolerance * max(np.std(value), 0.1), (use, name, error)
+
+
+def test_the_generator_is_one_partition_of_built_in_ops(case):
+    _, files = case
+    for precision, file in files.items():
+        for use in ("encode", "generate"):
+            found = model_file.signature(file.content, use)
+            assert found.partitions == 1 and not found.outside, (precision, use, found)
+            assert not {"VAR_HANDLE", "READ_VARIABLE", "CUSTOM", "RSQRT"} & found.ops.keys()
+
+
+def test_ops_outside_of_xnnpack_are_told(parts_run):
+    """The check above would be worth nothing if it never found any: the drawing has ops that XNNPACK does not take."""
+    content = phone.drawing_graph(trained.load(parts_run).model.config)
+    found = model_file.signature(content, "parts")
+    assert found.outside["GATHER"] and sum(found.outside.values()) < sum(found.ops.values())
+
+
+def test_signatures_share_their_weights(case):
+    _, files = case
+    for precision, file in files.items():
+        model = flatbuffer_utils.read_model_from_bytearray(bytearray(file.content))
+        sizes = [0 if buffer.data is None else len(buffer.data) for buffer in model.buffers]
+        apart = sum(sizes[index] for graph in model.subgraphs for index in {t.buffer for t in graph.tensors})
+        assert sum(sizes) < 0.8 * apart, precision
+    assert len(files["float32"].content) > len(files["float16"].content)
+
+
+def test_int8_is_integer_inside_and_float_outside(case):
+    _, files = case
+    for use in USES:
+        assert files["int8"].types(use) == {np.float32}
+    ops = model_file.signature(files["int8"].content, "generate").ops
+    assert ops["DEQUANTIZE"] == 1, "only the picture leaves int8"
+    assert {"LEAKY_RELU", "ELU"} & ops.keys() and ops["DEPTH_TO_SPACE"] == 2
+
+
+def test_no_two_convolutions_share_a_bias_before_int8(case):
+    """Its scale is that of one convolution's input; `test_every_precision_answers_like_keras` sees what follows."""
+    _, files = case
+    floats = files["float32"]
+    own = File(integer_ops.own_biases(floats.content))
+    assert biases(floats.content) > len(set(bias_buffers(floats.content))), "signatures share them"
+    assert biases(own.content) == len(set(bias_buffers(own.content)))
+    inputs = random_inputs(floats, "sample")
+    np.testing.assert_array_equal(own("sample", **inputs)["image"], floats("sample", **inputs)["image"])
+
+
+def bias_buffers(content):
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    return [
+        graph.tensors[op.inputs[2]].buffer
+        for graph in model.subgraphs
+        for op in graph.operators
+        if model.operatorCodes[op.opcodeIndex].builtinCode == schema.BuiltinOperator.CONV_2D
+    ]
+
+
+def biases(content):
+    return len(bias_buffers(content))
+
+
+def test_files_say_how_to_feed_them(parts_run, tmp_path):
+    written = phone_files.write(trained.load(parts_run), tmp_path / "phone", ("float16", "int8"), count=4)
+    assert [path.name for path in written] == [
+        "drawing.tflite",
+        "vunet_float16.tflite",
+        "vunet_int8.tflite",
+        "vunet.json",
+    ]
+    told = json.loads((tmp_path / "phone/vunet.json").read_text())
+    for path in written[:3]:
+        inside = model_file.description(path.read_bytes())
+        assert {key: inside[key] for key in told} == told
+    assert told["joints"][6] == "reye" and "Apache-2.0" in told["licence"]
+    feeding = told["feeding"]
+    for path, signatures in ((written[2], feeding), (written[0], feeding["drawing.tflite"])):
+        file = File(path.read_bytes())
+        for name in file.interpreter.get_signature_list():
+            runner = file.interpreter.get_signature_runner(name)
+            details = {"inputs": runner.get_input_details(), "outputs": runner.get_output_details()}
+            for side, found in details.items():
+                assert {key: list(detail["shape"]) for key, detail in found.items()} == {
+                    key: value["shape"] for key, value in signatures[name][side].items()
+                }
+
+
+def test_the_drawing_is_that_of_training(parts_run, figure_people):
+    images, joints = figure_people
+    images = tf.image.resize(images[:8], (16, 16)).numpy()
+    joints = joints[:8].astype(np.float32)
+    joints[0, 3], joints[1, 13] = np.nan, -1  # unseen
+    drawing = File(phone.drawing_graph(trained.load(parts_run).model.config))
+    shapes = draw_stickman(joints, 16, 16).numpy()
+    pictures = to_float(images.astype(np.uint8))
+    parts = crop_body_parts(pictures, joints, 8, 8).numpy()
+    for i in range(8):
+        shape = drawing("stickman", joints=joints[i : i + 1])["shape"]
+        np.testing.assert_allclose(shape[0], shapes[i], atol=1e-4)
+        cut = drawing("parts", image=pictures[i : i + 1], joints=joints[i : i + 1])["parts"]
+        np.testing.assert_allclose(cut[0], parts[i], atol=1e-3)
+
+
+def test_calibration_takes_the_training_split_evenly(parts_run, tiny_figures):
+    examples = calibration.examples(trained.load(parts_run), tiny_figures, 5)
+    assert {use: len(inputs) for use, inputs in examples.items()} == dict.fromkeys(USES, 5)
+    assert examples["encode"][0]["parts"].shape == (1, 8, 8, 24)
+    assert set(examples["generate"][0]) == {"shape", "z_0", "z_1"}
+    shapes = [example["shape"] for example in examples["generate"]]
+    assert not np.array_equal(shapes[0], shapes[1])
+
+
+def test_a_run_without_its_dataset_says_what_int8_needs(grey_maps_run, tmp_path):
+    with pytest.raises(InputError, match="--dataset_dir"):
+        phone_files.write(trained.load(grey_maps_run), tmp_path, ("int8",))
+    assert not list(tmp_path.iterdir())

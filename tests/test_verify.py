@@ -1,0 +1,89 @@
+"""What `python -m export.verify` says: each figure against one known by other means, and errors a user can make."""
+
+import json
+
+import numpy as np
+import pytest
+
+from export import phone_files, runtime, trained, transfers, verify
+from export.closeness import closeness
+from vunet_tf.errors import InputError
+
+
+def test_closeness_of_known_differences():
+    random = np.random.default_rng(0)
+    keras = random.integers(10, 200, (3, 32, 32, 3), np.uint8)
+    inside = np.zeros((3, 32, 32, 1))
+    inside[:, :16] = 1
+    exact = closeness(keras, keras, keras, inside)
+    assert (exact.largest, exact.psnr, exact.error) == (0, None, 0) and exact.ssim == exact.ssim_to_keras == 1
+    brighter = keras + 1
+    brighter[0] += 9
+    found = closeness(brighter, keras, keras, inside)
+    assert found.largest == 10 and found.error == pytest.approx((10 + 1 + 1) / 3)
+    assert found.psnr_worst == pytest.approx(20 * np.log10(255 / 10))
+    assert found.psnr == pytest.approx(np.mean([20 * np.log10(255 / d) for d in (10, 1, 1)]))
+    outside = keras.copy()
+    outside[:, 16:] = 0
+    assert closeness(outside, keras, keras, inside).error == 0
+    assert closeness(outside, keras, keras, inside).ssim < 0.9
+
+
+def test_transfers_have_their_truth(parts_run, tiny_figures):
+    given = transfers.load(trained.load(parts_run), tiny_figures, "train", 10)
+    assert len(given.truth) == 10 and given.seen["parts"].shape == (10, 8, 8, 24)
+    names = given.batch.keys()
+    assert {"image", "shape", "parts", "joints"} <= names
+    other = [not np.array_equal(a, b) for a, b in zip(given.sent["image"], given.truth, strict=True)]
+    assert sum(other) >= 5, "looks come from another picture where there is one"
+    assert given.inside.max() == 1 and 0 < given.inside.mean() < 1
+
+
+@pytest.fixture(scope="module")
+def exported(parts_run, parts_version, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    run = trained.load(parts_run)
+    (folder / "vunet").symlink_to(parts_version.parent)
+    phone_files.write(run, folder / "phone", ("float32", "int8"), ("encode", "generate"), count=8)
+    return folder
+
+
+def test_every_artefact_is_measured_against_keras(parts_run, tiny_figures, exported, monkeypatch, capsys, tmp_path):
+    values = {"run_dir": parts_run, "dataset_dir": None, "split": "train", "examples": 6, "rows": 2}
+    values |= {"out": str(tmp_path / "verify"), "seconds": 0}
+    for name, value in values.items():
+        monkeypatch.setattr(verify, f"_{name.upper()}", type("Flag", (), {"value": value}))
+    verify._verify([str(exported / "vunet"), str(exported / "phone")])
+    results = json.loads((tmp_path / "verify.json").read_text())["results"]
+    assert list(results) == ["keras", "SavedModel 1", "float32", "int8"]
+    assert results["SavedModel 1"]["largest"] <= 1 and results["float32"]["largest"] <= 1
+    assert results["int8"]["largest"] > 1 and results["int8"]["psnr"] > 20
+    assert results["int8"]["partitions"] == 1 and not results["int8"]["outside"]
+    assert results["int8"]["mb"] < results["float32"]["mb"]
+    assert (tmp_path / "verify.png").read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert "exact" in printed and "1, outside: none" in printed
+
+
+def test_speed_has_its_units(exported):
+    speed = runtime.measure(exported / "phone/vunet_int8.tflite", "generate", threads=1, seconds=0.01)
+    assert 0 < speed.median_ms <= speed.p90_ms and speed.load_ms > 0 and speed.memory_mib >= 0
+
+
+def test_what_is_no_artefact_is_named(exported, tmp_path):
+    with pytest.raises(InputError, match="is no SavedModel, no TFLite file"):
+        verify.artefacts([tmp_path])
+    with pytest.raises(InputError, match="none is no SavedModel"):
+        verify.artefacts([tmp_path / "none"])
+    found = verify.artefacts([exported / "vunet", exported / "vunet/1", exported / "phone"])
+    names = [path.name for path in found]
+    assert names == ["1", "1", "vunet_float32.tflite", "vunet_int8.tflite"], "the drawing is no model"
+
+
+def test_a_file_that_does_not_fit_is_named(exported, grey_maps_run, tmp_path):
+    given = transfers.Transfers({}, {}, {}, np.zeros((1, 16, 16, 3), np.float32), np.zeros((1, 16, 16, 3)), None)
+    with pytest.raises(InputError, match=r"vunet_int8\.tflite cannot be run"):
+        verify.transferred(exported / "phone/vunet_int8.tflite", given)
+    (tmp_path / "rubbish.tflite").write_bytes(b"rubbish")
+    with pytest.raises(InputError, match=r"rubbish\.tflite cannot be run"):
+        verify.transferred(tmp_path / "rubbish.tflite", given)
