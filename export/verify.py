@@ -18,15 +18,10 @@ figures and --out.png with a strip of pictures.
 """
 
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import numpy as np
 from absl import flags
-from tqdm import tqdm
 
-from export import runtime
 from vunet_tf.errors import InputError
 from vunet_tf.startup import run, start_tensorflow
 
@@ -38,134 +33,26 @@ _OUT = flags.DEFINE_string("out", "verify", "Path of the JSON file and the pictu
 _SECONDS = flags.DEFINE_float("seconds", 2.0, "How long each speed is measured; 0 leaves speeds out.", lower_bound=0.0)
 _ROWS = flags.DEFINE_integer("rows", 6, "Transfers in the picture.", lower_bound=1)
 
-THREADS = (1, 2)
-
-
-def artefacts(arguments) -> list[Path]:
-    """The SavedModel versions and TFLite files that the arguments name, in their order.
-
-    Raises:
-        InputError: an argument names none.
-    """
-    from export.phone_files import DRAWING
-    from export.servable import versions
-
-    found = []
-    for argument in map(Path, arguments):
-        if runtime.is_saved_model(argument) or (argument.suffix == ".tflite" and argument.is_file()):
-            found.append(argument)
-            continue
-        inside = [path for path in sorted(argument.glob("*.tflite")) if path.name != DRAWING]
-        inside.sort(key=lambda path: -path.stat().st_size)
-        newest = [argument / str(number) for number in versions(argument)[-1:]]
-        if not inside + newest:
-            raise InputError(f"{argument} is no SavedModel, no TFLite file, and no folder of either")
-        found += newest + inside
-    return found
-
-
-def transferred(path: Path, given) -> np.ndarray:
-    """The pictures [n, S, S, 3] uint8 that an artefact makes of the transfers `given`.
-
-    Raises:
-        InputError: it cannot be read, or does not fit the run.
-    """
-    try:
-        model = runtime.load(path)
-        return given.by_saved_model(model) if runtime.is_saved_model(path) else given.by_tflite(model)
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
-        raise InputError(f"{path} cannot be run on this dataset: {str(error).splitlines()[0]}") from error
-
-
-def size_mb(path: Path) -> float:
-    """Size in megabytes (10^6 bytes) of a file, or of all files in a folder."""
-    return sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file()) / 1e6
-
-
-def speeds(path: Path, seconds: float) -> dict[str, dict]:
-    """{"1", "2": `runtime.Speed` of "generate" on so many threads}, each in a process of its own."""
-    measured = {}
-    for threads in THREADS:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            measured[str(threads)] = process.submit(runtime.measure, path, "generate", threads, seconds).result()
-    return {threads: speed._asdict() for threads, speed in measured.items()}
-
-
-def table(results: dict[str, dict]) -> str:
-    """The figures of all artefacts as text."""
-    keras = results["keras"]
-    lines = [
-        f"{'':<28}{'MB':>7}{'max':>5}{'PSNR (worst)':>16}{'SSIM':>19}{'error':>7}{'load':>7}"
-        f"{'ms, 1 thread':>15}{'ms, 2 threads':>15}{'memory':>8}  XNNPACK"
-    ]
-    for name, found in results.items():
-        psnr = "exact" if found["psnr"] is None else f"{found['psnr']:.1f} ({found['psnr_worst']:.1f})"
-        ssim = f"{found['ssim']:.4f} ({found['ssim'] - keras['ssim']:+.4f})"
-        line = f"{name:<28}{found.get('mb', float('nan')):>7.2f}{found['largest']:>5}{psnr:>16}{ssim:>19}"
-        line += f"{found['error']:>7.2f}"
-        if "speed" in found:
-            speed = found["speed"]
-            line += f"{speed['2']['load_ms']:>7.0f}"
-            for threads in THREADS:
-                line += f"{speed[str(threads)]['median_ms']:>8.1f} /{speed[str(threads)]['p90_ms']:>5.1f}"
-            line += f"{speed['2']['memory_mib']:>8.0f}"
-        if "partitions" in found:
-            outside = ", ".join(f"{count} {kind}" for kind, count in found["outside"].items()) or "none"
-            line += f"  {found['partitions']}, outside: {outside}"
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def strip(transfers, made: dict[str, np.ndarray], count: int) -> np.ndarray:
-    """A picture: looks, shape, truth, and what each made of them, a row for each transfer."""
-    from vunet_tf.images import enlarge, grid, label, to_rgb, to_uint8
-
-    columns = {
-        "looks": transfers.sent["image"],
-        "shape": to_rgb(to_uint8(transfers.shape)),
-        "truth": transfers.truth,
-        **made,
-    }
-    chosen = np.unique(np.linspace(0, len(transfers.truth) - 1, count).astype(int))
-    rows = [[enlarge(pictures[i], 128) for pictures in columns.values()] for i in chosen]
-    return grid([[label(name, row.shape[1]) for name, row in zip(columns, rows[0], strict=True)], *rows])
-
 
 def _verify(arguments) -> None:
     if not arguments:
         raise InputError("name what to verify: python -m export.verify --run_dir=RUN exports/vunet exports/phone")
+    if not _RUN_DIR.value:
+        raise InputError("give --run_dir; `python -m export.verify --help` explains")
     start_tensorflow()
-    from export import model_file, trained, transfers
-    from export.closeness import closeness
+    from export import trained, verification
     from vunet_tf import atomic, runs
     from vunet_tf.data import pictures
-    from vunet_tf.images import to_uint8
 
-    run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
+    trained_run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
     dataset_dir = _DATASET_DIR.value or runs.trained_on(_RUN_DIR.value)
-    paths = artefacts(arguments)
-    given = transfers.load(run, dataset_dir, _SPLIT.value, _EXAMPLES.value)
-    # The run itself, not the folded model that was exported.
-    model = runs.load(_RUN_DIR.value)
-    keras = to_uint8(np.asarray(model.transfer(given.batch, given.shape)))
-    made = {"keras": keras}
-    results = {"keras": closeness(keras, keras, given.truth, given.inside)._asdict()}
-    for path in tqdm(paths, unit=" artefacts", disable=None):
-        name = f"SavedModel {path.name}" if runtime.is_saved_model(path) else path.stem.removeprefix("vunet_")
-        made[name] = transferred(path, given)
-        found = {
-            "path": str(path),
-            "mb": size_mb(path),
-            **closeness(made[name], keras, given.truth, given.inside)._asdict(),
-        }
-        if path.suffix == ".tflite":
-            graph = model_file.signature(path.read_bytes(), "generate")
-            found |= {"partitions": graph.partitions, "outside": dict(graph.outside), "ops": dict(graph.ops)}
-        if _SECONDS.value:
-            found["speed"] = speeds(path, _SECONDS.value)
-        results[name] = found
-    picture = pictures.encode(strip(given, made, _ROWS.value), "png")
-    about = {"run": str(run.run_dir), "dataset": str(dataset_dir), "split": _SPLIT.value, "transfers": len(given.truth)}
+    paths = verification.artefacts(arguments)
+    given, made, results = verification.measured(
+        trained_run, dataset_dir, _SPLIT.value, _EXAMPLES.value, paths, _SECONDS.value
+    )
+    picture = pictures.encode(verification.strip(given, made, _ROWS.value), "png")
+    count = len(given.truth)
+    about = {"run": _RUN_DIR.value, "dataset": str(dataset_dir), "split": _SPLIT.value, "transfers": count}
     out = Path(_OUT.value)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -174,8 +61,8 @@ def _verify(arguments) -> None:
         atomic.write(out.with_name(out.name + ".png"), lambda path: path.write_bytes(picture))
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}; name another --out") from error
-    print(f"{len(given.truth)} transfers on {dataset_dir}, split {_SPLIT.value}")
-    print(table(results))
+    print(f"{count} transfers on {dataset_dir}, split {_SPLIT.value}")
+    print(verification.table(results))
     print(f"{out}.json, {out}.png")
 
 

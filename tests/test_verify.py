@@ -1,11 +1,9 @@
 """What `python -m export.verify` says: each figure against one known by other means, and errors a user can make."""
 
-import json
-
 import numpy as np
 import pytest
 
-from export import phone_files, runtime, trained, transfers, verify
+from export import phone_files, runtime, trained, transfers, verification
 from export.closeness import closeness
 from vunet_tf.errors import InputError
 
@@ -48,21 +46,18 @@ def exported(parts_run, parts_version, tmp_path_factory):
     return folder
 
 
-def test_every_artefact_is_measured_against_keras(parts_run, tiny_figures, exported, monkeypatch, capsys, tmp_path):
-    values = {"run_dir": parts_run, "dataset_dir": None, "split": "train", "examples": 6, "rows": 2}
-    values |= {"out": str(tmp_path / "verify"), "seconds": 0}
-    for name, value in values.items():
-        monkeypatch.setattr(verify, f"_{name.upper()}", type("Flag", (), {"value": value}))
-    verify._verify([str(exported / "vunet"), str(exported / "phone")])
-    results = json.loads((tmp_path / "verify.json").read_text())["results"]
-    assert list(results) == ["keras", "SavedModel 1", "float32", "int8"]
+def test_every_artefact_is_measured_against_keras(parts_run, tiny_figures, exported):
+    paths = verification.artefacts([exported / "vunet", exported / "phone"])
+    given, made, results = verification.measured(trained.load(parts_run), tiny_figures, "train", 6, paths, seconds=0)
+    assert list(results) == list(made) == ["keras", "SavedModel 1", "float32", "int8"]
     assert results["SavedModel 1"]["largest"] <= 1 and results["float32"]["largest"] <= 1
     assert results["int8"]["largest"] > 1 and results["int8"]["psnr"] > 20
     assert results["int8"]["partitions"] == 1 and not results["int8"]["outside"]
     assert results["int8"]["mb"] < results["float32"]["mb"]
-    assert (tmp_path / "verify.png").read_bytes().startswith(b"\x89PNG")
-    printed = capsys.readouterr().out
-    assert "exact" in printed and "1, outside: none" in printed
+    table = verification.table(results)
+    assert "exact" in table and "1, outside: none" in table
+    two_rows = verification.strip(given, made, 2)
+    assert two_rows.shape[1] > 7 * 128 and 2 * 128 < two_rows.shape[0] < 3 * 128
 
 
 def test_speed_has_its_units(exported):
@@ -72,10 +67,10 @@ def test_speed_has_its_units(exported):
 
 def test_what_is_no_artefact_is_named(exported, tmp_path):
     with pytest.raises(InputError, match="is no SavedModel, no TFLite file"):
-        verify.artefacts([tmp_path])
+        verification.artefacts([tmp_path])
     with pytest.raises(InputError, match="none is no SavedModel"):
-        verify.artefacts([tmp_path / "none"])
-    found = verify.artefacts([exported / "vunet", exported / "vunet/1", exported / "phone"])
+        verification.artefacts([tmp_path / "none"])
+    found = verification.artefacts([exported / "vunet", exported / "vunet/1", exported / "phone"])
     names = [path.name for path in found]
     assert names == ["1", "1", "vunet_float32.tflite", "vunet_int8.tflite"], "the drawing is no model"
 
@@ -83,7 +78,7 @@ def test_what_is_no_artefact_is_named(exported, tmp_path):
 def test_a_file_that_does_not_fit_is_named(exported, grey_maps_run, tmp_path):
     given = transfers.Transfers({}, {}, {}, np.zeros((1, 16, 16, 3), np.float32), np.zeros((1, 16, 16, 3)), None)
     with pytest.raises(InputError, match=r"vunet_int8\.tflite cannot be run"):
-        verify.transferred(exported / "phone/vunet_int8.tflite", given)
+        verification.transferred(exported / "phone/vunet_int8.tflite", given)
     (tmp_path / "rubbish.tflite").write_bytes(b"rubbish")
     with pytest.raises(InputError, match=r"rubbish\.tflite cannot be run"):
-        verify.transferred(tmp_path / "rubbish.tflite", given)
+        verification.transferred(tmp_path / "rubbish.tflite", given)
