@@ -197,7 +197,7 @@ def parts_version(parts_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def maps_version(grey_maps_run, tmp_path_factory):
+def grey_maps_version(grey_maps_run, tmp_path_factory):
     """`grey_maps_run` as version 1 of a SavedModel."""
     from export import servable, trained
 

@@ -31,7 +31,7 @@ def unpng(content):
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
-@pytest.fixture(scope="module", params=["parts", "maps"])
+@pytest.fixture(scope="module", params=["parts", "grey_maps"])
 def case(request, tiny_figures):
     """(kind, the Keras model as trained, a batch of 32 for it, what is sent of it, the version's folder)."""
     run_dir = request.getfixturevalue(f"{request.param}_run")

@@ -76,8 +76,8 @@ def test_compose_names_files_that_are_there():
 
 
 @pytest.fixture(scope="module")
-def model(maps_version):
-    return runtime.SavedModel(maps_version)
+def model(grey_maps_version):
+    return runtime.SavedModel(grey_maps_version)
 
 
 @pytest.fixture(scope="module")

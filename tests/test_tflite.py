@@ -42,7 +42,7 @@ def random_inputs(file, signature, seed=0):
     return {name: random.uniform(-1, 1, detail["shape"]).astype(np.float32) for name, detail in details.items()}
 
 
-@pytest.fixture(scope="module", params=["parts", "maps"])
+@pytest.fixture(scope="module", params=["parts", "grey_maps"])
 def case(request):
     """(the Keras model as trained, {precision: File}) of a run."""
     run_dir = request.getfixturevalue(f"{request.param}_run")
