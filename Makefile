@@ -24,7 +24,7 @@ demo: $(VENV)/.installed ## make a dataset of drawn people and a picture of it
 	$(RUN) -m vunet_tf.prepare --preview=datasets/figures --out=datasets/figures.png
 
 test: $(VENV)/.installed ## run the tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses=2 --dist=loadfile
 
 slowtest: $(VENV)/.installed ## kill a training twenty times, some minutes
 	$(RUN) -m pytest -m slow

@@ -46,6 +46,7 @@ setup(
             *EXPORT,
             "hypothesis>=6.150,<7",
             "pytest>=9,<10",
+            "pytest-xdist>=3.8,<4",
             "ruff>=0.17,<0.18",
             "scikit-image>=0.25,<0.27",
             "scipy>=1.15,<2",

@@ -22,7 +22,7 @@ from vunet_tf.data.skeleton import JOINT_INDEX, OPENPOSE_18
 RUN_ALL = """
 import contextlib, functools, io, json, sys
 from absl import flags
-from vunet_tf import generate, runs
+from vunet_tf import generate, runs, startup
 
 runs.load = functools.cache(runs.load)
 for arguments in json.load(sys.stdin):
@@ -31,10 +31,12 @@ for arguments in json.load(sys.stdin):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            generate.main(flags.FLAGS(["generate", *arguments]))
+            sys.argv = ["generate", *arguments]
+            startup.run({mode: functools.partial(generate._command, mode) for mode in generate.MODES})
         except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-            print("" if isinstance(end.code, int) else end.code, file=sys.stderr)
+            code = end.code or 0
+            status = code if isinstance(code, int) else 1
+            print("" if isinstance(code, int) else code, file=sys.stderr)
     print(json.dumps([status, out.getvalue(), err.getvalue()]), file=sys.__stdout__)
 """
 

@@ -11,7 +11,7 @@ from vunet_tf.data.stickman import draw_stickman
 from vunet_tf.images import to_float
 from vunet_tf.models import VUNet
 
-STEPS = 600
+STEPS = 300
 
 
 def people(count=8, size=32):

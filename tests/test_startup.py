@@ -26,9 +26,14 @@ run({"work": work, "fail": fail, "wait": wait} if sys.argv[0] == "many" else wor
 """
 
 
+def heed_ctrl_c():
+    """In a new process: background jobs of a shell ignore SIGINT, and so would it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def command(*arguments, name="many"):
     code = f"import sys; sys.argv = {[name, *arguments]!r}\n{COMMAND}"
-    return subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True)
+    return subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True, preexec_fn=heed_ctrl_c)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_ctrl_c_is_one_line_and_status_130():
 def test_ctrl_c_while_a_command_is_being_imported_is_quiet():
     """The process ends by SIGINT itself: a shell makes that the status 130, too."""
     arguments = [sys.executable, "-X", "importtime", "-m", "vunet_tf.prepare"]
-    process = subprocess.Popen(arguments, stdout=-1, stderr=-1, text=True)
+    process = subprocess.Popen(arguments, stdout=-1, stderr=-1, text=True, preexec_fn=heed_ctrl_c)
     while not process.stderr.readline().rstrip().endswith("vunet_tf"):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)

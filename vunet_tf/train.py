@@ -74,13 +74,12 @@ def _model_config(info) -> ModelConfig:
         if values[name] not in (None, of_dataset):
             raise InputError(f"--{name}={values[name]}: the dataset {_DATASET_DIR.value} has {of_dataset}")
         values[name] = of_dataset
-    config = ModelConfig(**values)
-    if info.joints is None and config.appearance != "picture":
+    if info.joints is None and values["appearance"] in ("parts", "both"):
         raise InputError(
-            f"--appearance={config.appearance} needs joints, which a dataset of the source {info.source!r} has not: "
+            f"--appearance={values['appearance']} needs joints, which a dataset of the source {info.source!r} has not: "
             "use --appearance=picture"
         )
-    return config
+    return ModelConfig(**values)
 
 
 def _flags_as_used() -> str:

@@ -60,7 +60,8 @@ class Fitting(NamedTuple):
         else:
             box = pictures.fit_box(width, height, self.fit)
         joints = keypoints.pixels_to_fractions(person.joints, width, height)
-        return person_example(picture, joints, box, self.size, encoding="png", **_named(name))
+        options = Options(image_size=self.size, encoding="png", min_joints=0)
+        return person_example(picture, joints, box, options, **_named(name))
 
     def mapped(self, name: str, picture: np.ndarray, shape: np.ndarray | None) -> Example:
         """The example of a [H, W, 3] uint8 picture and its shape map [h, w, 3]; without one, its edges.
