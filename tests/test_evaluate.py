@@ -30,15 +30,6 @@ CONFIG = ModelConfig(image_size=16, bottleneck_factor=2, width=2, max_width=4, l
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory):
-    """Drawn people of 16 pixels, with joints, masks and shared looks and poses."""
-    directory = tmp_path_factory.mktemp("datasets") / "figures"
-    source = SOURCES["figures"](SourceOptions(looks=24, poses=24, examples=100, image_size=16))
-    prepare(source, directory, "figures", {}, workers=1)
-    return directory
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Twelve pictures without joints, masks or anything shared."""
     root = tmp_path_factory.mktemp("folder")
@@ -58,10 +49,10 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def run(model, tmp_path_factory, figures):
+def run(model, tmp_path_factory, tiny_figures):
     run_dir = tmp_path_factory.mktemp("runs") / "one"
     runs.save(model, run_dir)
-    (run_dir / "flags.txt").write_text(f"--dataset_dir={figures}\n--mirror\n--nojit_compile\n")
+    (run_dir / "flags.txt").write_text(f"--dataset_dir={tiny_figures}\n--mirror\n--nojit_compile\n")
     (run_dir / "metrics.csv").write_text("step,split,loss,kl\n10,train,5,1\n20,train,4,2\n20,valid,4.5,2\n30,tra")
     return run_dir
 
@@ -126,9 +117,9 @@ def test_wrong_flags_are_one_clear_error(tmp_path, arguments, message):
         (Options(inception_weights="none"), "--inception_weights=none: there is no such file"),
     ],
 )
-def test_wrong_options_are_told(model, figures, options, message):
+def test_wrong_options_are_told(model, tiny_figures, options, message):
     with pytest.raises(InputError, match=message):
-        Evaluation(model, figures, options)
+        Evaluation(model, tiny_figures, options)
 
 
 def test_a_dataset_that_does_not_fit_is_told(model, folder):
@@ -138,21 +129,21 @@ def test_a_dataset_that_does_not_fit_is_told(model, folder):
         Evaluation(model, folder, Options())
 
 
-def test_same_seed_same_figures(model, figures):
+def test_same_seed_same_figures(model, tiny_figures):
     options = Options(splits=("valid",), sections=SECTIONS[1:4], max_examples=24, samples=2, seed=4)
     found = []
     for _ in range(2):
-        evaluation = Evaluation(model, figures, options)
+        evaluation = Evaluation(model, tiny_figures, options)
         evaluation.run()
         found.append(evaluation.found)
     assert found[0] == found[1]
     assert {each.section for each in found[0]} == set(SECTIONS[1:4])
 
 
-def test_a_model_without_latents_is_measured_without_them(figures):
+def test_a_model_without_latents_is_measured_without_them(tiny_figures):
     evaluation = Evaluation(
         VUNet(dataclasses.replace(CONFIG, latent_scales=0)),
-        figures,
+        tiny_figures,
         Options(splits=("valid",), max_examples=20, samples=2),
     )
     evaluation.run()
@@ -179,28 +170,28 @@ def test_pictures_alone_are_measured_as_far_as_they_go(folder):
 # Transfer
 
 
-def test_references_are_chosen_by_attribute_name_or_order(figures):
-    index = read_index(figures, "valid_appearance")
-    first = references.choose(figures, "valid")
+def test_references_are_chosen_by_attribute_name_or_order(tiny_figures):
+    index = read_index(tiny_figures, "valid_appearance")
+    first = references.choose(tiny_figures, "valid")
     assert first.split == "valid_appearance" and len(first.positions) == 24
     for appearance, position in first.positions.items():
         assert position == next(i for i, example in enumerate(index) if example.appearance_id == appearance)
     shape = index[0].shape_id
-    chosen = references.choose(figures, "valid", f"shape_id={shape}")
+    chosen = references.choose(tiny_figures, "valid", f"shape_id={shape}")
     assert {index[position].shape_id for position in chosen.positions.values()} == {shape}
     action = index[3].attributes["action"]
-    by_action = references.choose(figures, "valid", f"action={action},name={index[3].name}")
+    by_action = references.choose(tiny_figures, "valid", f"action={action},name={index[3].name}")
     assert list(by_action.positions.values()) == [3]
     with pytest.raises(InputError, match="no example of valid_appearance has that; the first has the keys name"):
-        references.choose(figures, "valid", "action=sleepwalk")
+        references.choose(tiny_figures, "valid", "action=sleepwalk")
     with pytest.raises(InputError, match="must be first, or key=value"):
-        references.choose(figures, "valid", "dance")
+        references.choose(tiny_figures, "valid", "dance")
 
 
-def test_the_truth_as_a_transfer_scores_perfectly_and_baselines_by_hand(model, figures):
+def test_the_truth_as_a_transfer_scores_perfectly_and_baselines_by_hand(model, tiny_figures):
     """The model replaced by one that knows the truth; then each baseline made again from the examples."""
-    task = TransferTask(model, figures, "valid", limit=12, batch_size=5)
-    by_position = dict(enumerate(read_examples(figures, "valid")))
+    task = TransferTask(model, tiny_figures, "valid", limit=12, batch_size=5)
+    by_position = dict(enumerate(read_examples(tiny_figures, "valid")))
     truths = iter([decode(by_position[position]) for position in task.positions])
     task.make = lambda appearances, shapes: np.stack([next(truths) for _ in appearances])
     found, tally = measure_transfers(task, Scorer(), seed=0)
@@ -208,7 +199,7 @@ def test_the_truth_as_a_transfer_scores_perfectly_and_baselines_by_hand(model, f
     assert find(found, "transfer", "SSIM inside").value == pytest.approx(1)
     assert find(found, "transfer", "mean |error|, whole").examples == 12 == len(tally.positions)
 
-    gallery = [each for split in ("train", "valid_shape") for each in read_examples(figures, split)]
+    gallery = [each for split in ("train", "valid_shape") for each in read_examples(tiny_figures, split)]
     task.make = lambda appearances, shapes: np.zeros((len(appearances), 16, 16, 3), np.uint8)
     for question in (question for batch in task.questions() for question in batch):
         made = question.made
@@ -220,15 +211,15 @@ def test_the_truth_as_a_transfer_scores_perfectly_and_baselines_by_hand(model, f
         assert any((made["nearest training appearance"] == each).all() for each in in_shape)
 
 
-def test_a_seen_appearance_is_not_its_own_baseline(model, figures):
+def test_a_seen_appearance_is_not_its_own_baseline(model, tiny_figures):
     """In valid_shape the gallery has the truth itself: it must be left out."""
-    task = TransferTask(model, figures, "valid_shape", limit=8)
+    task = TransferTask(model, tiny_figures, "valid_shape", limit=8)
     assert task.references.split == "train"
     for question in (question for batch in task.questions() for question in batch):
         assert (question.made["nearest training appearance"] != question.truth).any()
         others = [
             decode(each)
-            for each in read_examples(figures, "valid_shape")
+            for each in read_examples(tiny_figures, "valid_shape")
             if each.shape_id == question.example.shape_id and each.appearance_id != question.example.appearance_id
         ]
         mean = question.made["mean training picture of the shape"]
@@ -249,9 +240,9 @@ def test_laplace_is_that_of_scipy():
     np.testing.assert_allclose(likelihood.log_likelihood(x, x_hat, 0.2), expected, rtol=1e-5)
 
 
-def test_bounds_agree_with_their_definitions(model, figures):
+def test_bounds_agree_with_their_definitions(model, tiny_figures):
     """E[log weight] is the evidence lower bound; log of the mean weight of k samples lies above it."""
-    (batch,) = batches(figures, "valid", range(4), 4, "", **CONFIG.crops)
+    (batch,) = batches(tiny_figures, "valid", range(4), 4, "", **CONFIG.crops)
     seen = {key: tf.constant(value) for key, value in batch.items() if value.dtype == np.float32}
     draw_once = tf.function(lambda seed: likelihood.terms(model, seen, seed, 0.3))
     draws = [draw_once(tf.constant([0, i])) for i in range(60)]

@@ -92,9 +92,7 @@ def _evaluate() -> None:
     from vunet_tf.evaluation.sections import Evaluation, Options
 
     model, training = runs.load(_RUN_DIR.value), runs.training_flags(_RUN_DIR.value)
-    dataset = _DATASET_DIR.value or training.get("dataset_dir")
-    if not dataset:
-        raise InputError(f"{_RUN_DIR.value} does not say what it was trained on: give --dataset_dir")
+    dataset = _DATASET_DIR.value or str(runs.trained_on(_RUN_DIR.value))
     options = Options(
         splits=tuple(_SPLIT.value or ()),
         sections=tuple(_SECTIONS.value),
