@@ -19,9 +19,15 @@ $(VENV)/.installed: setup.py pyproject.toml
 	  --config-settings editable_mode=compat
 	@touch $@
 
-demo: $(VENV)/.installed ## make a dataset of drawn people and a picture of it
-	$(RUN) -m vunet_tf.prepare --source=figures --output=datasets/figures --image_size=64 --overwrite
+demo: $(VENV)/.installed ## train drawn people to change clothes (some minutes), and export the model for phones
+	$(RUN) -m vunet_tf.prepare --source=figures --output=datasets/figures --image_size=32 --overwrite
 	$(RUN) -m vunet_tf.prepare --preview=datasets/figures --out=datasets/figures.png
+	$(RUN) -m vunet_tf.train --flagfile=configs/quickstart.flags
+	$(RUN) -m export.tflite --run_dir=runs/quickstart --out=exports/phone
+	$(RUN) -m export.verify --run_dir=runs/quickstart --examples=30 --seconds=0 --out=exports/demo exports/phone
+	@echo
+	@echo "Look at these: runs/quickstart/pictures (rows: clothes, columns: poses), exports/demo.png (what phones draw)."
+	@echo "Then: make pictures of your own, README.md, Generate."
 
 test: $(VENV)/.installed ## run the tests
 	$(RUN) -m pytest --numprocesses=2 --dist=loadfile

@@ -53,13 +53,33 @@ def test_probes_score_at_chance_on_shuffled_labels(made_up):
     labels = np.array([attributes["colour"] for attributes in known["attributes"]])
     groups = np.array(known["appearance_id"])
     by_appearance = np.random.default_rng(1).permutation(labels[::6])
+    asked = np.ones(len(labels), bool)
     features = probes.reduced(z, seed=0)
     rights = [
-        probes.accuracy(features, np.repeat(np.random.default_rng(i).permutation(by_appearance), 6), groups).mean()
+        probes.accuracy(
+            features, np.repeat(np.random.default_rng(i).permutation(by_appearance), 6), groups, asked
+        ).mean()
         for i in range(8)
     ]
     assert abs(np.mean(rights) - 0.25) < 0.12
-    assert probes.accuracy(features, labels, groups).mean() > 0.95
+    assert probes.accuracy(features, labels, groups, asked).mean() > 0.95
+
+
+def test_other_examples_teach_what_a_small_split_cannot(made_up):
+    z, known = made_up
+    split = z[:48], {key: values[:48] for key, values in known.items()}  # 8 appearances, 2 of each colour
+    more = z[48:], {key: values[48:] for key, values in known.items()}
+    alone = probes.measure(*split, "valid", seed=0)
+    assert "attribute read from z: colour" not in [each.quantity for each in alone]
+    found = probes.measure(*split, "valid", seed=0, more=more)
+    assert value(found, "attribute read from z: colour") > 0.95
+    assert next(each for each in found if each.quantity == "attribute read from z: colour").examples == 48
+
+
+def test_appearances_of_the_split_do_not_teach(made_up):
+    z, known = made_up
+    nonsense = {**known, "attributes": [{"colour": 3 - each["colour"]} for each in known["attributes"]]}
+    assert probes.measure(z, known, "valid", seed=0, more=(z, nonsense)) == probes.measure(z, known, "valid", seed=0)
 
 
 def test_same_seed_same_figures(made_up):

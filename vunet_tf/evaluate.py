@@ -16,11 +16,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
 from vunet_tf import atomic
 from vunet_tf.errors import InputError
-from vunet_tf.startup import start_tensorflow
+from vunet_tf.startup import run, start_tensorflow
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to measure.")
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "The dataset to measure on; by default the training's.")
@@ -144,22 +144,17 @@ def _compare() -> None:
     print(f"{out}: {len(results)} evaluations side by side")
 
 
-def main(argv: list[str]) -> None:
-    """Measures or compares; an error of the user's is one line and exit status 1."""
-    if len(argv) > 1:
-        sys.exit(f"error: unexpected argument {argv[1]!r}; everything is given by flags")
+def _run() -> None:
     try:
         if _COMPARE.value:
             _compare()
         else:
             _evaluate()
-    except InputError as error:
-        sys.exit(f"error: {error}")
     except OSError as error:
-        sys.exit(f"error: cannot write {error.filename or _OUT.value}: {error.strerror}; name another --out")
-    except KeyboardInterrupt:
-        sys.exit("stopped; nothing was written")
+        raise InputError(
+            f"cannot write {error.filename or _OUT.value}: {error.strerror}; name another --out"
+        ) from error
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(_run, if_stopped="nothing was written")

@@ -49,20 +49,27 @@ def reduced(z: np.ndarray, seed: int) -> np.ndarray:
     return made / max(made.std(), 1e-12)
 
 
+def _folds(groups, asked):
+    """(rows to fit, rows to ask): folds of the rows in `asked` by group; all other rows are only fitted."""
+    rows, others = np.flatnonzero(asked), np.flatnonzero(~asked)
+    for train, test in GroupKFold(FOLDS).split(rows, groups=groups[rows]):
+        yield np.concatenate([rows[train], others]), rows[test]
+
+
 @one_thread
-def accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Whether a logistic regression is right about each example, [N] bools.
+def accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Whether a logistic regression is right about each example that is `asked` ([N] bools), in their order, as bools.
 
     Cross-validated in 5 folds by group: no appearance is in the training and in the test part of a fold.
     """
     right = np.zeros(len(labels), bool)
-    for train, test in GroupKFold(FOLDS).split(features, labels, groups):
+    for train, test in _folds(groups, asked):
         if len(set(labels[train].tolist())) == 1:
             right[test] = labels[test] == labels[train][0]
             continue
         probe = LogisticRegression(max_iter=300).fit(features[train], labels[train])
         right[test] = probe.predict(features[test]) == labels[test]
-    return right
+    return right[asked]
 
 
 def most_frequent(labels: np.ndarray) -> np.ndarray:
@@ -71,38 +78,53 @@ def most_frequent(labels: np.ndarray) -> np.ndarray:
 
 
 @one_thread
-def explained(features: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Squared errors of a ridge regression of [N, K] targets and of guessing their mean: two [N], folds as above."""
+def explained(
+    features: np.ndarray, targets: np.ndarray, groups: np.ndarray, asked: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Squared errors of a ridge regression of [N, K] targets and of guessing their mean, rows and folds as above."""
     errors, variances = np.zeros(len(targets)), np.zeros(len(targets))
-    for train, test in GroupKFold(FOLDS).split(features, targets, groups):
+    for train, test in _folds(groups, asked):
         guessed = RidgeCV(RIDGE_PENALTIES).fit(features[train], targets[train]).predict(features[test])
         errors[test] = np.square(guessed.reshape(targets[test].shape) - targets[test]).sum(1)
         variances[test] = np.square(targets[train].mean(0) - targets[test]).sum(1)
-    return errors, variances
+    return errors[asked], variances[asked]
 
 
-def measure(z: np.ndarray, known: dict[str, list], split: str, seed: int) -> list[Measure | Missing]:
-    """How well joints, shape and attributes are read from z, beside chance."""
-    groups = np.array(known["appearance_id"])
+def measure(z: np.ndarray, known: dict[str, list], split: str, seed: int, more=None) -> list[Measure | Missing]:
+    """How well joints, shape and attributes are read from z, beside chance.
+
+    Args:
+        z, known: `encodings` of the split.
+        split, seed: what is measured, and of the random numbers.
+        more: `encodings` of other examples (z, known), on which probes of joints and attributes are fitted as well.
+            Those of appearances that the split has are left out.
+    """
     if len(set(known["appearance_id"])) < FOLDS:
         why = f"the split has {len(set(known['appearance_id']))} appearances; cross-validation takes {FOLDS}"
         return [Missing(SECTION, split, "probes of z", why)]
+    asked = np.ones(len(z), bool)
+    if more:
+        z, known, asked = _joined(z, known, *more)
+    groups = np.array(known["appearance_id"])
     features = reduced(z, seed)
-    found = _joints(features, np.array(known["joints"]), groups, split, seed) if known["joints"] else []
-    if not known["joints"]:
+    if known["joints"]:
+        found = _joints(features, np.array(known["joints"]), groups, asked, split, seed)
+    else:
         found = [Missing(SECTION, split, "joints read from z", "the dataset has no joints")]
     of_shape, of_appearance = _labels(known)
     for kind, labels in (("pose", of_shape), ("attribute", of_appearance)):
         rights, chances, members = [], [], []
         for name, values in progress(labels.items(), desc=f"probes of {kind}s", unit=" probes"):
-            kept = _frequent(values, groups)
-            if kept is None:
+            # Other examples have other shapes, whose names say nothing about those of the split.
+            kept = _frequent(values, groups, among=asked if kind == "pose" else np.ones(len(z), bool))
+            if kept is None or len(set(groups[kept & asked].tolist())) < FOLDS:
                 continue
-            right, chance = accuracy(features[kept], values[kept], groups[kept]), most_frequent(values[kept])
+            right = accuracy(features[kept], values[kept], groups[kept], asked[kept])
+            chance, of = most_frequent(values[kept & asked]), groups[kept & asked]
             quantity = Quantity(f"{kind} read from z: {name}", "accuracy", "lower" if kind == "pose" else "higher")
-            found.append(mean(SECTION, split, quantity, PROBE, right, groups[kept], seed))
-            found.append(mean(SECTION, split, quantity, CHANCE, chance, groups[kept], seed))
-            rights, chances, members = [*rights, *right], [*chances, *chance], [*members, *groups[kept]]
+            found.append(mean(SECTION, split, quantity, PROBE, right, of, seed))
+            found.append(mean(SECTION, split, quantity, CHANCE, chance, of, seed))
+            rights, chances, members = [*rights, *right], [*chances, *chance], [*members, *of]
         if rights:
             quantity = Quantity(f"all {kind}s read from z", "accuracy", "lower" if kind == "pose" else "higher")
             found.append(mean(SECTION, split, quantity, PROBE, rights, members, seed))
@@ -113,21 +135,33 @@ def measure(z: np.ndarray, known: dict[str, list], split: str, seed: int) -> lis
     return found
 
 
-def _joints(features, joints, groups, split, seed):
+def _joined(z, known, more_z, more_known):
+    """(z, labels, which rows are the split's) of the split and, below it, of the other appearances among the others."""
+    new = ~np.isin(more_known["appearance_id"], known["appearance_id"])
+    joined = {
+        key: values + [value for value, kept in zip(more_known[key], new, strict=True) if kept]
+        for key, values in known.items()
+        if len(more_known[key]) == len(new)
+    }
+    asked = np.arange(len(z) + new.sum()) < len(z)
+    return np.concatenate([z, more_z[new]]), {**known, **joined}, asked
+
+
+def _joints(features, joints, groups, asked, split, seed):
     """R^2 of all joints together; each joint where it is seen."""
     errors, variances = np.zeros(len(features)), np.zeros(len(features))
     visible = seen(joints)
     for joint in range(len(JOINTS)):
         rows = visible[:, joint]
-        if len(set(groups[rows].tolist())) >= FOLDS:
-            error, variance = explained(features[rows], joints[rows, joint], groups[rows])
-            errors[rows] += error
-            variances[rows] += variance
+        if len(set(groups[rows & asked].tolist())) >= FOLDS:
+            error, variance = explained(features[rows], joints[rows, joint], groups[rows], asked[rows])
+            errors[rows & asked] += error
+            variances[rows & asked] += variance
     quantity = Quantity("joints read from z (chance: 0)", "R^2", "lower")
     if not variances.any():
         return [Missing(SECTION, split, quantity.name, "no joint is seen often enough, or none moves")]
-    ratio, low, high = ratio_interval(errors, variances, groups, seed)
-    return [measured(SECTION, split, quantity, PROBE, (1 - ratio, 1 - high, 1 - low), groups)]
+    ratio, low, high = ratio_interval(errors[asked], variances[asked], groups[asked], seed)
+    return [measured(SECTION, split, quantity, PROBE, (1 - ratio, 1 - high, 1 - low), groups[asked])]
 
 
 def _labels(known):
@@ -148,11 +182,8 @@ def _labels(known):
     return of_shape, of_appearance
 
 
-def _frequent(labels, groups):
-    """Which examples have a class that enough appearances show; None without two such classes, or with too many."""
-    shown = Counter(label for label, _ in set(zip(labels.tolist(), groups.tolist(), strict=True)))
+def _frequent(labels, groups, among):
+    """Rows in `among` of classes that enough appearances show there; None without two such classes or with too many."""
+    shown = Counter(label for label, _ in set(zip(labels[among].tolist(), groups[among].tolist(), strict=True)))
     classes = [label for label, appearances in shown.items() if appearances >= FEWEST]
-    if not 2 <= len(classes) <= MOST_CLASSES:
-        return None
-    kept = np.isin(labels, classes)
-    return kept if len(set(groups[kept].tolist())) >= FOLDS else None
+    return among & np.isin(labels, classes) if 2 <= len(classes) <= MOST_CLASSES else None

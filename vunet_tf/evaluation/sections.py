@@ -1,6 +1,7 @@
 """All that is measured of a run, section by section, with the pictures that go with it."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 from vunet_tf.data import pictures
@@ -134,12 +135,21 @@ class Evaluation:
         model, directory, options, split = self._model, self._directory, self._options, task.split
         if model.config.latent_scales:
             encoded = probes.encodings(model, directory, split, positions, options.batch_size)
-            self.found += probes.measure(*encoded, split, options.seed)
+            self.found += probes.measure(*encoded, split, options.seed, more=self._of_training)
         else:
             why = "the model has no z (--latent_scales=0)"
             self.found.append(Missing(probes.SECTION, split, "probes of z", why))
         self.found += sampling.measure(model, directory, split, index, positions, options.batch_size, options.seed)
         self.found += appearance.measure(task, index, directory, self._vgg, options.seed)
+
+    @functools.cached_property
+    def _of_training(self):
+        """Encodings of training examples: a validation split has few looks to learn from what each attribute means."""
+        directory, options = self._directory, self._options
+        if "train" not in read_info(directory).splits:
+            return None
+        positions = evenly(list(range(len(read_index(directory, "train")))), options.max_examples)
+        return probes.encodings(self._model, directory, "train", positions, options.batch_size)
 
     def _add(self, name, title, caption, picture):
         self.pictures.append(Picture(name, title, caption, pictures.encode(picture, "png")))
