@@ -12,8 +12,9 @@ speed that the convolutions reach (2 operations per multiply-accumulate; smalles
   coco     256 pixels, the paper's size
   mobile   128 pixels, the widths and the activation of configs/mobile.flags
 
-int8 has the decoder's last scale in float32, as `python -m export.tflite` makes it; "int8 all" has it in int8, too. It
-is faster than float32 only where the processor multiplies bytes (AVX-VNNI, AVX512-VNNI, Arm's dot product).
+int8 computes the decoder's last scale in float32 (weights in float16), as `python -m export.tflite` makes it; "int8
+all" has it in int8, too. It is faster than float32 only where the processor multiplies bytes (AVX-VNNI, AVX512-VNNI,
+Arm's dot product).
 """
 
 import dataclasses

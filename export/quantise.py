@@ -5,7 +5,7 @@
 | float32 | float32 | float32 |
 | float16 | float16, made float32 when the file is loaded | float32 |
 | dynamic | int8 per output channel | float32 between ops, int8 inside a convolution by each call's own range |
-| int8 | int8 per output channel | int8, ranges from calibration; some layers may stay float32 |
+| int8 | int8 per output channel | int8, ranges from calibration; some layers may be as in float16 |
 
 Inputs and outputs are float32 in all of them.
 """
@@ -25,6 +25,10 @@ RULES = ("min_max", "mean")
 _EVERY = ".*"
 _OPS = qtyping.TFLOperationName
 _ALGORITHMS = algorithm_manager.AlgorithmName
+_HALF_WEIGHTS = qtyping.OpQuantizationConfig(
+    weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
+    explicit_dequantize=True,
+)
 
 
 def quantised(content: bytes, precision: str, ranges=None, rule: str = "mean", float_layers=()) -> bytes:
@@ -36,15 +40,13 @@ def quantised(content: bytes, precision: str, ranges=None, rule: str = "mean", f
         ranges: for int8: what `ranges_of` found.
         rule: for int8: one of `RULES`, how the range of an activation follows from its ranges in the examples:
             "min_max" from the lowest to the highest value; "mean", the mean of the examples' own lowest and highest.
-        float_layers: for int8: regular expressions; an op whose result has such a name stays float32.
+        float_layers: for int8: regular expressions; an op whose result has such a name is as in float16.
     """
     if precision == "float32":
         return content
     work = quantizer.Quantizer(own_biases(content) if precision == "int8" else content)
     if precision == "float16":
-        half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
-        config = qtyping.OpQuantizationConfig(weight_tensor_config=half, explicit_dequantize=True)
-        work.update_quantization_recipe(_EVERY, _OPS.CONV_2D, config, _ALGORITHMS.FLOAT_CASTING)
+        work.update_quantization_recipe(_EVERY, _OPS.CONV_2D, _HALF_WEIGHTS, _ALGORITHMS.FLOAT_CASTING)
     elif precision == "dynamic":
         work.add_dynamic_config(_EVERY, _OPS.CONV_2D, num_bits=8)
     else:
@@ -73,6 +75,7 @@ def _static_recipe(float_layers=()):
     recipe.add_static_config(_EVERY, _OPS.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
     for layers in float_layers:
         recipe.add_quantization_config(layers, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
+        recipe.add_quantization_config(layers, _OPS.CONV_2D, _HALF_WEIGHTS, _ALGORITHMS.FLOAT_CASTING)
     for end in (_OPS.INPUT, _OPS.OUTPUT):
         recipe.add_quantization_config(_EVERY, end, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
     return recipe

@@ -10,8 +10,8 @@ makes in --out, each file replaced whole if it is there:
   drawing.tflite   for data with joints: stickman and body parts, without weights
   vunet.json       sizes, ranges, joint order, licence and how to feed them; also inside of each file
 
-int8 is calibrated with examples of the run's training split; the decoder's last scale stays float32 in it, see
-`python -m export.schemes`. How to use the files: docs/export.md, export/mobile/.
+int8 is calibrated with examples of the run's training split; the decoder's last scale computes in float32 in it
+(weights in float16), see `python -m export.schemes`. How to use the files: docs/export.md, export/mobile/.
 """
 
 from absl import flags
