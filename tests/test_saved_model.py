@@ -2,6 +2,10 @@
 
 import io
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -296,6 +300,22 @@ def test_a_stopped_export_leaves_nothing_that_a_server_would_take(grey_maps_run,
         servable.write(trained.load(grey_maps_run), tmp_path / "vunet")
     assert seen and all(name.startswith(".") for name in seen)
     assert not list((tmp_path / "vunet").iterdir())
+
+
+def test_a_killed_export_leaves_nothing_that_a_server_would_take(grey_maps_run, tmp_path, quick):
+    killed = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_saved_model as quick
+quick.Graph.functions = lambda self: {{"transfer": quick.identity()}}
+quick.warmup.write = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+quick.servable.write(quick.trained.load({str(grey_maps_run)!r}), Path({str(tmp_path / "vunet")!r}))
+"""
+    assert subprocess.run([sys.executable, "-c", killed], stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
+    (left,) = (tmp_path / "vunet").iterdir()
+    assert left.name.startswith(".") and (left / "saved_model.pb").is_file()
+    assert servable.write(trained.load(grey_maps_run), tmp_path / "vunet").name == "1"
 
 
 def test_an_unwritable_folder_is_a_clear_error(grey_maps_run, tmp_path, quick):
