@@ -34,7 +34,7 @@ from vunet_tf.startup import run, start_tensorflow
 MODELS = {
     "market": PRESETS["market"],
     "coco": PRESETS["coco"],
-    "mobile": ModelConfig(image_size=128, width=16, max_width=48, activation="leaky_relu"),
+    "mobile": ModelConfig(image_size=128, width=16, max_width=64, activation="leaky_relu"),
 }
 MATRIX = 2048  # side of the matrices of the product
 BYTE_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp")  # as /proc/cpuinfo names them
