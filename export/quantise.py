@@ -31,7 +31,7 @@ _HALF_WEIGHTS = qtyping.OpQuantizationConfig(
 )
 
 
-def quantised(content: bytes, precision: str, ranges=None, rule: str = "mean", float_layers=()) -> bytes:
+def quantised(content: bytes, precision: str, ranges=None, rule: str = "min_max", float_layers=()) -> bytes:
     """The file in another precision.
 
     Args:
