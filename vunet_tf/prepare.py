@@ -15,6 +15,7 @@ from pathlib import Path
 
 from absl import flags
 
+from vunet_tf import atomic
 from vunet_tf.data import pictures
 from vunet_tf.data.sources import pairs
 from vunet_tf.data.sources.registry import OPTIONS, SOURCES
@@ -177,7 +178,7 @@ def _preview() -> None:
     out = Path(_OUT.value)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(pictures.encode(sheet, "png"))
+        atomic.write(out, lambda path: path.write_bytes(pictures.encode(sheet, "png")))
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}; name another --out") from error
     print(f"{out}: contact sheet of {_PREVIEW.value}, split {_SPLIT.value}")

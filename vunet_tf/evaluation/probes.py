@@ -1,11 +1,13 @@
 """Linear probes: what can be read from z. Of the appearance everything should be there, of the pose nothing."""
 
 import json
+import warnings
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
@@ -67,7 +69,9 @@ def accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, asked
         if len(set(labels[train].tolist())) == 1:
             right[test] = labels[test] == labels[train][0]
             continue
-        probe = LogisticRegression(max_iter=300).fit(features[train], labels[train])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # unfinished, it reads a little less
+            probe = LogisticRegression(max_iter=300).fit(features[train], labels[train])
         right[test] = probe.predict(features[test]) == labels[test]
     return right[asked]
 
