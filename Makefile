@@ -27,7 +27,7 @@ demo: $(VENV)/.installed ## train drawn people to change clothes (some minutes),
 	$(RUN) -m export.verify --run_dir=runs/quickstart --examples=30 --seconds=0 --out=exports/demo exports/phone
 	@echo
 	@echo "Look at these: runs/quickstart/pictures (rows: clothes, columns: poses), exports/demo.png (what phones draw)."
-	@echo "Then: make pictures of your own, README.md, Generate."
+	@echo "Then: README.md, Generate; and train on pictures of your own."
 
 test: $(VENV)/.installed ## run the tests
 	$(RUN) -m pytest --numprocesses=2 --dist=loadfile

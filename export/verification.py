@@ -73,7 +73,8 @@ def table(results: dict[str, dict]) -> str:
     for name, found in results.items():
         psnr = "exact" if found["psnr"] is None else f"{found['psnr']:.1f} ({found['psnr_worst']:.1f})"
         ssim = f"{found['ssim']:.4f} ({found['ssim'] - keras['ssim']:+.4f})"
-        line = f"{name:<28}{found.get('mb', float('nan')):>7.2f}{found['largest']:>5}{psnr:>16}{ssim:>19}"
+        size = f"{found['mb']:.2f}" if "mb" in found else ""
+        line = f"{name:<28}{size:>7}{found['largest']:>5}{psnr:>16}{ssim:>19}"
         line += f"{found['error']:>7.2f}"
         if "speed" in found:
             speed = found["speed"]

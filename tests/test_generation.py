@@ -115,6 +115,8 @@ def test_animate_goes_frame_by_frame(generator, model, first):
     np.testing.assert_array_equal(frames[1][:, 32:64], array[0, 1])
     np.testing.assert_array_equal(frames[1][:, :32], to_uint8(first["shape"][2]))
     assert len(generator.animate("valid:0", shapes="valid:1-3", steps=4).array()[0]) == 7
+    with pytest.raises(InputError, match="several shapes"):
+        generator.animate("valid:0", shapes="valid:1", steps=4)
 
 
 def test_shape_maps_are_a_sequence(maps_generator, maps_run):

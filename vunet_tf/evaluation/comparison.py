@@ -67,7 +67,10 @@ def _name(results):
 
 
 def _training(results):
-    told = ("steps", "reconstruction", "kl_schedule", "kl_weight", "prior", "latent_scales", "appearance_from")
+    told = ["steps", "batch_size", "mixed_precision", "width", "max_width", "bottleneck_factor", "reconstruction"]
+    told += ["learning_rate", "appearance", "appearance_from", "mirror", "shift", "hue", "latent_scales"]
+    if results.training.get("latent_scales"):
+        told += ["kl_schedule", "kl_weight", "variance", "prior"]
     return ", ".join(f"--{key}={results.training[key]}" for key in told if key in results.training) or "flags unknown"
 
 

@@ -164,6 +164,8 @@ class Generator:
         with_joints = all(given.example.joints is not None for given in shapes)
         if steps is not None and not with_joints:
             raise InputError("--steps: between shape maps there is nothing; leave it out, each map is a step")
+        if steps is not None and len(shapes) == 1:
+            raise InputError("--steps: between one shape and itself there is nothing; give several shapes")
         steps = _checked(steps, default) if with_joints else None
         path = list(_path(shapes, steps, _pose_between)) if steps and len(shapes) > 1 else list(enumerate(shapes))
 

@@ -118,7 +118,8 @@ class Inputs:
             there = min(last + 1, count) - first
             yield _Item(there, lambda: self._range(split, first, there))
         if last >= count:
-            raise InputError(f"the split {split!r} has {count} examples, counted from 0")
+            made = f"; made are {split}:{first}-{count - 1}" if first < count else ""
+            raise InputError(f"the split {split!r} has {count} examples, counted from 0{made}")
 
     def _range(self, split: str, first: int, count: int) -> Iterator[Input]:
         for position, example in enumerate(read_examples(self._dataset_dir, split, first, count), start=first):

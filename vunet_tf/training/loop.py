@@ -117,7 +117,7 @@ class Loop:
         config = self.config
         journal = Journal(self.run_dir, self.step) if self.chief else None
         if self.step >= config.steps:
-            self._say(f"{self.run_dir} has all its {config.steps} steps")
+            self._say(f"{self.run_dir} has {self.step} steps; --steps={config.steps} asks for no more")
             return True
         batches = iter(self.batches("train", config.seed, first_batch=self.step, augment=True))
         rows, clock = [], time.perf_counter()
