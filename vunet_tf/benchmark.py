@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from absl import flags
 
+from vunet_tf import atomic
 from vunet_tf.config import PRESETS, ModelConfig, TrainingConfig
 from vunet_tf.errors import InputError
 from vunet_tf.startup import run, start_tensorflow
@@ -130,7 +131,8 @@ def _model() -> None:
         print(figures_table(PRESETS))
         return
     try:
-        Path(_OUT.value).write_text(model_page(f"python -m vunet_tf.benchmark model --out={_OUT.value}"))
+        page = model_page(f"python -m vunet_tf.benchmark model --out={_OUT.value}")
+        atomic.write(Path(_OUT.value), lambda path: path.write_text(page))
     except OSError as error:
         raise InputError(f"cannot write {_OUT.value}: {error.strerror}; name another --out") from error
 

@@ -145,10 +145,10 @@ class Evaluation:
     @functools.cached_property
     def _of_training(self):
         """Encodings of training examples: a validation split has few looks to learn from what each attribute means."""
-        directory, options = self._directory, self._options
-        if "train" not in read_info(directory).splits:
+        directory, options, info = self._directory, self._options, read_info(self._directory)
+        if "train" not in info.splits:
             return None
-        positions = evenly(list(range(len(read_index(directory, "train")))), options.max_examples)
+        positions = evenly(list(range(info.examples("train"))), options.max_examples)
         return probes.encodings(self._model, directory, "train", positions, options.batch_size)
 
     def _add(self, name, title, caption, picture):
