@@ -17,6 +17,7 @@ LAYERS = {
     "vunet_tf.atomic": 0,
     "vunet_tf.images": 0,
     "vunet_tf.startup": 0,
+    "vunet_tf.operations": 0,
     "vunet_tf.tables": 0,
     "vunet_tf.data.skeleton": 0,
     "vunet_tf.data": 1,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vunet_tf.benchmark import matrix_product_peak, measure, training_speed
+from vunet_tf.benchmark import alone, matrix_product_peak, measure, operation_times, training_speed
 from vunet_tf.config import ModelConfig
 from vunet_tf.layers import convolutions
 from vunet_tf.models import VUNet
@@ -20,10 +20,19 @@ def test_a_matrix_product_has_a_speed():
     assert 0.01 < matrix_product_peak("float32", size=64, repeat=2) < 1e6
 
 
+TINY = ModelConfig(image_size=16, bottleneck_factor=2, width=2, max_width=4, latent_scales=1)
+
+
 def test_the_training_step_has_speed_and_memory():
-    config = ModelConfig(image_size=16, bottleneck_factor=2, width=2, max_width=4, latent_scales=1)
-    speed = training_speed("mixed_bfloat16", config, batch_size=2, seconds=0.01, repeat=2, product_size=64)
+    speed = training_speed("mixed_bfloat16", TINY, batch_size=2, seconds=0.01, repeat=2, product_size=64)
     assert len(speed.per_second) == len(speed.gflops) == len(speed.of_peak) == 2
-    gflop = 6 * sum(map(multiply_accumulates, convolutions(VUNet(config)))) / 1e9
+    gflop = 6 * sum(map(multiply_accumulates, convolutions(VUNet(TINY)))) / 1e9
     np.testing.assert_allclose(np.divide(speed.gflops, speed.per_second), gflop)
     assert min(speed.per_second) > 0 and min(speed.of_peak) > 0 and 100 < speed.memory < 100_000
+
+
+def test_times_of_operations():
+    times = alone(operation_times, "float32", TINY, 2)
+    assert sum("Conv2D" in operation for operation in times) >= 3  # forward, and the gradients of inputs and kernels
+    assert "Elu" in times and min(times.values()) > 0
+    assert list(times.values()) == sorted(times.values(), reverse=True)

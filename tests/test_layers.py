@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vunet_tf.layers import ResidualBlock, SubPixelUp, WeightNormConv2D, data_dependent_initialisation
+from vunet_tf.layers import RandomMask, ResidualBlock, SubPixelUp, WeightNormConv2D, data_dependent_initialisation
 
 GOLDEN = np.load(Path(__file__).parent / "golden/weight_norm.npz")
 CASES = {"3x3": (3, 1), "1x1": (1, 1), "down": (3, 2)}
@@ -117,6 +117,39 @@ def test_dropout_acts_in_training_only():
     x = normal(2, 5, 5, 6)
     np.testing.assert_array_equal(block(x), block(x, training=False))
     assert np.abs(block(x, training=True) - block(x)).max() > 0.01
+
+
+@pytest.mark.parametrize("channels", [4, 6], ids=["whole words", "parts of words"])
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_random_mask_drops_its_rate_anew_at_every_call(rate, channels):
+    mask = RandomMask(rate, seed=3)
+    x = np.ones((40, 16, 16, channels), "float32")
+    first, second = (mask(x, training=True).numpy() for _ in range(2))
+    assert set(np.unique(first)) == {0.0, 1.0}
+    sigma = np.sqrt(rate * (1 - rate))
+    dropped = 1 - 1 / mask.gain(training=True)
+    assert dropped == pytest.approx(rate, abs=1 / 512)
+    assert abs(1 - first.mean() - dropped) < 5 * sigma / np.sqrt(first.size)  # of all
+    assert np.abs(1 - first.mean((0, 1, 2)) - dropped).max() < 5 * sigma / np.sqrt(first[..., 0].size)  # of a channel
+    assert np.abs(1 - first.mean((0, 3)) - dropped).max() < 6 * sigma / np.sqrt(first[:, 0, 0].size)  # of a position
+    both = np.mean((first == 0) & (second == 0))  # independent: the product of the rates
+    assert both == pytest.approx(dropped**2, abs=5 * dropped / np.sqrt(first.size))
+    np.testing.assert_array_equal(RandomMask(rate, seed=3)(x, training=True), first)
+
+
+@pytest.mark.parametrize("weight_norm", [True, False])
+def test_dropout_keeps_the_mean_and_masks_the_gradient(weight_norm):
+    """conv(dropout(h)) has the mean conv(h) over the masks; what was dropped gets no gradient."""
+    block = ResidualBlock(8, activation="relu", dropout=0.3, weight_norm=weight_norm)
+    x = tf.constant(np.abs(normal(1, 4, 4, 8)))
+    block(x)
+    draws = np.stack([block(x, training=True) for _ in range(600)])
+    error = np.abs(draws.mean(0) - block(x)) / (draws.std(0) / np.sqrt(len(draws)))
+    assert error.max() < 5.5
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        kept = block.dropout(x, training=True)
+    np.testing.assert_array_equal(tape.gradient(kept, x), kept / x)
 
 
 def test_sub_pixel_up_lays_four_channel_groups_out_as_squares():

@@ -2,6 +2,7 @@
 
   python -m vunet_tf.benchmark data [--dataset_dir=DIR]
   python -m vunet_tf.benchmark train
+  python -m vunet_tf.benchmark profile
   python -m vunet_tf.benchmark model [--out=docs/model.md]
 
 data: images per second of the whole input pipeline (read, decode, stickman, 8 body-part crops, batch), and of its parts
@@ -9,10 +10,12 @@ data: images per second of the whole input pipeline (read, decode, stickman, 8 b
 train: images per second of the training step of the market configuration (random pictures, L1 loss) in float32 and
   bfloat16, its peak memory, and its GFLOP/s as a part of what this machine reaches in a large matrix product. Counted
   are the convolutions alone: 2 operations per multiply-accumulate, and twice the forward pass's for the backward pass.
+profile: where the time of that step goes, by TensorFlow's operations. On one thread, so that times add up.
 model: parameters and multiply-accumulates of the three published configurations; with --out, a page with the shapes of
   every functional model besides.
 """
 
+import collections
 import multiprocessing
 import resource
 import statistics
@@ -162,14 +165,10 @@ class TrainingSpeed(NamedTuple):
     memory: float
 
 
-def training_speed(
-    precision: str, config: ModelConfig, batch_size: int, seconds: float, repeat: int, product_size: int = 2048
-) -> TrainingSpeed:
-    """Measures the training step of a model that sees body parts; in a process of its own, for the memory's sake."""
-    start_tensorflow()
+def _training_step(precision: str, config: ModelConfig, batch_size: int) -> Callable[[], int]:
+    """A training step on random pictures, L1 loss, of a model that sees body parts; it returns the batch size."""
     import tensorflow as tf
 
-    from vunet_tf.models.summary import figures_of
     from vunet_tf.training.trainer import Trainer
 
     settings = TrainingConfig(batch_size=batch_size, reconstruction="l1", mixed_precision=precision)
@@ -187,6 +186,17 @@ def training_speed(
         trainer.train(batches, tf.constant(1)).numpy()
         return batch_size
 
+    return step
+
+
+def training_speed(
+    precision: str, config: ModelConfig, batch_size: int, seconds: float, repeat: int, product_size: int = 2048
+) -> TrainingSpeed:
+    """Measures the training step of a model that sees body parts; in a process of its own, for the memory's sake."""
+    start_tensorflow()
+    from vunet_tf.models.summary import figures_of
+
+    step = _training_step(precision, config, batch_size)
     measure(step, 0, 1)
     rates, peaks = [], []
     for _ in range(repeat):  # by turns: what else the machine does slows both
@@ -200,13 +210,57 @@ def training_speed(
     return TrainingSpeed(per_second, gflops, of_peak, memory)
 
 
+def operation_times(precision: str, config: ModelConfig, batch_size: int) -> dict[str, float]:
+    """Milliseconds of a training step by kind of TensorFlow operation, the longest first; in a process of its own.
+
+    It runs on one thread: on several, operations wait for each other, and their times add up to more than the step's.
+    """
+    start_tensorflow()
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    step = _training_step(precision, config, batch_size)
+    measure(step, 0, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder):
+            step()
+        (trace,) = Path(folder).rglob("*.xplane.pb")
+        space = xplane_pb2.XSpace.FromString(trace.read_bytes())
+    times = collections.Counter()
+    for plane in space.planes:
+        names = {key: data.name for key, data in plane.event_metadata.items()}
+        for event in (event for line in plane.lines for event in line.events):
+            *_, operation = names[event.metadata_id].rpartition(":")  # "place/in/the/graph:Operation"
+            if hasattr(tf.raw_ops, operation.removeprefix("_MklNative").removeprefix("_Mkl").removesuffix("WithBias")):
+                times[operation] += event.duration_ps / 1e9
+    return dict(times.most_common())
+
+
+def alone(function, *arguments):
+    """function(*arguments) in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
+
+
+def _profile() -> None:
+    print(f"market configuration, batches of {_BATCH_SIZE.value}, L1 loss, one thread")
+    for precision in ("float32", "mixed_bfloat16"):
+        times = alone(operation_times, precision, PRESETS["market"], _BATCH_SIZE.value)
+        whole = sum(times.values())
+        print(f"  {precision:<40}{whole:>10,.0f} ms")
+        for operation, milliseconds in times.items():
+            if milliseconds > whole / 1000:
+                print(f"    {operation:<38}{milliseconds:>10,.0f} ms{milliseconds / whole:>8.1%}", flush=True)
+
+
 def _train() -> None:
     print(f"market configuration, batches of {_BATCH_SIZE.value}, L1 loss")
     print(f"  {'':<20}{'images/s':>10}   {'(range)':<20}{'GFLOP/s':>8}{'of peak':>9}{'MiB':>8}", flush=True)
     for precision in ("float32", "mixed_bfloat16"):
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            arguments = (precision, PRESETS["market"], _BATCH_SIZE.value, _SECONDS.value, _REPEAT.value)
-            speed = process.submit(training_speed, *arguments).result()
+        arguments = (precision, PRESETS["market"], _BATCH_SIZE.value, _SECONDS.value, _REPEAT.value)
+        speed = alone(training_speed, *arguments)
         spread = f"({min(speed.per_second):,.1f} to {max(speed.per_second):,.1f})"
         print(
             f"  {precision:<20}{statistics.median(speed.per_second):>10,.1f}   {spread:<20}"
@@ -216,4 +270,4 @@ def _train() -> None:
 
 
 if __name__ == "__main__":
-    run({"data": _data, "train": _train, "model": _model})
+    run({"data": _data, "train": _train, "profile": _profile, "model": _model})

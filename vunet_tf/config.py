@@ -33,7 +33,7 @@ class ModelConfig:
         variance: of posterior and prior: "unit" (released program) or "learned" diagonal.
         prior: "autoregressive" p(z | shape) (released program) or "standard_normal" p(z) (ablation).
         activation: "elu" (released program), "leaky_relu", "hard_swish" (integer under int8), "relu", "silu", "gelu".
-        dropout: rate inside the residual blocks, in [0, 1).
+        dropout: rate inside the residual blocks, in [0, 1), taken to the nearest 1 / 256.
         weight_norm: weight-normalised convolutions (released program); False: plain ones, as `VUNet.fold()` makes them.
 
     Raises:
