@@ -91,7 +91,7 @@ class RandomMask(keras.layers.Dropout):
     """Dropout, but what is kept is not scaled: its user does that, by `gain`, where it costs less.
 
     One random byte per value decides, so the rate is rounded to a multiple of 1 / 256 (0.1 to 0.1016). Keras' Dropout
-    draws a float32, four times the random bits: with all else that was 18 % of a training step.
+    draws a float32, four times the random bits: with all else that was 11 to 16 % of a training step.
     """
 
     def __init__(self, rate, **kwargs):
