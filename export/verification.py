@@ -1,7 +1,5 @@
 """What `python -m export.verify` measures: artefacts held against the Keras model and the truth."""
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +7,7 @@ from tqdm import tqdm
 
 from export import runtime
 from vunet_tf.errors import InputError
+from vunet_tf.startup import alone
 
 THREADS = (1, 2)
 
@@ -56,11 +55,7 @@ def size_mb(path: Path) -> float:
 
 def speeds(path: Path, seconds: float) -> dict[str, dict]:
     """{"1", "2": `runtime.Speed` of "generate" on so many threads}, each in a process of its own."""
-    measured = {}
-    for threads in THREADS:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            measured[str(threads)] = process.submit(runtime.measure, path, "generate", threads, seconds).result()
-    return {threads: speed._asdict() for threads, speed in measured.items()}
+    return {str(threads): alone(runtime.measure, path, "generate", threads, seconds)._asdict() for threads in THREADS}
 
 
 def table(results: dict[str, dict]) -> str:

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from vunet_tf.benchmark import alone, matrix_product_peak, measure, operation_times, training_speed
+from vunet_tf.benchmark import matrix_product_peak, measure, operation_times, training_speed
 from vunet_tf.config import ModelConfig
 from vunet_tf.layers import convolutions
 from vunet_tf.models import VUNet
 from vunet_tf.models.summary import multiply_accumulates
+from vunet_tf.startup import alone
 
 
 def test_rates_count_images_and_leave_the_first_runs_out():

@@ -16,13 +16,11 @@ model: parameters and multiply-accumulates of the three published configurations
 """
 
 import collections
-import multiprocessing
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +29,7 @@ from absl import flags
 from vunet_tf import atomic
 from vunet_tf.config import PRESETS, ModelConfig, TrainingConfig
 from vunet_tf.errors import InputError
-from vunet_tf.startup import run, start_tensorflow
+from vunet_tf.startup import alone, run, start_tensorflow
 
 _DATASET_DIR = flags.DEFINE_string(
     "dataset_dir", None, "data: a dataset with joints to measure on, instead of drawn people."
@@ -41,6 +39,8 @@ _PART_SIZE = flags.DEFINE_integer("part_size", 64, "data: side of a body-part cr
 _OUT = flags.DEFINE_string("out", None, "model: Markdown file to write the page to.")
 _SECONDS = flags.DEFINE_float("seconds", 3.0, "How long each of the repetitions takes.", lower_bound=0.1)
 _REPEAT = flags.DEFINE_integer("repeat", 5, "Repetitions; the median is shown, and the range.", lower_bound=1)
+
+PRECISIONS = ("float32", "mixed_bfloat16")  # of the training step
 
 
 class Rate(NamedTuple):
@@ -238,15 +238,9 @@ def operation_times(precision: str, config: ModelConfig, batch_size: int) -> dic
     return dict(times.most_common())
 
 
-def alone(function, *arguments):
-    """function(*arguments) in a process of its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        return process.submit(function, *arguments).result()
-
-
 def _profile() -> None:
     print(f"market configuration, batches of {_BATCH_SIZE.value}, L1 loss, one thread")
-    for precision in ("float32", "mixed_bfloat16"):
+    for precision in PRECISIONS:
         times = alone(operation_times, precision, PRESETS["market"], _BATCH_SIZE.value)
         whole = sum(times.values())
         print(f"  {precision:<40}{whole:>10,.0f} ms")
@@ -258,7 +252,7 @@ def _profile() -> None:
 def _train() -> None:
     print(f"market configuration, batches of {_BATCH_SIZE.value}, L1 loss")
     print(f"  {'':<20}{'images/s':>10}   {'(range)':<20}{'GFLOP/s':>8}{'of peak':>9}{'MiB':>8}", flush=True)
-    for precision in ("float32", "mixed_bfloat16"):
+    for precision in PRECISIONS:
         arguments = (precision, PRESETS["market"], _BATCH_SIZE.value, _SECONDS.value, _REPEAT.value)
         speed = alone(training_speed, *arguments)
         spread = f"({min(speed.per_second):,.1f} to {max(speed.per_second):,.1f})"

@@ -1,4 +1,4 @@
-"""How every command starts and ends: flags, exit status, and TensorFlow without its start-up messages."""
+"""How every command starts and ends: flags, exit status, processes, and TensorFlow without its start-up messages."""
 
 import contextlib
 import os
@@ -52,6 +52,15 @@ def interrupt_quietly() -> None:
     """Until `run`, Ctrl-C ends the process (status 130 in the shell) without a traceback of half an import."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # where it is ignored, it stays so
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def alone(function: Callable, *arguments):
+    """function(*arguments) in a process of its own, so that memory, threads and what is loaded are its alone."""
+    import multiprocessing  # these two here, for few commands need them
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
 
 
 def start_tensorflow() -> None:
