@@ -27,9 +27,9 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
+from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.config import PRESETS, ModelConfig
-from vunet_tf.errors import InputError
-from vunet_tf.startup import run, start_tensorflow
+from vunet_tf.files.errors import InputError
 
 MODELS = {
     "market": PRESETS["market"],
@@ -45,7 +45,7 @@ _ROUNDS = flags.DEFINE_integer("rounds", 20, "How often each is measured.", lowe
 
 def generator(config: ModelConfig) -> dict[str, bytes]:
     """{precision, and "int8 all": TFLite file with the one signature "generate"} of an initialised model."""
-    from export import phone, quantise
+    from export.tflite import graph, quantise
     from vunet_tf.models import VUNet
 
     model = VUNet(_without_prior(config))
@@ -58,11 +58,11 @@ def generator(config: ModelConfig) -> dict[str, bytes]:
     shape = numbers(1, size, size, config.shape_channels)
     model.initialise([{"parts": numbers(1, side, side, 3 * config.parts), "shape": shape}])
     z = {f"z_{i}": numbers(1, *latent) for i, latent in enumerate(config.latent_shapes)}
-    content = phone.model_graph(model.fold(), ("generate",))
+    content = graph.model_graph(model.fold(), ("generate",))
     ranges = quantise.ranges_of(content, {"generate": [{"shape": shape, **z}]})
     files = {precision: quantise.quantised(content, precision, ranges) for precision in quantise.PRECISIONS}
     files["int8 all"] = files["int8"]
-    files["int8"] = quantise.quantised(content, "int8", ranges, float_layers=phone.last_scale(content, config))
+    files["int8"] = quantise.quantised(content, "int8", ranges, float_layers=graph.last_scale(content, config))
     return files
 
 
@@ -94,7 +94,7 @@ def _benchmark() -> None:
     start_tensorflow()
     from ai_edge_litert.interpreter import Interpreter
 
-    from vunet_tf.models.summary import figures_of
+    from vunet_tf.models.sizes import sizes_of
 
     matrix = np.random.default_rng(0).random((MATRIX, MATRIX), np.float32)
     steps, sizes = {"matrix product": lambda: matrix @ matrix}, {}
@@ -123,7 +123,7 @@ def _benchmark() -> None:
             line += f"{statistics.median(found):>12.1f}{min(found):>8.1f}"
         fastest = min(times[name, precision, 2])
         if precision == "float32":
-            gflop = 2 * figures_of(_without_prior(MODELS[name]))["macs"]["G"] / 1e9
+            gflop = 2 * sizes_of(_without_prior(MODELS[name]))["macs"]["G"] / 1e9
             line += f"  {gflop / fastest * 1000:,.0f} GFLOP/s, {gflop / fastest * 1000 / peak:.0%} of the product's"
         else:
             line += f"  {min(times[name, 'float32', 2]) / fastest:.1f} times as fast as float32"

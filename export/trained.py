@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from vunet_tf import __version__, runs
-from vunet_tf.data.skeleton import JOINTS
-from vunet_tf.errors import InputError
+from vunet_tf.body.skeleton import JOINTS
+from vunet_tf.files.errors import InputError
 from vunet_tf.models import VUNet
 
 LICENCE = "Apache-2.0 (the program; the weights: as the licence of the training data allows)"

@@ -9,8 +9,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import pytest
 
-from vunet_tf.data import keypoints
-from vunet_tf.data.figures import draw, sample_look, sample_pose
+from vunet_tf.body import keypoints
+from vunet_tf.people import draw, sample_look, sample_pose
 
 # Real pictures with ground truth. They lie beside the project and are never copied into it.
 DATA = Path(__file__).parent.parent.parent / "shared/data"
@@ -35,7 +35,7 @@ def sprites_dir():
 @pytest.fixture(scope="session")
 def photo_people(photos_dir):
     """80 photographs [80, 256, 256, 3] uint8 and their joints [80, 15, 2]."""
-    from vunet_tf.data.pictures import read_picture
+    from vunet_tf.files.pictures import read_picture
 
     content = json.loads((photos_dir / "person_keypoints_train.json").read_bytes())
     files = {image["id"]: image["file_name"] for image in content["images"]}
@@ -68,7 +68,7 @@ def saved_run(directory, dataset, **config):
     import keras
 
     from vunet_tf import ModelConfig, VUNet, runs
-    from vunet_tf.data.pipeline import training_batches
+    from vunet_tf.data.batches import training_batches
 
     small = {"image_size": 32, "bottleneck_factor": 3, "width": 4, "max_width": 8, "latent_scales": 1}
     keras.utils.set_random_seed(0)
@@ -82,10 +82,10 @@ def saved_run(directory, dataset, **config):
 @pytest.fixture(scope="session")
 def figures_dataset(tmp_path_factory):
     """Drawn people of 32 pixels: 16 to train on, 48 in the split valid."""
-    from vunet_tf.data import pictures
+    from vunet_tf.body.skeleton import JOINTS
     from vunet_tf.data.dataset import write_dataset
     from vunet_tf.data.example import Example
-    from vunet_tf.data.skeleton import JOINTS
+    from vunet_tf.files import pictures
 
     directory = tmp_path_factory.mktemp("datasets") / "figures"
     made_with = {"flags": {}, "how": {}}
@@ -149,7 +149,7 @@ def parts_run(tiny_figures, tmp_path_factory):
     import keras
 
     from vunet_tf import ModelConfig, VUNet, runs
-    from vunet_tf.data.pipeline import training_batches
+    from vunet_tf.data.batches import training_batches
 
     keras.utils.set_random_seed(1)
     config = ModelConfig(image_size=16, bottleneck_factor=2, width=4, max_width=8, activation="leaky_relu")
@@ -191,14 +191,16 @@ def grey_maps_run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def parts_version(parts_run, tmp_path_factory):
     """`parts_run` as version 1 of a SavedModel."""
-    from export import servable, trained
+    from export import trained
+    from export.saved_model import versions
 
-    return servable.write(trained.load(parts_run), tmp_path_factory.mktemp("served") / "vunet")
+    return versions.write(trained.load(parts_run), tmp_path_factory.mktemp("served") / "vunet")
 
 
 @pytest.fixture(scope="session")
 def grey_maps_version(grey_maps_run, tmp_path_factory):
     """`grey_maps_run` as version 1 of a SavedModel."""
-    from export import servable, trained
+    from export import trained
+    from export.saved_model import versions
 
-    return servable.write(trained.load(grey_maps_run), tmp_path_factory.mktemp("served") / "vunet")
+    return versions.write(trained.load(grey_maps_run), tmp_path_factory.mktemp("served") / "vunet")

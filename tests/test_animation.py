@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
 from vunet_tf.generation import animation
 
 

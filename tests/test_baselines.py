@@ -6,12 +6,12 @@ from PIL import Image
 
 from vunet_tf.baselines import gallery
 from vunet_tf.baselines.transfer import COPY, MEAN, NEAREST, TransferBaselines
-from vunet_tf.data import pictures
 from vunet_tf.data.dataset import read_examples
 from vunet_tf.data.example import Example
 from vunet_tf.data.preparation import prepare
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
+from vunet_tf.files import pictures
 
 
 @pytest.fixture

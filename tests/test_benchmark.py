@@ -3,11 +3,11 @@
 import numpy as np
 
 from vunet_tf.benchmark import matrix_product_peak, measure, operation_times, training_speed
+from vunet_tf.command_line.startup import in_own_process
 from vunet_tf.config import ModelConfig
-from vunet_tf.layers import convolutions
 from vunet_tf.models import VUNet
-from vunet_tf.models.summary import multiply_accumulates
-from vunet_tf.startup import alone
+from vunet_tf.models.layers import convolutions
+from vunet_tf.models.sizes import multiply_accumulates
 
 
 def test_rates_count_images_and_leave_the_first_runs_out():
@@ -33,7 +33,7 @@ def test_the_training_step_has_speed_and_memory():
 
 
 def test_times_of_operations():
-    times = alone(operation_times, "float32", TINY, 2)
+    times = in_own_process(operation_times, "float32", TINY, 2)
     assert sum("Conv2D" in operation for operation in times) >= 3  # forward, and the gradients of inputs and kernels
     assert "Elu" in times and min(times.values()) > 0
     assert list(times.values()) == sorted(times.values(), reverse=True)

@@ -7,9 +7,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vunet_tf.data.body_parts import MISSING_PART, crop_body_parts, part_corners
-from vunet_tf.data.skeleton import JOINT_INDEX, PARTS_8, PARTS_10
-from vunet_tf.images import to_float
+from vunet_tf.body.body_parts import MISSING_PART, crop_body_parts, part_corners
+from vunet_tf.body.skeleton import JOINT_INDEX, PARTS_8, PARTS_10
+from vunet_tf.files.pixels import to_float
 
 SIZE = 32
 NAMES = [part.name for part in PARTS_10]

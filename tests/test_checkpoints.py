@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
 from vunet_tf.training import checkpoints
 
 STATE = {"model/0/kernel": np.random.default_rng(0).normal(size=(3, 5)).astype("float32"), "step": np.int64(7)}

@@ -7,7 +7,7 @@ import pytest
 
 from vunet_tf.data.dataset import Shard, read_examples, read_info, write_dataset
 from vunet_tf.data.example import Example, Rejected
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
 
 INFO = {"source": "test", "made_with": {}, "image_size": 8, "joints": None, "shape_channels": 1}
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vunet_tf.distributions import DiagonalGaussian
+from vunet_tf.models.distributions import DiagonalGaussian
 
 B, H, W, C = 5, 3, 4, 2
 

@@ -17,14 +17,14 @@ from vunet_tf.data.dataset import read_examples
 from vunet_tf.data.preparation import prepare
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options as SourceOptions
-from vunet_tf.errors import InputError
 from vunet_tf.evaluation import comparison, inception, likelihood, references, report
+from vunet_tf.evaluation.evaluation import SECTIONS, Evaluation, Options
 from vunet_tf.evaluation.examples import batches, read_index
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing
 from vunet_tf.evaluation.scoring import Scorer
-from vunet_tf.evaluation.sections import SECTIONS, Evaluation, Options
 from vunet_tf.evaluation.transfer import TransferTask
 from vunet_tf.evaluation.transfer import measure as measure_transfers
+from vunet_tf.files.errors import InputError
 
 CONFIG = ModelConfig(image_size=16, bottleneck_factor=2, width=2, max_width=4, latent_scales=1, activation="leaky_relu")
 

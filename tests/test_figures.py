@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from vunet_tf.data import pictures
+from vunet_tf.body.keypoints import missing_required
+from vunet_tf.body.skeleton import JOINT_INDEX
 from vunet_tf.data.example import Example
-from vunet_tf.data.figures import draw, looks, poses, sample_look, sample_pose
-from vunet_tf.data.keypoints import missing_required
-from vunet_tf.data.skeleton import JOINT_INDEX
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
+from vunet_tf.people import draw, looks, poses, sample_look, sample_pose
 
 
 def test_the_same_seed_draws_the_same_picture():

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vunet_tf.body.keypoint_files import read_person
+from vunet_tf.body.skeleton import SCHEMAS
 from vunet_tf.data.dataset import DatasetInfo
-from vunet_tf.data.fitting import Fitting
-from vunet_tf.data.keypoint_files import read_person
-from vunet_tf.data.pictures import read_picture
-from vunet_tf.data.skeleton import SCHEMAS
+from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
+from vunet_tf.files.pictures import read_picture
 
 SIZE = 32
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vunet_tf.data import keypoints
+from vunet_tf.body import keypoints
+from vunet_tf.body.skeleton import JOINT_INDEX, OPENPOSE_18
 from vunet_tf.data.dataset import read_examples
-from vunet_tf.data.pictures import read_picture
-from vunet_tf.data.skeleton import JOINT_INDEX, OPENPOSE_18
+from vunet_tf.files.pictures import read_picture
 
 # Runs several command lines in one process, as starting TensorFlow and building the model take longest; reports status
 # and output of each.

@@ -11,16 +11,16 @@ from PIL import Image
 
 import vunet_tf
 from vunet_tf import ModelConfig, VUNet
-from vunet_tf.data import keypoints
+from vunet_tf.body import keypoints
+from vunet_tf.body.skeleton import JOINT_INDEX, SCHEMAS
+from vunet_tf.body.stickman import draw_stickman
+from vunet_tf.data.batches import evaluation_batches
 from vunet_tf.data.dataset import read_examples
-from vunet_tf.data.pictures import read_picture
-from vunet_tf.data.pipeline import evaluation_batches
-from vunet_tf.data.skeleton import JOINT_INDEX, SCHEMAS
-from vunet_tf.data.stickman import draw_stickman
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
+from vunet_tf.files.pictures import read_picture
+from vunet_tf.files.pixels import to_uint8
 from vunet_tf.generation import Generator
 from vunet_tf.generation.inputs import Inputs
-from vunet_tf.images import to_uint8
 
 README = Path(__file__).parent.parent / "README.md"
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from vunet_tf.data.keypoint_files import read_person
-from vunet_tf.data.skeleton import JOINT_INDEX, SCHEMAS
-from vunet_tf.errors import InputError
+from vunet_tf.body.keypoint_files import read_person
+from vunet_tf.body.skeleton import JOINT_INDEX, SCHEMAS
+from vunet_tf.files.errors import InputError
 
 
 def numbers(schema, scale=1.0, unseen=()):

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vunet_tf.data import keypoints
-from vunet_tf.data.skeleton import BODY_PARTS, JOINT_INDEX, JOINTS, LEFT_BONES, MIRRORED, RIGHT_BONES, SCHEMAS, TORSO
+from vunet_tf.body import keypoints
+from vunet_tf.body.skeleton import BODY_PARTS, JOINT_INDEX, JOINTS, LEFT_BONES, MIRRORED, RIGHT_BONES, SCHEMAS, TORSO
 
 # The position of each canonical joint, from the schemas' own documentation (OpenPose, COCO, MediaPipe):
 # rankle rknee rhip rshoulder relbow rwrist reye, lankle lknee lhip lshoulder lelbow lwrist leye, cnose.

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vunet_tf.layers import RandomMask, ResidualBlock, SubPixelUp, WeightNormConv2D, data_dependent_initialisation
+from vunet_tf.models.layers import (
+    RandomMask,
+    ResidualBlock,
+    SubPixelUp,
+    WeightNormConv2D,
+    data_dependent_initialisation,
+)
 
 GOLDEN = np.load(Path(__file__).parent / "golden/weight_norm.npz")
 CASES = {"3x3": (3, 1), "1x1": (1, 1), "down": (3, 2)}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vunet_tf import losses
-from vunet_tf.distributions import DiagonalGaussian
-from vunet_tf.perceptual import FEATURES, VGG19Features
+from vunet_tf.models.distributions import DiagonalGaussian
+from vunet_tf.objective import losses
+from vunet_tf.objective.perceptual import FEATURES, VGG19Features
 
 
 def picture(seed, side=32):

@@ -6,7 +6,7 @@ import scipy.linalg
 import scipy.stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from vunet_tf import metrics
+from vunet_tf.evaluation import metrics
 
 
 @pytest.fixture

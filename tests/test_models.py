@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vunet_tf import losses
 from vunet_tf.config import PRESETS, ModelConfig
-from vunet_tf.layers import WeightNormConv2D, convolutions
 from vunet_tf.models import GroupPrior, VUNet
-from vunet_tf.models.summary import figures_of, figures_table, model_page, parts_of
+from vunet_tf.models.layers import WeightNormConv2D, convolutions
+from vunet_tf.models.sizes import model_page, parts_of, sizes_of, sizes_table
+from vunet_tf.objective import losses
 
 ROOT = Path(__file__).parent.parent
 SMALL = ModelConfig(image_size=16, width=4, max_width=8, parts=2, bottleneck_factor=1)
@@ -58,7 +58,7 @@ def assert_close(a, b, atol=1e-5):
     [("coco", 46_042_118, 3.92, (1.9, 16.6, 0.35)), ("market", 46_188_422, 4.07, None)],
 )
 def test_published_parameter_counts_and_macs(preset, trainable, f, macs):
-    found = figures_of(PRESETS[preset])
+    found = sizes_of(PRESETS[preset])
     assert found["trainable"] == trainable
     assert round(found["folded"]["F"] / 1e6, 2) == f
     assert round(found["folded"]["G"] / 1e6, 2) == 8.38
@@ -77,14 +77,14 @@ def test_deepfashion_differs_from_coco_by_dropout_alone():
 
 def test_folded_figures_are_those_of_the_folded_model():
     folded = initialised(SMALL).fold()
-    assert figures_of(SMALL)["folded"] == {
+    assert sizes_of(SMALL)["folded"] == {
         name: sum(layer.count_params() for layer in layers) for name, layers in parts_of(folded).items()
     }
 
 
 def test_the_page_of_figures_is_up_to_date():
     page = (ROOT / "docs/model.md").read_text()
-    assert figures_table({"market": PRESETS["market"]}).splitlines()[-1] in page
+    assert sizes_table({"market": PRESETS["market"]}).splitlines()[-1] in page
     command = "python -m vunet_tf.benchmark model --out=docs/model.md"
     table = "## Functional models of the market configuration"
     assert page.split(table)[1] == model_page(command, presets=()).split(table)[1]

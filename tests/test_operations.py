@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vunet_tf.operations import activate, add_bias, masked, small_convolution, sum_per_channel
+from vunet_tf.models.operations import activate, add_bias, masked, small_convolution, sum_per_channel
 
 
 def normal(*shape, seed=0, dtype="float32"):

@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vunet_tf import losses
+from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.config import ModelConfig
-from vunet_tf.data.figures import draw, sample_look, sample_pose
-from vunet_tf.data.stickman import draw_stickman
-from vunet_tf.images import to_float
+from vunet_tf.files.pixels import to_float
 from vunet_tf.models import VUNet
+from vunet_tf.objective import losses
+from vunet_tf.people import draw, sample_look, sample_pose
 
 STEPS = 300
 

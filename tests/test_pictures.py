@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vunet_tf.data import pictures
 from vunet_tf.data.edges import edge_map
-from vunet_tf.data.pictures import Box
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
+from vunet_tf.files.pictures import Box
 
 RAMP = np.arange(24 * 16, dtype=np.uint32).reshape(16, 24)
 COLOUR = np.stack([RAMP % 256, (RAMP * 3) % 256, (RAMP * 7) % 256], axis=-1).astype(np.uint8)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vunet_tf.data import keypoints
+from vunet_tf.body import keypoints
+from vunet_tf.data.batches import evaluation_batches, training_batches
 from vunet_tf.data.dataset import read_examples
-from vunet_tf.data.pictures import encode, read_picture
-from vunet_tf.data.pipeline import evaluation_batches, training_batches
 from vunet_tf.data.preparation import prepare
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
-from vunet_tf.errors import InputError
-from vunet_tf.images import to_uint8
+from vunet_tf.files.errors import InputError
+from vunet_tf.files.pictures import encode, read_picture
+from vunet_tf.files.pixels import to_uint8
 
 EXAMPLES, SIZE = 50, 32
 IN_MEMORY, FROM_DISK = 2**31, 0
@@ -276,7 +276,7 @@ def test_hues_turn_by_one_angle_for_picture_and_partner(figures):
 
 
 def test_mirroring_equals_its_numpy_twin(figures):
-    from vunet_tf.data.pipeline import _mirrored
+    from vunet_tf.data.batches import _mirrored
 
     for example in read_examples(figures, "valid"):
         ours = _mirrored({"joints": tf.constant(example.joints)})["joints"].numpy()

@@ -9,10 +9,10 @@ import time
 import numpy as np
 import pytest
 
-from vunet_tf.data.pictures import read_picture
 from vunet_tf.data.preparation import prepare
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
+from vunet_tf.files.pictures import read_picture
 
 SMALL = ["--source=figures", "--image_size=32", "--looks=24", "--poses=24", "--examples=100"]
 

@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from vunet_tf.data.skeleton import JOINTS
+from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.data.sources.release_index import _table, load_index
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
 
 
 def index_of(count=3, joints=None, **changes):

@@ -12,7 +12,7 @@ import pytest
 import vunet_tf
 from vunet_tf import runs
 from vunet_tf.config import ModelConfig
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
 from vunet_tf.models import VUNet
 
 TINY = ModelConfig(image_size=8, appearance="picture", shape_channels=1, width=2, max_width=4, activation="leaky_relu")

@@ -15,14 +15,15 @@ from serving import INVALID_ARGUMENT, serve, signatures
 from tensorflow.core.protobuf import saved_model_pb2
 
 import vunet_tf
-from export import servable, trained, warmup
-from export.graph import Graph
+from export import trained
+from export.saved_model import versions, warmup
+from export.saved_model.graph import Graph
 from vunet_tf import ModelConfig, VUNet, runs
-from vunet_tf.data import pictures
-from vunet_tf.data.body_parts import crop_body_parts
-from vunet_tf.data.pipeline import evaluation_batches
-from vunet_tf.errors import InputError
-from vunet_tf.images import to_float, to_uint8
+from vunet_tf.body.body_parts import crop_body_parts
+from vunet_tf.data.batches import evaluation_batches
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
+from vunet_tf.files.pixels import to_float, to_uint8
 
 BATCHES = (1, 3, 32)
 
@@ -262,7 +263,7 @@ def test_warm_up_requests_are_answered(case):
 
 def test_the_description_says_what_a_client_must_know(case):
     kind, model, _, _, version = case
-    told = json.loads((version / servable.DESCRIPTION).read_text())
+    told = json.loads((version / versions.DESCRIPTION).read_text())
     assert told["image_size"] == 16 and told["latents"] == [list(shape) for shape in model.config.latent_shapes]
     assert (told["joints"] or [None])[0] == ("rankle" if kind == "parts" else None)
 
@@ -281,11 +282,11 @@ def identity():
 def test_versions_count_up_and_none_is_replaced(grey_maps_run, tmp_path, quick):
     run = trained.load(grey_maps_run)
     (tmp_path / "vunet/assets").mkdir(parents=True)
-    made = [servable.write(run, tmp_path / "vunet").name, servable.write(run, tmp_path / "vunet", 7).name]
-    made.append(servable.write(run, tmp_path / "vunet").name)
+    made = [versions.write(run, tmp_path / "vunet").name, versions.write(run, tmp_path / "vunet", 7).name]
+    made.append(versions.write(run, tmp_path / "vunet").name)
     assert made == ["1", "7", "8"]
     with pytest.raises(InputError, match=r"vunet/7 exists.*--version"):
-        servable.write(run, tmp_path / "vunet", 7)
+        versions.write(run, tmp_path / "vunet", 7)
 
 
 def test_a_stopped_export_leaves_nothing_that_a_server_would_take(grey_maps_run, tmp_path, quick, monkeypatch):
@@ -297,7 +298,7 @@ def test_a_stopped_export_leaves_nothing_that_a_server_would_take(grey_maps_run,
 
     monkeypatch.setattr(warmup, "write", stop)
     with pytest.raises(KeyboardInterrupt):
-        servable.write(trained.load(grey_maps_run), tmp_path / "vunet")
+        versions.write(trained.load(grey_maps_run), tmp_path / "vunet")
     assert seen and all(name.startswith(".") for name in seen)
     assert not list((tmp_path / "vunet").iterdir())
 
@@ -315,13 +316,13 @@ quick.servable.write(quick.trained.load({str(grey_maps_run)!r}), Path({str(tmp_p
     assert subprocess.run([sys.executable, "-c", killed], stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
     (left,) = (tmp_path / "vunet").iterdir()
     assert left.name.startswith(".") and (left / "saved_model.pb").is_file()
-    assert servable.write(trained.load(grey_maps_run), tmp_path / "vunet").name == "1"
+    assert versions.write(trained.load(grey_maps_run), tmp_path / "vunet").name == "1"
 
 
 def test_an_unwritable_folder_is_a_clear_error(grey_maps_run, tmp_path, quick):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write .*--out"):
-        servable.write(trained.load(grey_maps_run), tmp_path / "file/vunet")
+        versions.write(trained.load(grey_maps_run), tmp_path / "file/vunet")
 
 
 def test_runs_that_cannot_be_exported_are_named(parts_run, tmp_path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vunet_tf.errors import InputError
-from vunet_tf.schedules import KLWeight, kl_ramp, learning_rate
+from vunet_tf.files.errors import InputError
+from vunet_tf.objective.schedules import KLWeight, kl_ramp, learning_rate
 
 
 @pytest.mark.parametrize("steps", [400, 100_000])

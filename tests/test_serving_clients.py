@@ -23,8 +23,8 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from export import runtime
 from export.serving import grpc_client, rest_client, shapes
-from vunet_tf.data import pictures
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
 
 SERVING = Path(runtime.__file__).parent / "serving"
 

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vunet_tf.data import keypoints, pictures
+from vunet_tf.body import keypoints
+from vunet_tf.body.skeleton import JOINT_INDEX, JOINTS, SCHEMAS
 from vunet_tf.data.example import Example, Rejected
-from vunet_tf.data.figures import draw, sample_look, sample_pose
-from vunet_tf.data.skeleton import JOINT_INDEX, JOINTS, SCHEMAS
 from vunet_tf.data.sources.keypoint_csv import deepfashion_identity, market_identity
 from vunet_tf.data.sources.registry import OPTIONS, SOURCES
 from vunet_tf.data.sources.source import Options, split_by_hash
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
+from vunet_tf.people import draw, sample_look, sample_pose
 
 SIZE = 48
 

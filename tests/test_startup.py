@@ -8,8 +8,8 @@ import pytest
 
 COMMAND = """
 import sys
-from vunet_tf.errors import InputError
-from vunet_tf.startup import run
+from vunet_tf.files.errors import InputError
+from vunet_tf.command_line.startup import run
 
 def work():
     print("works", flush=True)

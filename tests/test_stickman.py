@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from vunet_tf.data.skeleton import JOINT_INDEX, JOINTS
-from vunet_tf.data.stickman import draw_stickman
+from vunet_tf.body.skeleton import JOINT_INDEX, JOINTS
+from vunet_tf.body.stickman import draw_stickman
 
 SCALE = 16  # OpenCV draws this much larger, and the average of its pixels is the anti-aliased picture
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vunet_tf.tables import LONGEST, Header, draw_table
+from vunet_tf.files.grids import LONGEST, Header, draw_table
 
 SIDE = 8
 

@@ -10,11 +10,12 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 
 import vunet_tf
-from export import calibration, integer_ops, model_file, phone, phone_files, quantise, trained
-from vunet_tf.data.body_parts import crop_body_parts
-from vunet_tf.data.stickman import draw_stickman
-from vunet_tf.errors import InputError
-from vunet_tf.images import to_float
+from export import trained
+from export.tflite import calibration, files, graph, integer_ops, model_file, quantise
+from vunet_tf.body.body_parts import crop_body_parts
+from vunet_tf.body.stickman import draw_stickman
+from vunet_tf.files.errors import InputError
+from vunet_tf.files.pixels import to_float
 
 USES = ("encode", "generate", "sample")
 
@@ -46,7 +47,7 @@ def random_inputs(file, signature, seed=0):
 def case(request):
     """(the Keras model as trained, {precision: File}) of a run."""
     run_dir = request.getfixturevalue(f"{request.param}_run")
-    content = phone.model_graph(trained.load(run_dir).model)
+    content = graph.model_graph(trained.load(run_dir).model)
     floats = File(content)
     examples = {use: [random_inputs(floats, use, seed) for seed in range(16)] for use in USES}
     # "sample" must be calibrated by noise, which is what it gets.
@@ -57,7 +58,7 @@ def case(request):
 
 def keras_answers(model, inputs):
     """The Keras model's answers to the inputs of all three signatures."""
-    seen = np.concatenate([inputs["encode"][key] for key in phone.appearance_inputs(model.config)], axis=-1)
+    seen = np.concatenate([inputs["encode"][key] for key in graph.appearance_inputs(model.config)], axis=-1)
     latents = range(model.config.latent_scales)
     z = model.wiring("encode")({"appearance": seen})["z"]
     made = model.generate(inputs["generate"]["shape"], [inputs["generate"][f"z_{i}"] for i in latents])
@@ -98,7 +99,7 @@ def test_the_generator_is_one_partition_of_built_in_ops(case):
 
 def test_ops_outside_of_xnnpack_are_told(parts_run):
     """The check above would be worth nothing if it never found any: the drawing has ops that XNNPACK does not take."""
-    content = phone.drawing_graph(trained.load(parts_run).model.config)
+    content = graph.drawing_graph(trained.load(parts_run).model.config)
     found = model_file.signature(content, "parts")
     assert found.outside["GATHER"] and sum(found.outside.values()) < sum(found.ops.values())
 
@@ -156,7 +157,7 @@ def biases(content):
 
 
 def test_files_say_how_to_feed_them(parts_run, tmp_path):
-    written = phone_files.write(trained.load(parts_run), tmp_path / "phone", ("float16", "int8"), count=4)
+    written = files.write(trained.load(parts_run), tmp_path / "phone", ("float16", "int8"), count=4)
     assert [path.name for path in written] == [
         "drawing.tflite",
         "vunet_float16.tflite",
@@ -185,7 +186,7 @@ def test_the_drawing_is_that_of_training(parts_run, figure_people):
     images = tf.image.resize(images[:8], (16, 16)).numpy()
     joints = joints[:8].astype(np.float32)
     joints[0, 3], joints[1, 13] = np.nan, -1  # unseen
-    drawing = File(phone.drawing_graph(trained.load(parts_run).model.config))
+    drawing = File(graph.drawing_graph(trained.load(parts_run).model.config))
     shapes = draw_stickman(joints, 16, 16).numpy()
     pictures = to_float(images.astype(np.uint8))
     parts = crop_body_parts(pictures, joints, 8, 8).numpy()
@@ -207,5 +208,5 @@ def test_calibration_takes_the_training_split_evenly(parts_run, tiny_figures):
 
 def test_a_run_without_its_dataset_says_what_int8_needs(grey_maps_run, tmp_path):
     with pytest.raises(InputError, match="--dataset_dir"):
-        phone_files.write(trained.load(grey_maps_run), tmp_path, ("int8",))
+        files.write(trained.load(grey_maps_run), tmp_path, ("int8",))
     assert not list(tmp_path.iterdir())

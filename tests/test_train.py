@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import vunet_tf
+from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.data.dataset import write_dataset
 from vunet_tf.data.example import Example
-from vunet_tf.data.figures import draw, sample_look, sample_pose
-from vunet_tf.data.pictures import encode, read_picture
-from vunet_tf.data.skeleton import JOINTS
+from vunet_tf.files.pictures import encode, read_picture
+from vunet_tf.people import draw, sample_look, sample_pose
 from vunet_tf.training import checkpoints
 
 TINY = {

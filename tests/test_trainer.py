@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vunet_tf import losses
 from vunet_tf.config import ModelConfig, TrainingConfig, descriptions
-from vunet_tf.errors import InputError
-from vunet_tf.training.trainer import Trainer, array
+from vunet_tf.files.errors import InputError
+from vunet_tf.objective import losses
+from vunet_tf.training.step import TrainingStep, array
 
 MODEL = ModelConfig(
     image_size=8,
@@ -44,22 +44,22 @@ def iterator(batches=None, first=0):
     return iter(tf.data.Dataset.from_tensor_slices(stacked).repeat().skip(first))
 
 
-def trainer(model=MODEL, **changes):
-    made = Trainer(model, dataclasses.replace(CONFIG, **changes))
+def training_step(model=MODEL, **changes):
+    made = TrainingStep(model, dataclasses.replace(CONFIG, **changes))
     made.initialise(BATCHES[:2])
     return made
 
 
 @pytest.fixture(scope="module")
 def traced():
-    """A trainer whose steps are traced once for all tests, and its state before the first."""
-    made = trainer()
+    """A training_step whose steps are traced once for all tests, and its state before the first."""
+    made = training_step()
     return made, made.state()
 
 
 @pytest.fixture
 def ours(traced):
-    """A trainer of `MODEL` and `CONFIG` before its first step."""
+    """A training_step of `MODEL` and `CONFIG` before its first step."""
     made, state = traced
     made.restore(state)
     return made
@@ -142,7 +142,7 @@ def test_float16_finds_its_loss_scale(traced):
     """A scale at which the gradient overflows is halved until it does not; what is logged is unscaled."""
     plain, state = traced
     plain.restore(state)
-    ours = trainer(mixed_precision="mixed_float16")
+    ours = training_step(mixed_precision="mixed_float16")
     initial = ours.state()
     ours.loss_scale.assign(64.0)
     (scaled,), (unscaled,) = train(ours, 1), train(plain, 1)
@@ -159,7 +159,7 @@ def test_float16_finds_its_loss_scale(traced):
 def test_a_compiled_step_is_the_same_step():
     """One scale: XLA takes long to compile."""
     model = dataclasses.replace(MODEL, bottleneck_factor=3)
-    (row,), (expected,) = (train(trainer(model, jit_compile=compiled), 1) for compiled in (True, False))
+    (row,), (expected,) = (train(training_step(model, jit_compile=compiled), 1) for compiled in (True, False))
     assert row == pytest.approx(expected, rel=1e-4)
 
 
@@ -173,7 +173,7 @@ def test_a_step_on_features_of_vgg19(tmp_path):
         "vgg_weights": str(tmp_path / "vgg.weights.h5"),
         "gram_weights": (0, 1, 0, 0, 0, 1),
     }
-    ours = Trainer(model, dataclasses.replace(CONFIG, mixed_precision="mixed_bfloat16", **wishes))
+    ours = TrainingStep(model, dataclasses.replace(CONFIG, mixed_precision="mixed_bfloat16", **wishes))
     batch = {key: np.repeat(np.repeat(value, 2, axis=1), 2, axis=2) for key, value in BATCHES[0].items()}
     ours.initialise([batch])
     before = weights(ours)
@@ -192,7 +192,7 @@ def test_a_step_on_features_of_vgg19(tmp_path):
 
 def test_clipping_bounds_the_gradient():
     """Adam forgets the scale of the gradient, so what is looked at is its first moment after one step."""
-    ours = trainer(clip_norm=0.5)
+    ours = training_step(clip_norm=0.5)
     (row,) = train(ours, 1)
     assert row["gradient_norm"] > 5
     moments = [array(v) for v in ours.optimizer.variables if v.path.endswith("momentum")]
@@ -213,28 +213,28 @@ def test_averaged_weights_are_the_moving_average(ours):
 
 def test_free_bits_cost_nothing():
     """Below them the KL has no gradient: only the reconstruction's is left."""
-    free, without = trainer(free_bits=1e4, kl_weight=10.0), trainer(kl_weight=0.0)
+    free, without = training_step(free_bits=1e4, kl_weight=10.0), training_step(kl_weight=0.0)
     (row,), (other,) = train(free, 1), train(without, 1)
     assert row["loss"] == pytest.approx(row["l1"] + 10 * 1e4, rel=1e-5) and row["kl"] < 1e4
     assert row["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-4)
 
 
 def test_the_controller_moves_the_kl_to_its_target():
-    ours = trainer(kl_schedule="target_rate", kl_weight=1e-2, target_rate=20.0, steps=1500, learning_rate=5e-3)
+    ours = training_step(kl_schedule="target_rate", kl_weight=1e-2, target_rate=20.0, steps=1500, learning_rate=5e-3)
     rows = train(ours, 1500)
     assert rows[0]["kl_weight"] == pytest.approx(1e-2)
     assert np.mean([row["kl"] for row in rows[-200:]]) == pytest.approx(20.0, rel=0.15)
 
 
 def test_a_restored_trainer_goes_on_exactly():
-    """Dropout and the controller have states of their own; a state goes into a trainer just made."""
+    """Dropout and the controller have states of their own; a state goes into a training_step just made."""
     model = dataclasses.replace(MODEL, dropout=0.3)
     settings = {"kl_schedule": "target_rate", "target_rate": 5.0}
-    whole = trainer(model, **settings)
+    whole = training_step(model, **settings)
     train(whole, 5)
     state = whole.state()
     train(whole, 7, first=5)
-    second = Trainer(model, dataclasses.replace(CONFIG, **settings))
+    second = TrainingStep(model, dataclasses.replace(CONFIG, **settings))
     second.restore(state)
     train(second, 7, first=5)
     ours, theirs = whole.state(), second.state()
@@ -245,7 +245,7 @@ def test_a_restored_trainer_goes_on_exactly():
 def test_a_second_round_keeps_weights_and_slots_alone(ours):
     first = ours
     train(first, 5)
-    second = Trainer(MODEL, CONFIG)
+    second = TrainingStep(MODEL, CONFIG)
     second.restore(first.state(), new_run=True)
     assert int(array(second.step)) == 0
     assert_equal(weights(first), weights(second))
@@ -254,13 +254,13 @@ def test_a_second_round_keeps_weights_and_slots_alone(ours):
 
 def test_a_state_of_another_model_is_refused(traced):
     _, state = traced
-    wider = Trainer(dataclasses.replace(MODEL, width=8, max_width=8), CONFIG)
+    wider = TrainingStep(dataclasses.replace(MODEL, width=8, max_width=8), CONFIG)
     with pytest.raises((KeyError, ValueError)):
         wider.restore(state)
 
 
 def test_without_latents_there_is_no_kl():
-    rows = train(trainer(dataclasses.replace(MODEL, latent_scales=0)), 2)
+    rows = train(training_step(dataclasses.replace(MODEL, latent_scales=0)), 2)
     assert rows[1]["kl"] == 0 and rows[1]["loss"] == pytest.approx(rows[1]["l1"])
 
 

@@ -6,9 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from export import phone_files, runtime, trained, transfers, verification
-from export.closeness import closeness
-from vunet_tf.errors import InputError
+from export import runtime, trained
+from export.tflite import files
+from export.verify import measurements, transfers
+from export.verify.closeness import closeness
+from vunet_tf.files.errors import InputError
 
 
 def test_closeness_of_known_differences():
@@ -45,21 +47,21 @@ def exported(parts_run, parts_version, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     run = trained.load(parts_run)
     (folder / "vunet").symlink_to(parts_version.parent)
-    phone_files.write(run, folder / "phone", ("float32", "int8"), ("encode", "generate"), count=8)
+    files.write(run, folder / "phone", ("float32", "int8"), ("encode", "generate"), count=8)
     return folder
 
 
 def test_every_artefact_is_measured_against_keras(parts_run, tiny_figures, exported):
-    paths = verification.artefacts([exported / "vunet", exported / "phone"])
-    given, made, results = verification.measured(trained.load(parts_run), tiny_figures, "train", 6, paths, seconds=0)
+    paths = measurements.artefacts([exported / "vunet", exported / "phone"])
+    given, made, results = measurements.measured(trained.load(parts_run), tiny_figures, "train", 6, paths, seconds=0)
     assert list(results) == list(made) == ["keras", "SavedModel 1", "float32", "int8"]
     assert results["SavedModel 1"]["largest"] <= 1 and results["float32"]["largest"] <= 1
     assert results["int8"]["largest"] > 1 and results["int8"]["psnr"] > 20
     assert results["int8"]["partitions"] == 1 and not results["int8"]["outside"]
     assert results["int8"]["mb"] < results["float32"]["mb"]
-    table = verification.table(results)
+    table = measurements.table(results)
     assert "exact" in table and "1, outside: none" in table
-    two_rows = verification.strip(given, made, 2)
+    two_rows = measurements.strip(given, made, 2)
     assert two_rows.shape[1] > 7 * 128 and 2 * 128 < two_rows.shape[0] < 3 * 128
 
 
@@ -83,10 +85,10 @@ print(runtime._peak_mib() - before)
 
 def test_what_is_no_artefact_is_named(exported, tmp_path):
     with pytest.raises(InputError, match="is no SavedModel, no TFLite file"):
-        verification.artefacts([tmp_path])
+        measurements.artefacts([tmp_path])
     with pytest.raises(InputError, match="none is no SavedModel"):
-        verification.artefacts([tmp_path / "none"])
-    found = verification.artefacts([exported / "vunet", exported / "vunet/1", exported / "phone"])
+        measurements.artefacts([tmp_path / "none"])
+    found = measurements.artefacts([exported / "vunet", exported / "vunet/1", exported / "phone"])
     names = [path.name for path in found]
     assert names == ["1", "1", "vunet_float32.tflite", "vunet_int8.tflite"], "the drawing is no model"
 
@@ -94,7 +96,7 @@ def test_what_is_no_artefact_is_named(exported, tmp_path):
 def test_a_file_that_does_not_fit_is_named(exported, grey_maps_run, tmp_path):
     given = transfers.Transfers({}, {}, {}, np.zeros((1, 16, 16, 3), np.float32), np.zeros((1, 16, 16, 3)), None)
     with pytest.raises(InputError, match=r"vunet_int8\.tflite cannot be run"):
-        verification.transferred(exported / "phone/vunet_int8.tflite", given)
+        measurements.transferred(exported / "phone/vunet_int8.tflite", given)
     (tmp_path / "rubbish.tflite").write_bytes(b"rubbish")
     with pytest.raises(InputError, match=r"rubbish\.tflite cannot be run"):
-        verification.transferred(tmp_path / "rubbish.tflite", given)
+        measurements.transferred(tmp_path / "rubbish.tflite", given)

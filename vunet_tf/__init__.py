@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from vunet_tf import startup
+from vunet_tf.command_line import startup
 
 __version__ = "0.1.0.dev0"
 

@@ -26,10 +26,10 @@ from typing import NamedTuple
 
 from absl import flags
 
-from vunet_tf import atomic
+from vunet_tf.command_line.startup import in_own_process, run, start_tensorflow
 from vunet_tf.config import PRESETS, ModelConfig, TrainingConfig
-from vunet_tf.errors import InputError
-from vunet_tf.startup import alone, run, start_tensorflow
+from vunet_tf.files import atomic
+from vunet_tf.files.errors import InputError
 
 _DATASET_DIR = flags.DEFINE_string(
     "dataset_dir", None, "data: a dataset with joints to measure on, instead of drawn people."
@@ -76,10 +76,10 @@ def benchmark_data(directory: Path) -> None:
     """Prints images/s of the pipeline over a dataset with joints, and of its parts."""
     import tensorflow as tf
 
-    from vunet_tf.data.body_parts import crop_body_parts
+    from vunet_tf.body.body_parts import crop_body_parts
+    from vunet_tf.body.stickman import draw_stickman
+    from vunet_tf.data.batches import evaluation_batches, training_batches
     from vunet_tf.data.dataset import read_examples, read_info
-    from vunet_tf.data.pipeline import evaluation_batches, training_batches
-    from vunet_tf.data.stickman import draw_stickman
 
     info = read_info(directory)
     if info.joints is None:
@@ -128,10 +128,10 @@ def _data() -> None:
 
 def _model() -> None:
     start_tensorflow()
-    from vunet_tf.models.summary import figures_table, model_page
+    from vunet_tf.models.sizes import model_page, sizes_table
 
     if not _OUT.value:
-        print(figures_table(PRESETS))
+        print(sizes_table(PRESETS))
         return
     try:
         page = model_page(f"python -m vunet_tf.benchmark model --out={_OUT.value}")
@@ -169,21 +169,21 @@ def _training_step(precision: str, config: ModelConfig, batch_size: int) -> Call
     """A training step on random pictures, L1 loss, of a model that sees body parts; it returns the batch size."""
     import tensorflow as tf
 
-    from vunet_tf.training.trainer import Trainer
+    from vunet_tf.training.step import TrainingStep
 
     settings = TrainingConfig(batch_size=batch_size, reconstruction="l1", mixed_precision=precision)
-    trainer = Trainer(config, settings)
+    training_step = TrainingStep(config, settings)
     sides = {"image": config.image_size, "shape": config.image_size, "parts": config.appearance_size}
     channels = {"image": 3, "shape": config.shape_channels, "parts": config.appearance_channels}
     batch = {
         key: tf.random.stateless_uniform((batch_size, sides[key], sides[key], channels[key]), [0, i], -1, 1)
         for i, key in enumerate(sides)
     }
-    trainer.initialise([batch])
+    training_step.initialise([batch])
     batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
 
     def step():
-        trainer.train(batches, tf.constant(1)).numpy()
+        training_step.train(batches, tf.constant(1)).numpy()
         return batch_size
 
     return step
@@ -194,7 +194,7 @@ def training_speed(
 ) -> TrainingSpeed:
     """Measures the training step of a model that sees body parts; in a process of its own, for the memory's sake."""
     start_tensorflow()
-    from vunet_tf.models.summary import figures_of
+    from vunet_tf.models.sizes import sizes_of
 
     step = _training_step(precision, config, batch_size)
     measure(step, 0, 1)
@@ -204,7 +204,7 @@ def training_speed(
         rates += measure(step, seconds, 1, warm_up=0)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     per_second = [rate.per_second for rate in rates]
-    gflop = 6 * sum(figures_of(config)["macs"].values()) / 1e9
+    gflop = 6 * sum(sizes_of(config)["macs"].values()) / 1e9
     gflops = [rate * gflop for rate in per_second]
     of_peak = [ours / peak for ours, peak in zip(gflops, peaks, strict=True)]
     return TrainingSpeed(per_second, gflops, of_peak, memory)
@@ -241,7 +241,7 @@ def operation_times(precision: str, config: ModelConfig, batch_size: int) -> dic
 def _profile() -> None:
     print(f"market configuration, batches of {_BATCH_SIZE.value}, L1 loss, one thread")
     for precision in PRECISIONS:
-        times = alone(operation_times, precision, PRESETS["market"], _BATCH_SIZE.value)
+        times = in_own_process(operation_times, precision, PRESETS["market"], _BATCH_SIZE.value)
         whole = sum(times.values())
         print(f"  {precision:<40}{whole:>10,.0f} ms")
         for operation, milliseconds in times.items():
@@ -254,7 +254,7 @@ def _train() -> None:
     print(f"  {'':<20}{'images/s':>10}   {'(range)':<20}{'GFLOP/s':>8}{'of peak':>9}{'MiB':>8}", flush=True)
     for precision in PRECISIONS:
         arguments = (precision, PRESETS["market"], _BATCH_SIZE.value, _SECONDS.value, _REPEAT.value)
-        speed = alone(training_speed, *arguments)
+        speed = in_own_process(training_speed, *arguments)
         spread = f"({min(speed.per_second):,.1f} to {max(speed.per_second):,.1f})"
         print(
             f"  {precision:<20}{statistics.median(speed.per_second):>10,.1f}   {spread:<20}"

@@ -4,7 +4,7 @@ import dataclasses
 import re
 import textwrap
 
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
 
 ACTIVATIONS = ("elu", "leaky_relu", "hard_swish", "relu", "silu", "gelu")
 APPEARANCES = ("parts", "picture", "both")
@@ -251,7 +251,7 @@ def descriptions(config_class):
     return {name: re.sub(r"\s+", " ", text)[0].upper() + re.sub(r"\s+", " ", text)[1:] for name, text in entries}
 
 
-# The three configurations of the released program (feature and Gram weights, steps and rates are the trainer's).
+# The three configurations of the released program (feature and Gram weights, steps and rates are the training_step's).
 PRESETS = {
     "coco": ModelConfig(image_size=256, box_factor=2, bottleneck_factor=2),
     "deepfashion": ModelConfig(image_size=256, box_factor=2, bottleneck_factor=2, dropout=0.1),

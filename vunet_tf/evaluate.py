@@ -18,9 +18,9 @@ from pathlib import Path
 
 from absl import flags
 
-from vunet_tf import atomic
-from vunet_tf.errors import InputError
-from vunet_tf.startup import run, start_tensorflow
+from vunet_tf.command_line.startup import run, start_tensorflow
+from vunet_tf.files import atomic
+from vunet_tf.files.errors import InputError
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to measure.")
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "The dataset to measure on; by default the training's.")
@@ -88,8 +88,8 @@ def _evaluate() -> None:
     from vunet_tf import runs
     from vunet_tf.data.dataset import read_info
     from vunet_tf.evaluation import plots, report
+    from vunet_tf.evaluation.evaluation import Evaluation, Options
     from vunet_tf.evaluation.page import Picture, as_html
-    from vunet_tf.evaluation.sections import Evaluation, Options
 
     model, training = runs.load(_RUN_DIR.value), runs.training_flags(_RUN_DIR.value)
     dataset = _DATASET_DIR.value or str(runs.trained_on(_RUN_DIR.value))

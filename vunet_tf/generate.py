@@ -37,10 +37,9 @@ from pathlib import Path
 
 from absl import flags
 
-from vunet_tf import atomic
-from vunet_tf.data import pictures
-from vunet_tf.errors import InputError
-from vunet_tf.startup import run, start_tensorflow
+from vunet_tf.command_line.startup import run, start_tensorflow
+from vunet_tf.files import atomic, pictures
+from vunet_tf.files.errors import InputError
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of a trained run.")
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of the run; by default the one its flags.txt names.")

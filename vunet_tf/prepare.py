@@ -15,13 +15,12 @@ from pathlib import Path
 
 from absl import flags
 
-from vunet_tf import atomic
-from vunet_tf.data import pictures
+from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.data.sources import pairs
 from vunet_tf.data.sources.registry import OPTIONS, SOURCES
 from vunet_tf.data.sources.source import Options
-from vunet_tf.errors import InputError
-from vunet_tf.startup import run, start_tensorflow
+from vunet_tf.files import atomic, pictures
+from vunet_tf.files.errors import InputError
 
 _SOURCE = flags.DEFINE_enum(
     "source",

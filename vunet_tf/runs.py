@@ -15,8 +15,8 @@ import json
 import platform
 from pathlib import Path
 
-from vunet_tf import atomic
-from vunet_tf.errors import InputError
+from vunet_tf.files import atomic
+from vunet_tf.files.errors import InputError
 from vunet_tf.models import VUNet
 
 FORMAT = 1

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from absl import flags
 
+from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.config import ModelConfig, TrainingConfig, descriptions
-from vunet_tf.errors import InputError
-from vunet_tf.startup import run, start_tensorflow
+from vunet_tf.files.errors import InputError
 
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "A dataset made by `python -m vunet_tf.prepare`.")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run; a run that is there goes on.")
@@ -140,19 +140,19 @@ def _train() -> bool:
 
     from vunet_tf import runs
     from vunet_tf.training.loop import Loop
-    from vunet_tf.training.trainer import Trainer
+    from vunet_tf.training.step import TrainingStep
     from vunet_tf.training.transfer_matrix import TransferMatrix
 
     run_dir = Path(_RUN_DIR.value)
     crops = model_config.crops
     with runs.open_for_training(run_dir, model_config, _flags_as_used(), chief):
         matrix = TransferMatrix(_DATASET_DIR.value, **crops) if config.pictures_every and chief else None
-        trainer = Trainer(model_config, config, strategy)
+        training_step = TrainingStep(model_config, config, strategy)
 
         def save(model):
             runs.save(model, run_dir, keypoints=info.joints is not None)
 
-        loop = Loop(trainer, _DATASET_DIR.value, run_dir, save, crops, matrix, chief)
+        loop = Loop(training_step, _DATASET_DIR.value, run_dir, save, crops, matrix, chief)
         loop.start(_INIT_FROM.value)
         return loop.run()
 

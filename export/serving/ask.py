@@ -9,8 +9,8 @@ Joints are JSON files with 15 pairs [x, y], fractions of the picture; a model wi
 from absl import flags
 
 from export.serving import rest_client, shapes
-from vunet_tf.errors import InputError
-from vunet_tf.startup import run, start_tensorflow
+from vunet_tf.command_line.startup import run, start_tensorflow
+from vunet_tf.files.errors import InputError
 
 _REST = flags.DEFINE_string("rest", "http://localhost:8501", "The server's REST address.")
 _GRPC = flags.DEFINE_string("grpc", None, "The server's gRPC address, to ask there instead.")

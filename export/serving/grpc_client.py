@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
 
 MAX_MESSAGE = 64 * 2**20  # bytes; gRPC's own limit of 4 MiB is one large picture
 

@@ -5,7 +5,7 @@ import json
 import urllib.error
 import urllib.request
 
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
 
 
 def request_body(picture: bytes, shape, target) -> bytes:

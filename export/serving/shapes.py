@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
 
 
 def read_shape(path) -> tuple[str, np.ndarray]:

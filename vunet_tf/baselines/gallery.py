@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from vunet_tf.data import pictures
+from vunet_tf.data.batches import evaluation_batches, undamaged
 from vunet_tf.data.dataset import read_examples, read_info
 from vunet_tf.data.example import Example
-from vunet_tf.data.pipeline import evaluation_batches, whole
+from vunet_tf.files import pictures
 
 # Splits with training appearances. Pictures in shapes that training has not are the more reason for a model to beat
 # the baselines: it has never seen these.
@@ -35,7 +35,7 @@ class Gallery:
         self._pools: dict[str, dict[str, Example]] = {}
         splits = [split for split in SPLITS if split in read_info(directory).splits]
         for split in splits:
-            for example in watch(whole(read_examples(directory, split), directory)):
+            for example in watch(undamaged(read_examples(directory, split), directory)):
                 if example.shape_id in targets:
                     members = self._pools.setdefault(example.shape_id, {})
                     members.setdefault(example.appearance_id, _slim(example))
@@ -64,7 +64,7 @@ class Gallery:
                 distances = np.abs(thumbnails - thumbnail).mean(1)
                 for nearest in np.argsort(distances, kind="stable")[:NEIGHBOURS]:
                     chosen.setdefault(searched[nearest], []).append(of_split[at])
-        for position, example in enumerate(whole(read_examples(directory, "train"), directory)):
+        for position, example in enumerate(undamaged(read_examples(directory, "train"), directory)):
             for shape in chosen.get(position, ()):
                 self._pools.setdefault(shape, {}).setdefault(example.appearance_id, _slim(example))
 
@@ -78,7 +78,7 @@ def _thumbnails(directory, split, positions: Iterable[int]):
     batches = evaluation_batches(directory, 64, split=split, positions=positions)
     made = [
         tf.image.resize(batch["shape"], (_THUMBNAIL, _THUMBNAIL), antialias=True).numpy()
-        for batch in whole(batches, directory)
+        for batch in undamaged(batches, directory)
     ]
     return np.concatenate([thumbnails.reshape(len(thumbnails), -1) for thumbnails in made]).astype(np.float16)
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from vunet_tf.baselines.gallery import Gallery, decoded, figure
 from vunet_tf.data.example import Example
-from vunet_tf.metrics import band_colours
 
 COPY = "copy the reference picture"
 MEAN = "mean training picture of the shape"
@@ -72,3 +71,19 @@ class TransferBaselines:
     def _colours_of(self, shape_id, appearance_id):
         example = self._gallery.of_shape(shape_id)[appearance_id]
         return band_colours(decoded(example), figure(example))
+
+
+def band_colours(picture, mask=None, bands=8) -> np.ndarray:
+    """Mean colours [bands + 1, 3] of the figure's horizontal bands from top to bottom, and last of what is around it.
+
+    Which colours a figure wears where, whatever its pose: bands of equal height between the highest and the lowest
+    pixel of `mask` [H, W] (bool) in `picture` [H, W, 3] uint8. Without a mask the figure is the whole picture, and what
+    is around it black.
+    """
+    mask = np.ones(picture.shape[:2], bool) if mask is None or not mask.any() else mask
+    rows, columns = np.nonzero(mask)
+    band = (rows - rows.min()) * bands // (rows.max() - rows.min() + 1)
+    counts = np.bincount(band, minlength=bands)
+    sums = np.stack([np.bincount(band, channel, bands) for channel in picture[rows, columns].T.astype(float)], axis=1)
+    around = picture[~mask].mean(0) if not mask.all() else np.zeros(3)
+    return np.concatenate([sums / np.maximum(counts, 1)[:, None], [around]])

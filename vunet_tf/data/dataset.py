@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from vunet_tf import __version__, atomic
+from vunet_tf import __version__
 from vunet_tf.data.example import Example, Rejected
-from vunet_tf.errors import InputError
+from vunet_tf.files import atomic
+from vunet_tf.files.errors import InputError
 
 FORMAT = "vunet-dataset-1"
 SHARD_BYTES = 32 * 2**20

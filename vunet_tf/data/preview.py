@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from vunet_tf.body.skeleton import PARTS_10
+from vunet_tf.data.batches import evaluation_batches, undamaged
 from vunet_tf.data.dataset import read_info
-from vunet_tf.data.pipeline import evaluation_batches, whole
-from vunet_tf.data.skeleton import PARTS_10
-from vunet_tf.images import enlarge, grid, label, to_uint8
+from vunet_tf.files.grids import enlarge, grid, label
+from vunet_tf.files.pixels import to_uint8
 
 _CELL = 128  # about how many pixels high a picture is shown
 
@@ -34,7 +35,7 @@ def contact_sheet(directory: Path | str, split: str = "train", rows: int = 8) ->
     batches = evaluation_batches(
         directory, 1, split=split, positions=chosen, num_parts=len(PARTS_10), part_size=part_size
     )
-    for batch in whole(batches, directory):
+    for batch in undamaged(batches, directory):
         row = [enlarge(to_uint8(batch[key][0]), _CELL) for key in ("image", "shape")]
         if part_size:
             parts = tf.split(batch["parts"][0], len(PARTS_10), axis=-1)

@@ -13,7 +13,7 @@ import cv2
 
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.source import Source
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
 
 
 def made_in_order(source: Source, order, workers: int) -> Iterator[list[Example | Rejected]]:

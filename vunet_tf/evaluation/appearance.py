@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vunet_tf import metrics
 from vunet_tf.data.example import Example
+from vunet_tf.evaluation import metrics
 from vunet_tf.evaluation.examples import batches, evenly
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, mean
 from vunet_tf.evaluation.transfer import TransferTask
-from vunet_tf.images import to_float, to_uint8
-from vunet_tf.perceptual import VGG19Features
+from vunet_tf.files.pixels import to_float, to_uint8
+from vunet_tf.objective.perceptual import VGG19Features
 
 SECTION = "disentanglement"
 POSES = 5

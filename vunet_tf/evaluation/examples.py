@@ -8,17 +8,19 @@ import numpy as np
 from tqdm import tqdm
 
 from vunet_tf.config import ModelConfig
+from vunet_tf.data.batches import evaluation_batches, undamaged
 from vunet_tf.data.dataset import read_examples, read_info
 from vunet_tf.data.example import Example
-from vunet_tf.data.pipeline import evaluation_batches, whole
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
 
 progress = partial(tqdm, leave=False, disable=None)  # a bar on a terminal, nothing in a file
 
 
 def read_index(directory: Path | str, split: str) -> list[Example]:
     """The examples of a split without their pictures, in the order of the files."""
-    examples = progress(whole(read_examples(directory, split), directory), desc=f"reading {split}", unit=" examples")
+    examples = progress(
+        undamaged(read_examples(directory, split), directory), desc=f"reading {split}", unit=" examples"
+    )
     return [example._replace(image=b"", shape=None, mask=None) for example in examples]
 
 
@@ -52,7 +54,7 @@ def batches(
     positions = sorted(positions)
     found = evaluation_batches(directory, batch_size, split=split, positions=positions, **crops)
     total = -(-len(positions) // batch_size)
-    for batch in progress(whole(found, directory), total=total, desc=what, unit=" batches"):
+    for batch in progress(undamaged(found, directory), total=total, desc=what, unit=" batches"):
         yield {key: value.numpy() for key, value in batch.items()}
 
 

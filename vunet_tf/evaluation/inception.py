@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vunet_tf import metrics
-from vunet_tf.errors import InputError
+from vunet_tf.evaluation import metrics
 from vunet_tf.evaluation.examples import text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, measured
 from vunet_tf.evaluation.reconstruction import reconstructions
-from vunet_tf.images import to_float, to_uint8
+from vunet_tf.files.errors import InputError
+from vunet_tf.files.pixels import to_float, to_uint8
 
 SECTION = "distribution"
 SIDE = 299  # pixels, as InceptionV3 was trained with; pictures are resized bilinearly

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vunet_tf.metrics import mean_interval
+from vunet_tf.evaluation.metrics import mean_interval
 
 MODEL = "model"
 

@@ -13,11 +13,11 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from vunet_tf.data.keypoints import seen
-from vunet_tf.data.skeleton import JOINTS
+from vunet_tf.body.keypoints import seen
+from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.evaluation.examples import batches, progress, text
 from vunet_tf.evaluation.measures import Measure, Missing, Quantity, mean, measured
-from vunet_tf.metrics import ratio_interval
+from vunet_tf.evaluation.metrics import ratio_interval
 
 SECTION = "disentanglement"
 PROBE = "probe of z"

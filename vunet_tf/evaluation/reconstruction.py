@@ -9,7 +9,7 @@ import tensorflow as tf
 from vunet_tf.evaluation.examples import batches, figures, text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing
 from vunet_tf.evaluation.scoring import Scorer, Tally
-from vunet_tf.images import to_uint8
+from vunet_tf.files.pixels import to_uint8
 
 SECTION = "reconstruction"
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from vunet_tf.data.dataset import read_info
 from vunet_tf.data.example import Example
-from vunet_tf.errors import InputError
 from vunet_tf.evaluation.examples import read_index
+from vunet_tf.files.errors import InputError
 
 # Where the pictures of a split's appearances in shapes of the training are.
 SPLITS = {"valid": "valid_appearance", "valid_shape": "train", "heldout": "heldout_appearance"}

@@ -5,9 +5,9 @@ import json
 from itertools import groupby
 from pathlib import Path
 
-from vunet_tf import atomic
-from vunet_tf.errors import InputError
 from vunet_tf.evaluation.measures import Measure, Missing
+from vunet_tf.files import atomic
+from vunet_tf.files.errors import InputError
 
 FORMAT = "vunet-evaluation-1"
 

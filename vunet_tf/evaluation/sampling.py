@@ -14,8 +14,8 @@ from vunet_tf.data.edges import edge_map
 from vunet_tf.data.example import Example
 from vunet_tf.evaluation.examples import batches, evenly, progress
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, mean
-from vunet_tf.images import to_uint8
-from vunet_tf.metrics import edge_agreement, mean_pairwise_error
+from vunet_tf.evaluation.metrics import edge_agreement, mean_pairwise_error
+from vunet_tf.files.pixels import to_uint8
 
 SECTION = "disentanglement"
 SAMPLES = 5  # for each shape

@@ -4,10 +4,10 @@ from collections import defaultdict
 
 import numpy as np
 
-from vunet_tf import metrics
+from vunet_tf.evaluation import metrics
 from vunet_tf.evaluation.measures import Measure, Missing, Quantity, mean
-from vunet_tf.images import to_float
-from vunet_tf.perceptual import VGG19Features
+from vunet_tf.files.pixels import to_float
+from vunet_tf.objective.perceptual import VGG19Features
 
 SSIM_PROTOCOL = "tf.image.ssim on RGB, range 255, 11 x 11 Gaussian windows, sigma 1.5, no padding"
 QUANTITIES = {

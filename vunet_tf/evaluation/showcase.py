@@ -9,7 +9,8 @@ from vunet_tf.evaluation.measures import MODEL
 from vunet_tf.evaluation.reconstruction import reconstructions
 from vunet_tf.evaluation.scoring import Tally
 from vunet_tf.evaluation.transfer import TransferTask
-from vunet_tf.images import enlarge, grid, label, to_uint8
+from vunet_tf.files.grids import enlarge, grid, label
+from vunet_tf.files.pixels import to_uint8
 
 SHOWN = 3  # of each: best, median, worst
 _CELL = 96  # about how many pixels high a picture is shown

@@ -13,14 +13,14 @@ import tensorflow as tf
 
 from vunet_tf.baselines.gallery import Gallery
 from vunet_tf.baselines.transfer import TransferBaselines
+from vunet_tf.data.batches import undamaged
 from vunet_tf.data.dataset import read_examples
 from vunet_tf.data.example import Example
-from vunet_tf.data.pipeline import whole
 from vunet_tf.evaluation import references
 from vunet_tf.evaluation.examples import batches, evenly, figures, progress, read_index, text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing
 from vunet_tf.evaluation.scoring import Scorer, Tally
-from vunet_tf.images import to_uint8
+from vunet_tf.files.pixels import to_uint8
 
 SECTION = "transfer"
 
@@ -73,7 +73,7 @@ class TransferTask:
 
     def _read_references(self) -> dict[str, Example]:
         wanted = {self.references.positions[appearance] for appearance in self._used}
-        everything = whole(read_examples(self._directory, self.references.split), self._directory)
+        everything = undamaged(read_examples(self._directory, self.references.split), self._directory)
         bar = progress(everything, desc=f"references of {self.split}", unit=" examples")
         return {example.appearance_id: example for i, example in enumerate(bar) if i in wanted}
 

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
 
 SUFFIXES = (".gif", ".mp4")
 _QUALITY = "18"  # x264's constant rate factor: hardly to be told from the original

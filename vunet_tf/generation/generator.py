@@ -8,18 +8,18 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vunet_tf.data import keypoints
+from vunet_tf.body import keypoints
+from vunet_tf.data.batches import batch_of, shape_of
 from vunet_tf.data.dataset import read_info
 from vunet_tf.data.example import Rejected
-from vunet_tf.data.fitting import FITS, Fitting
-from vunet_tf.data.pipeline import batch_of, shape_of
+from vunet_tf.data.own_pictures import FITS, Fitting
 from vunet_tf.data.sources.source import Options
-from vunet_tf.errors import InputError
+from vunet_tf.files.errors import InputError
+from vunet_tf.files.grids import Header
+from vunet_tf.files.pixels import to_uint8
 from vunet_tf.generation.inputs import Input, Inputs
 from vunet_tf.generation.sheet import Cell, Sheet
-from vunet_tf.images import to_uint8
 from vunet_tf.models.vunet import VUNet, between
-from vunet_tf.tables import Header
 
 Names = str | Sequence[str]  # of inputs, see `vunet_tf.generation.inputs`
 STEPS = 8  # pictures from one appearance or pose to the next, both included

@@ -10,7 +10,7 @@
 | map:MAP | a shape map: a shape without an appearance |
 | FOLDER  FOLDER+FILE.json  FOLDER+MAPS  map:FOLDER | every picture of a folder, in the order of the names |
 
-Keypoint files are COCO's or OpenPose's (`vunet_tf.data.keypoint_files`). For a run on shape maps a picture that stands
+Keypoint files are COCO's or OpenPose's (`vunet_tf.body.keypoint_files`). For a run on shape maps a picture that stands
 alone is a shape map, or, where the dataset's shapes are the edges of its pictures, a picture.
 """
 
@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vunet_tf.data import pictures
+from vunet_tf.body.keypoint_files import read_person
 from vunet_tf.data.dataset import DatasetInfo, read_examples
 from vunet_tf.data.example import Example, Rejected
-from vunet_tf.data.fitting import Fitting
-from vunet_tf.data.keypoint_files import read_person
+from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.data.sources.folder import map_of
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 

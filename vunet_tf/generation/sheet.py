@@ -10,12 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vunet_tf import atomic
-from vunet_tf.data import pictures
-from vunet_tf.errors import InputError
+from vunet_tf.files import atomic, pictures
+from vunet_tf.files.errors import InputError
+from vunet_tf.files.grids import Header, draw_table, enlarge, grid
 from vunet_tf.generation import animation
-from vunet_tf.images import enlarge, grid
-from vunet_tf.tables import Header, draw_table
 
 GRID_CELL, FRAME_CELL = 96, 256  # about how many pixels high a picture is shown
 INDEX_FILE = "index.csv"

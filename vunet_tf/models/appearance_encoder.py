@@ -3,9 +3,9 @@
 import keras
 
 from vunet_tf.config import ModelConfig
-from vunet_tf.distributions import DiagonalGaussian
-from vunet_tf.layers import ResidualBlock, SubPixelUp, convolution
 from vunet_tf.models.configured import ConfiguredModel, block_settings
+from vunet_tf.models.distributions import DiagonalGaussian
+from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution
 from vunet_tf.models.shape_encoder import contracting_path
 
 

@@ -3,8 +3,8 @@
 import keras
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
-from vunet_tf.layers import ResidualBlock, SubPixelUp, convolution
 from vunet_tf.models.configured import ConfiguredModel, block_settings
+from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution
 from vunet_tf.models.prior import GroupPrior, StandardNormalPrior
 
 

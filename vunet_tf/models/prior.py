@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from vunet_tf.distributions import DiagonalGaussian
-from vunet_tf.layers import ResidualBlock, convolution
+from vunet_tf.models.distributions import DiagonalGaussian
+from vunet_tf.models.layers import ResidualBlock, convolution
 
 
 @keras.saving.register_keras_serializable("vunet_tf")

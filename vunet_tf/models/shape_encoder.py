@@ -3,8 +3,8 @@
 import keras
 
 from vunet_tf.config import ModelConfig
-from vunet_tf.layers import ResidualBlock, convolution, down
 from vunet_tf.models.configured import ConfiguredModel, block_settings
+from vunet_tf.models.layers import ResidualBlock, convolution, down
 
 
 def contracting_path(inputs, widths, config):

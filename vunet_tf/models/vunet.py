@@ -8,12 +8,12 @@ import tensorflow as tf
 from keras import ops
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
-from vunet_tf.distributions import DiagonalGaussian
-from vunet_tf.errors import InputError
-from vunet_tf.layers import WeightNormConv2D, convolutions, data_dependent_initialisation
+from vunet_tf.files.errors import InputError
 from vunet_tf.models.appearance_encoder import AppearanceEncoder
 from vunet_tf.models.configured import ConfiguredModel
 from vunet_tf.models.decoder import Decoder
+from vunet_tf.models.distributions import DiagonalGaussian
+from vunet_tf.models.layers import WeightNormConv2D, convolutions, data_dependent_initialisation
 from vunet_tf.models.shape_encoder import ShapeEncoder
 
 INPUTS = ("image", "shape", "parts", "shape_parts")  # what of a batch a model may look at; the rest is left alone

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vunet_tf import atomic
-from vunet_tf.errors import InputError
+from vunet_tf.files import atomic
+from vunet_tf.files.errors import InputError
 
 FOLDER = "checkpoints"
 _NAME = re.compile(r"step_(\d{8,})\.npz")

@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 from PIL import Image
 
-from vunet_tf import atomic
+from vunet_tf.files import atomic
 
 METRICS = "metrics.csv"
 TENSORBOARD = "tensorboard"

@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vunet_tf.data.pipeline import training_batches
-from vunet_tf.errors import InputError
+from vunet_tf.data.batches import training_batches
+from vunet_tf.files.errors import InputError
 from vunet_tf.training import checkpoints
 from vunet_tf.training.journal import Journal
-from vunet_tf.training.trainer import Trainer, array
+from vunet_tf.training.step import TrainingStep, array
 
 AUGMENTATIONS = ("mirror", "mirror_appearance", "shift", "hue")  # of the pipeline, for training alone
 BEST = "loop/best"  # of a checkpoint: the lowest validation loss so far
@@ -23,7 +23,7 @@ class Loop:
     """Trains until `config.steps`, going on from the last checkpoint of the run directory, if it has one.
 
     Args:
-        trainer: what makes the steps.
+        training_step: what makes the steps.
         dataset_dir: a dataset.
         run_dir: made if need be.
         save_model: called with the model, its weights averaged, when it is to be kept for use.
@@ -32,8 +32,8 @@ class Loop:
         chief: whether this process writes the run directory.
     """
 
-    def __init__(self, trainer: Trainer, dataset_dir, run_dir, save_model, parts, matrix=None, chief=True):
-        self.trainer, self.config, self.strategy = trainer, trainer.config, trainer.strategy
+    def __init__(self, training_step: TrainingStep, dataset_dir, run_dir, save_model, parts, matrix=None, chief=True):
+        self.training_step, self.config, self.strategy = training_step, training_step.config, training_step.strategy
         self.dataset_dir, self.run_dir = Path(dataset_dir), Path(run_dir)
         self.save_model, self.parts, self.matrix, self.chief = save_model, parts, matrix, chief
         self.best = np.inf
@@ -84,11 +84,11 @@ class Loop:
             if found is None:
                 raise InputError(f"--init_from={init_from} has no checkpoint")
         if found is None:
-            self.trainer.initialise(self.initial_batches())
+            self.training_step.initialise(self.initial_batches())
             return
         path, state = found
         try:
-            self.trainer.restore(state, new_run)
+            self.training_step.restore(state, new_run)
         except (KeyError, ValueError) as error:
             raise InputError(f"{path} is of another model: {error}; name another --run_dir") from error
         if not new_run:
@@ -98,7 +98,7 @@ class Loop:
     @property
     def step(self):
         """Steps done."""
-        return int(array(self.trainer.step))
+        return int(array(self.training_step.step))
 
     def run(self) -> bool:
         """Trains to the end: true; or until SIGTERM or Ctrl-C: false. Either way everything is saved.
@@ -124,7 +124,7 @@ class Loop:
         bar = tqdm(total=config.steps, initial=self.step, unit=" steps", disable=None if self.chief else True)
         with bar:
             while self.step < config.steps:
-                rows.append(self.trainer.train(batches, tf.constant(self._steps_until_event())).numpy())
+                rows.append(self.training_step.train(batches, tf.constant(self._steps_until_event())).numpy())
                 bar.update(len(rows[-1]))
                 self._check_skipped()
                 stopped = self._agree(stop.is_set)
@@ -165,7 +165,9 @@ class Loop:
         fine = np.isfinite(rows).all(axis=-1)
         means = rows[fine].mean(axis=0) if fine.any() else np.full(rows.shape[-1], np.nan)
         last = {"learning_rate", "kl_weight", "skipped"}
-        return {name: float(rows[-1, i] if name in last else means[i]) for i, name in enumerate(self.trainer.names)}
+        return {
+            name: float(rows[-1, i] if name in last else means[i]) for i, name in enumerate(self.training_step.names)
+        }
 
     def _agree(self, stop: bool) -> bool:
         """Whether any machine is to stop: all stop at the same step."""
@@ -179,7 +181,7 @@ class Loop:
         return float(self.strategy.experimental_local_results(self.strategy.run(replica))[0]) > 0
 
     def _check_skipped(self):
-        in_a_row = int(array(self.trainer.skipped_in_a_row))
+        in_a_row = int(array(self.training_step.skipped_in_a_row))
         if in_a_row >= self.config.max_skipped:
             raise InputError(
                 f"loss or gradient was no finite number for {in_a_row} steps in a row, up to step {self.step}; "
@@ -198,14 +200,15 @@ class Loop:
         While the weight of the KL term moves, losses cannot be compared and the latest model is kept; then the best.
         """
         config = self.config
-        with self.trainer.averaged_weights():
+        with self.training_step.averaged_weights():
             loss = -np.inf
             if config.valid_batches:
                 if self._valid_batches is None:
                     batches = iter(self.batches("valid", seed=0))
                     self._valid_batches = [next(batches) for _ in range(config.valid_batches)]
                 measured = [
-                    self.trainer.test(batch, tf.constant(i, tf.int64)) for i, batch in enumerate(self._valid_batches)
+                    self.training_step.test(batch, tf.constant(i, tf.int64))
+                    for i, batch in enumerate(self._valid_batches)
                 ]
                 values = {name: float(np.mean([terms[name] for terms in measured])) for name in measured[0]}
                 loss = values["loss"]
@@ -218,17 +221,17 @@ class Loop:
             if not settled or loss <= self.best:
                 self.best = loss if settled else np.inf
                 if self.chief:
-                    self.save_model(self.trainer.model)
+                    self.save_model(self.training_step.model)
 
     def _draw(self, journal):
         if journal:
-            with self.trainer.averaged_weights():
-                journal.picture("transfer", self.step, self.matrix.draw(self.trainer.model))
+            with self.training_step.averaged_weights():
+                journal.picture("transfer", self.step, self.matrix.draw(self.training_step.model))
 
     def _save(self):
         # After the model: a run killed between the two goes on from the checkpoint before and keeps the model again.
         if self.chief:
-            state = {**self.trainer.state(), BEST: np.array(self.best)}
+            state = {**self.training_step.state(), BEST: np.array(self.best)}
             checkpoints.save(self.run_dir, self.step, state, self.config.keep_checkpoints)
 
     def _say(self, text):

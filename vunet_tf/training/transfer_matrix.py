@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from vunet_tf.data.batches import evaluation_batches
 from vunet_tf.data.dataset import read_info
-from vunet_tf.data.pipeline import evaluation_batches
-from vunet_tf.images import to_uint8
-from vunet_tf.tables import Header, draw_table
+from vunet_tf.files.grids import Header, draw_table
+from vunet_tf.files.pixels import to_uint8
 
 SEARCHED = 2000  # examples of the split among which the shown ones are chosen
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vunet_tf.data import keypoints, pictures
+from vunet_tf.body import keypoints
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.source import Options, Source, leaves_folder, person_example, split_by_hash
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
 
 SCHEMA = "coco17"
 

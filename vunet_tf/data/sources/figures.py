@@ -4,11 +4,11 @@ from functools import partial
 
 import numpy as np
 
-from vunet_tf.data import pictures
 from vunet_tf.data.example import Example
-from vunet_tf.data.figures import draw, sample_look, sample_pose
 from vunet_tf.data.sources.source import Options, Source
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
+from vunet_tf.people import draw, sample_look, sample_pose
 
 GRID = 24  # looks and poses of each validation split, which has every pair of them
 
@@ -49,7 +49,7 @@ def open_source(options: Options) -> Source:
         has_joints=True,
         how={
             "picture": "look i in pose j is `draw(sample_look(seed, i), sample_pose(seed, j), size)` of "
-            f"`vunet_tf.data.figures`; seed {options.seed}",
+            f"`vunet_tf.people`; seed {options.seed}",
             "split": f"train: looks under {looks} in poses under {poses}; valid: {GRID} other looks in {GRID} other "
             "poses; valid_shape: seen looks in other poses; valid_appearance: other looks in seen poses",
         },

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vunet_tf.data import pictures
 from vunet_tf.data.edges import edge_map
 from vunet_tf.data.example import Example
 from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words, split_by_hash
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
 
 
 def open_source(options: Options) -> Source:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vunet_tf.data import keypoints, pictures
+from vunet_tf.body import keypoints
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.source import (
     DEFAULT_FITS,
@@ -24,7 +24,8 @@ from vunet_tf.data.sources.source import (
     person_example,
     split_by_hash,
 )
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
 
 SCHEMA = "openpose18"
 COLUMNS = ["name", "keypoints_y", "keypoints_x"]

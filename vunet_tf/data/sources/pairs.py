@@ -3,10 +3,10 @@
 from functools import partial
 from pathlib import Path
 
-from vunet_tf.data import pictures
 from vunet_tf.data.example import Example
 from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words, split_by_hash
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
 
 SIDES = ("left", "right")
 

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vunet_tf.data import pictures
+from vunet_tf.body.keypoints import to_canonical
+from vunet_tf.body.skeleton import JOINTS, SCHEMAS
 from vunet_tf.data.example import Example
-from vunet_tf.data.keypoints import to_canonical
-from vunet_tf.data.skeleton import JOINTS, SCHEMAS
 from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words, leaves_folder, person_example
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
 
 _MOST_JOINTS = 200  # of any schema; a longer list is not one of joints
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vunet_tf.data import keypoints, pictures
+from vunet_tf.body import keypoints
+from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.data.example import Example, Rejected
-from vunet_tf.data.skeleton import JOINTS
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
 
 # How the sources make a picture square where --fit is not given.
 DEFAULT_FITS = {"deepfashion": "stretch", "market": "stretch", "index": "stretch", "pairs": "stretch", "folder": "pad"}

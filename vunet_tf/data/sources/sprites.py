@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vunet_tf.data import pictures
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.source import Options, Source, leaves_folder
-from vunet_tf.errors import InputError
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
 
 FORMAT = "vunet-sprites-1"
 _FRAME_ATTRIBUTES = ("action", "direction", "t", "pose_seen_in_train")

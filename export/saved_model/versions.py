@@ -1,0 +1,61 @@
+"""A folder of versions for TensorFlow Serving: 1, 2, 3, ..., each a SavedModel, there whole or not at all."""
+
+import json
+from pathlib import Path
+
+import tensorflow as tf
+
+from export.saved_model import warmup
+from export.saved_model.graph import Graph
+from export.trained import Trained
+from vunet_tf.files import atomic
+from vunet_tf.files.errors import InputError
+
+DESCRIPTION = "assets.extra/vunet.json"
+
+
+def versions(out: Path) -> list[int]:
+    """The numbers of the versions in a folder, from the first to the last."""
+    return sorted(int(path.name) for path in out.iterdir() if path.name.isdecimal()) if out.is_dir() else []
+
+
+def write(trained: Trained, out, version: int | None = None) -> Path:
+    """Writes a version.
+
+    Args:
+        trained: the run.
+        out: folder of the versions, made if need be.
+        version: its number; by default one more than the last.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        InputError: the version exists, or cannot be written.
+    """
+    out = Path(out)
+    if version is None:
+        version = max(versions(out), default=0) + 1
+    path = out / str(version)
+    if path.exists():
+        raise InputError(f"{path} exists and may be in use; name another --version, or none for the next free one")
+    functions = Graph(trained.model, trained.keypoints).functions()
+    module = tf.Module()
+    # Only what the graph reads: neither the states of dropout nor what serves training alone.
+    module.weights = list({id(v): v for function in functions.values() for v in function.variables}.values())
+    module.signatures_kept = list(functions.values())
+    signatures = {"serving_default": functions["transfer"], **functions}
+    try:
+        with atomic.new_folder(path) as folder:
+            options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+            tf.saved_model.save(module, str(folder), signatures, options)
+            specs = {name: dict(function.structured_input_signature[1]) for name, function in signatures.items()}
+            warmup.write(folder, specs, trained.model.config.image_size, out.resolve().name)
+            (folder / DESCRIPTION).parent.mkdir(exist_ok=True)
+            (folder / DESCRIPTION).write_text(json.dumps(trained.describe(), indent=1) + "\n")
+    except FileExistsError as error:
+        raise InputError(f"{path} was made by another export meanwhile; run this again") from error
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
+        raise InputError(f"cannot write {path}: {reason}; name another --out") from error
+    return path

@@ -1,0 +1,1 @@
+"""Export to TFLite, for phones and browsers: `python -m export.tflite`."""

@@ -1,0 +1,79 @@
+"""The files for phones in a folder: the model in several precisions, the drawing, and their description."""
+
+import json
+from pathlib import Path
+
+from tqdm import tqdm
+
+from export.tflite import calibration, graph, model_file, quantise
+from export.trained import Trained
+from vunet_tf import runs
+from vunet_tf.files import atomic
+from vunet_tf.files.errors import InputError
+
+DRAWING = "drawing.tflite"
+
+
+def file_name(precision: str) -> str:
+    """The name of the file of a precision."""
+    return f"vunet_{precision}.tflite"
+
+
+def write(
+    trained: Trained,
+    out,
+    precisions=quantise.PRECISIONS,
+    uses=graph.USES,
+    dataset_dir=None,
+    count: int = 64,
+    all_int8: bool = False,
+) -> list[Path]:
+    """Writes the files, each whole or not at all.
+
+    Args:
+        trained: the run.
+        out: folder, made if need be.
+        precisions: which files.
+        uses: which signatures.
+        dataset_dir: for int8: by default what the run was trained on.
+        count: for int8: examples to calibrate with.
+        all_int8: for int8: whether what the decoder does at full resolution is int8, too.
+
+    Returns:
+        Paths of what was written.
+
+    Raises:
+        InputError: there is no dataset for int8, or a file cannot be written.
+    """
+    out = Path(out)
+    config = trained.model.config
+    written = []
+
+    def put(name, content):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            atomic.write(out / name, lambda path: path.write_bytes(content))
+        except OSError as error:
+            raise InputError(f"cannot write {out / name}: {error.strerror}; name another --out") from error
+        written.append(out / name)
+
+    ranges = None
+    with tqdm(total=len(precisions) + 1, unit=" files", disable=None) as bar:
+        bar.set_postfix_str("converting")
+        content = graph.model_graph(trained.model, uses)
+        float_layers = () if all_int8 else graph.last_scale(content, config)
+        if "int8" in precisions:
+            bar.set_postfix_str("calibrating")
+            examples = calibration.examples(trained, dataset_dir or runs.trained_on(trained.run_dir), count, uses)
+            ranges = quantise.ranges_of(content, examples)
+        about = {**trained.describe(), "feeding": graph.feeding(config, trained.keypoints, uses)}
+        if trained.keypoints:
+            put(DRAWING, model_file.with_description(graph.drawing_graph(config), about))
+        bar.update()
+        for precision in precisions:
+            bar.set_postfix_str(precision)
+            made = quantise.quantised(content, precision, ranges, float_layers=float_layers)
+            put(file_name(precision), model_file.with_description(made, {**about, "precision": precision}))
+            bar.update()
+        put(model_file.METADATA, (json.dumps(about, indent=1) + "\n").encode())
+    return written

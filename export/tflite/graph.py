@@ -1,0 +1,186 @@
+"""The graphs of the TFLite files: pictures as floats, batches of one, built-in ops only, weights as constants.
+
+Two files. The model: "encode", "generate" and "sample", in every precision with the same inputs and outputs. The
+drawing, for data with joints: "stickman" and "parts", which make the model's inputs out of a picture and joints.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from export.tflite import model_file
+from vunet_tf.body.body_parts import MISSING_PART, crop_transforms, part_corners
+from vunet_tf.body.skeleton import BODY_PARTS, JOINTS
+from vunet_tf.body.stickman import draw_stickman
+from vunet_tf.models import VUNet
+
+USES = ("encode", "generate", "sample")
+
+
+def model_graph(model: VUNet, uses=USES) -> bytes:
+    """The model as a float32 TFLite file.
+
+    All tensors are float32 [1, ...]; pictures, shape maps and parts in [-1, 1], also what comes out.
+
+    | signature | inputs | outputs |
+    |---|---|---|
+    | encode | image [1, S, S, 3] and shape; or parts [1, s, s, 3 P]; or parts and shape_parts | z_0, z_1, ... |
+    | generate | shape [1, S, S, C], z_0, z_1, ... | image [1, S, S, 3] |
+    | sample | shape, noise_0, noise_1, ... (standard normal; 0 is the prior's mean) | image, z_0, z_1, ... |
+
+    Args:
+        model: a folded `VUNet`.
+        uses: which of the signatures.
+    """
+    config = model.config
+    appearance = appearance_inputs(config)
+    shape = {"shape": (config.image_size, config.image_size, config.shape_channels)}
+    z = {f"z_{i}": latent for i, latent in enumerate(config.latent_shapes)}
+    noise = {f"noise_{i}": latent for i, latent in enumerate(config.latent_shapes)}
+
+    run = {use: _constant(model.wiring(use)) for use in uses}
+
+    def encode(**inputs):
+        seen = tf.concat([inputs[key] for key in appearance], axis=-1)
+        return _named(run["encode"]({"appearance": seen})["z"])
+
+    def generate(shape, **latents):
+        picture = run["generate"]({"shape": shape, "z": [latents[key] for key in z]})
+        return {"image": _clipped(picture)}
+
+    def sample(shape, **numbers):
+        drawn = run["sample"]({"shape": shape, "noise": [numbers[key] for key in noise]})
+        return {"image": _clipped(drawn["image"]), **_named(drawn["z"])}
+
+    signatures = {"encode": (encode, appearance), "generate": (generate, shape | z), "sample": (sample, shape | noise)}
+    return _converted({use: signatures[use] for use in uses})
+
+
+def appearance_inputs(config) -> dict[str, tuple[int, int, int]]:
+    """The inputs of "encode" and their shapes, in the order in which F takes them."""
+    side = config.appearance_size
+    parts = {"parts": (side, side, 3 * config.parts)}
+    if config.appearance == "parts":
+        return parts
+    if config.appearance == "both":
+        return {**parts, "shape_parts": (side, side, config.shape_channels * config.parts)}
+    return {"image": (side, side, 3), "shape": (side, side, config.shape_channels)}
+
+
+def last_scale(content: bytes, config) -> tuple[str, ...]:
+    """Regular expressions for what the decoder does at full resolution, by the names of its results in a file.
+
+    The last convolution makes the picture that a signature gives, and has that tensor's name. The quantizer ends every
+    name with a semicolon.
+    """
+    pictures = [f"^{re.escape(name)};" for name in model_file.result_names(content, "image")]
+    return (f"^block_{config.scales - 1}_", *pictures)
+
+
+def feeding(config, keypoints: bool, uses=USES) -> dict:
+    """How to feed the files, as JSON values: for every signature its inputs and outputs with shapes and meanings."""
+    size, side = config.image_size, config.appearance_size
+    picture = {"shape": [1, size, size, 3], "is": "picture, [-1, 1]: byte / 127.5 - 1"}
+    shape_map = {
+        "shape": [1, size, size, config.shape_channels],
+        "is": "stickman, [-1, 1], as drawing.tflite draws it" if keypoints else "shape map, [-1, 1]: byte / 127.5 - 1",
+    }
+    joints = {"shape": [1, len(JOINTS), 2], "is": "x, y as fractions of the picture; NaN or outside [0, 1]: unseen"}
+    parts = {"shape": [1, side, side, 3 * config.parts], "is": "body parts, [-1, 1], as drawing.tflite cuts them"}
+    latents = {f"z_{i}": {"shape": [1, *shape], "is": "looks"} for i, shape in enumerate(config.latent_shapes)}
+    noise = {
+        f"noise_{i}": {"shape": [1, *shape], "is": "standard normal noise; 0 for the prior's mean"}
+        for i, shape in enumerate(config.latent_shapes)
+    }
+    whats = {"image": picture, "shape": shape_map, "parts": parts, "shape_parts": parts}
+    result = {**picture, "is": "picture, clipped to [-1, 1]: byte = round((value + 1) * 127.5)"}
+    signatures = {
+        "encode": {"inputs": {key: whats[key] for key in appearance_inputs(config)}, "outputs": latents},
+        "generate": {"inputs": {"shape": shape_map, **latents}, "outputs": {"image": result}},
+        "sample": {"inputs": {"shape": shape_map, **noise}, "outputs": {"image": result, **latents}},
+    }
+    told = {"types": "float32 in and out, in every precision", **{use: signatures[use] for use in uses}}
+    if keypoints:
+        told["drawing.tflite"] = {"stickman": {"inputs": {"joints": joints}, "outputs": {"shape": shape_map}}}
+        if config.appearance != "picture":
+            cut = {"inputs": {"image": picture, "joints": joints}, "outputs": {"parts": parts}}
+            told["drawing.tflite"]["parts"] = cut
+    return told
+
+
+def drawing_graph(config) -> bytes:
+    """Stickman and body parts as a TFLite file without weights.
+
+    | signature | inputs | outputs |
+    |---|---|---|
+    | stickman | joints [1, 15, 2] | shape [1, S, S, 3] |
+    | parts (unless F sees the whole picture) | image [1, S, S, 3], joints | parts [1, s, s, 3 P] |
+
+    Joints are fractions of the picture, NaN or outside [0, 1] where unseen. "parts" of the stickman in place of the
+    picture are "shape_parts".
+    """
+    size, side = config.image_size, config.appearance_size
+    joints = {"joints": (len(JOINTS), 2)}
+    signatures = {"stickman": (lambda joints: {"shape": draw_stickman(joints, size, size)}, joints)}
+    if config.appearance != "picture":
+
+        def parts(image, joints):
+            return {"parts": crop_parts(image, joints, side, config.parts)}
+
+        signatures["parts"] = (parts, {"image": (size, size, 3), **joints})
+    return _converted(signatures)
+
+
+def crop_parts(image, joints, side: int, num_parts: int):
+    """`crop_body_parts` of one picture [1, S, S, 3] in built-in ops: TFLite has no projective transform."""
+    _, height, width, _ = image.shape
+    corners, found = part_corners(joints, height, width, BODY_PARTS[num_parts])
+    whole = tf.constant([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    transforms = crop_transforms(tf.where(found[..., None, None], corners, whole), side, side)
+    a, b, c, d, e, f, g, h = (number[..., None, None] for number in tf.unstack(transforms[0], axis=-1))
+    x, y = tf.range(side, dtype=tf.float32)[None, None, :], tf.range(side, dtype=tf.float32)[None, :, None]
+    w = g * x + h * y + 1.0
+    u = tf.clip_by_value((a * x + b * y + c) / w, 0.0, width - 1.0)
+    v = tf.clip_by_value((d * x + e * y + f) / w, 0.0, height - 1.0)
+    left, top = tf.floor(u), tf.floor(v)
+    pixels = tf.reshape(image, [height * width, 3])
+
+    def pixel(row, column):
+        row, column = tf.minimum(row, height - 1.0), tf.minimum(column, width - 1.0)
+        return tf.gather(pixels, tf.cast(row * width + column, tf.int32))
+
+    right_share, bottom_share = (u - left)[..., None], (v - top)[..., None]
+    upper = pixel(top, left) * (1 - right_share) + pixel(top, left + 1) * right_share
+    lower = pixel(top + 1, left) * (1 - right_share) + pixel(top + 1, left + 1) * right_share
+    crops = upper * (1 - bottom_share) + lower * bottom_share
+    crops = tf.where(found[0, :, None, None, None], crops, MISSING_PART)
+    return tf.reshape(tf.transpose(crops, [1, 2, 0, 3]), [1, side, side, 3 * num_parts])
+
+
+def _constant(model):
+    """A functional model with its weights as constants of the graph, so that no variable is left to be read."""
+    weights = [[v.numpy() for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables)]
+    return lambda inputs: model.stateless_call(*weights, inputs, training=False)[0]
+
+
+def _clipped(picture):
+    """To [-1, 1]: in the file a part of the last convolution, at no cost."""
+    return tf.minimum(tf.maximum(picture, -1.0), 1.0)
+
+
+def _named(z):
+    return {f"z_{i}": value for i, value in enumerate(z)}
+
+
+def _converted(signatures: dict[str, tuple[Callable, dict]]) -> bytes:
+    """{signature: (function, {input: shape without the batch})} as a TFLite file; equal constants are stored once."""
+    functions = {}
+    for name, (function, inputs) in signatures.items():
+        specs = {key: tf.TensorSpec((1, *shape), tf.float32, name=key) for key, shape in inputs.items()}
+        functions[name] = tf.function(function, autograph=False).get_concrete_function(**specs)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(tf.Module(), folder, functions)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
+        return converter.convert()

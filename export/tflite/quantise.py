@@ -1,0 +1,104 @@
+"""Smaller numbers: a float32 TFLite file in the other precisions, by ai-edge-quantizer.
+
+| precision | weights | activations |
+|---|---|---|
+| float32 | float32 | float32 |
+| float16 | float16, made float32 when the file is loaded | float32 |
+| dynamic | int8 per output channel | float32 between ops, int8 inside a convolution by each call's own range |
+| int8 | int8 per output channel | int8, ranges from calibration; some layers may be as in float16 |
+
+Inputs and outputs are float32 in all of them.
+"""
+
+import contextlib
+import io
+import warnings
+
+import numpy as np
+from absl import logging
+from ai_edge_quantizer import algorithm_manager, calibrator, qtyping, quantizer, recipe_manager
+
+from export.tflite.integer_ops import finish_int8, own_biases
+
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+RULES = ("min_max", "mean")
+_EVERY = ".*"
+_OPS = qtyping.TFLOperationName
+_ALGORITHMS = algorithm_manager.AlgorithmName
+_HALF_WEIGHTS = qtyping.OpQuantizationConfig(
+    weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
+    explicit_dequantize=True,
+)
+
+
+def quantised(content: bytes, precision: str, ranges=None, rule: str = "min_max", float_layers=()) -> bytes:
+    """The file in another precision.
+
+    Args:
+        content: a float32 TFLite file with signatures.
+        precision: one of `PRECISIONS`.
+        ranges: for int8: what `ranges_of` found.
+        rule: for int8: one of `RULES`, how the range of an activation follows from its ranges in the examples:
+            "min_max" from the lowest to the highest value; "mean", the mean of the examples' own lowest and highest.
+        float_layers: for int8: regular expressions; an op whose result has such a name is as in float16.
+    """
+    if precision == "float32":
+        return content
+    work = quantizer.Quantizer(own_biases(content) if precision == "int8" else content)
+    if precision == "float16":
+        work.update_quantization_recipe(_EVERY, _OPS.CONV_2D, _HALF_WEIGHTS, _ALGORITHMS.FLOAT_CASTING)
+    elif precision == "dynamic":
+        work.add_dynamic_config(_EVERY, _OPS.CONV_2D, num_bits=8)
+    else:
+        work.load_quantization_recipe(_static_recipe(float_layers).get_quantization_recipe())
+        ranges = {name: _range(found, rule) for name, found in ranges.items()}
+    with _quiet():
+        made = bytes(work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
+    return finish_int8(made) if precision == "int8" else made
+
+
+def ranges_of(content: bytes, examples: dict) -> dict:
+    """The lowest and highest value of every activation in every example: {tensor: {"min", "max": arrays}}.
+
+    Args:
+        content: a float32 TFLite file.
+        examples: {signature: iterable of {input: array}}, for every signature.
+    """
+    with _quiet():
+        run = calibrator.Calibrator(own_biases(content), num_threads=2, qsv_update_func=_appended)
+        run.calibrate(examples, _static_recipe())
+    return run.get_model_qsvs()
+
+
+def _static_recipe(float_layers=()):
+    recipe = recipe_manager.RecipeManager()
+    recipe.add_static_config(_EVERY, _OPS.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
+    for layers in float_layers:
+        recipe.add_quantization_config(layers, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
+        recipe.add_quantization_config(layers, _OPS.CONV_2D, _HALF_WEIGHTS, _ALGORITHMS.FLOAT_CASTING)
+    for end in (_OPS.INPUT, _OPS.OUTPUT):
+        recipe.add_quantization_config(_EVERY, end, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
+    return recipe
+
+
+def _appended(found, new):
+    return {key: np.concatenate([found[key], new[key]]) for key in ("min", "max")}
+
+
+def _range(found, rule):
+    """One range, arrays of the rank that the quantizer takes, from those of all examples along the first axis."""
+    summary = {"min_max": (np.min, np.max), "mean": (np.mean, np.mean)}[rule]
+    return {key: of(found[key], axis=0, keepdims=True) for key, of in zip(("min", "max"), summary, strict=True)}
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Holds back the quantizer's bars, which it draws into files too, and its warning for every shared weight."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before)

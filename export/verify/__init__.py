@@ -1,0 +1,1 @@
+"""Exported files held against Keras and the truth: `python -m export.verify`."""

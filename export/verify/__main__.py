@@ -1,0 +1,71 @@
+r"""Holds every exported artefact against the Keras model and the truth, and measures it.
+
+  python -m export.verify --run_dir=runs/quickstart exports/vunet exports/phone
+  python -m export.verify --run_dir=runs/quickstart --examples=500 exports/phone/vunet_int8.tflite
+
+Arguments: folders of versions (the newest is taken), versions, folders of TFLite files, TFLite files. Transfers on a
+split of the run's dataset, each onto an example that is itself the truth. Prints a table; writes --out.json with all
+figures and --out.png with a strip of pictures.
+
+  max        largest difference to Keras of any pixel, in grey levels
+  PSNR       to Keras, in dB, mean over the pictures and the worst; "exact" where all bytes are equal
+  SSIM       to the truth (TensorFlow's, on RGB); in brackets how far it is from that of Keras
+  error      mean absolute difference to the truth inside the mask, 0 to 255
+  load       milliseconds until the first answer
+  ms         "generate" of one picture: median and 90th percentile, on 1 and on 2 threads
+  memory     MiB that the artefact takes at its peak, beyond its library
+  XNNPACK    of "generate": partitions, and ops outside of them
+"""
+
+import json
+from pathlib import Path
+
+from absl import flags
+
+from vunet_tf.command_line.startup import run, start_tensorflow
+from vunet_tf.files.errors import InputError
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "The run that was exported.")
+_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "The dataset; by default what the run trained on.")
+_SPLIT = flags.DEFINE_string("split", "valid", "Split of the dataset to transfer on.")
+_EXAMPLES = flags.DEFINE_integer("examples", 100, "How many transfers, evenly spread over the split.", lower_bound=1)
+_OUT = flags.DEFINE_string("out", "verify", "Path of the JSON file and the picture, without their endings.")
+_SECONDS = flags.DEFINE_float("seconds", 2.0, "How long each speed is measured; 0 leaves speeds out.", lower_bound=0.0)
+_ROWS = flags.DEFINE_integer("rows", 6, "Transfers in the picture.", lower_bound=1)
+
+
+def _verify(arguments) -> None:
+    if not arguments:
+        raise InputError("name what to verify: python -m export.verify --run_dir=RUN exports/vunet exports/phone")
+    if not _RUN_DIR.value:
+        raise InputError("give --run_dir; `python -m export.verify --help` explains")
+    start_tensorflow()
+    from export import trained
+    from export.verify import measurements
+    from vunet_tf import runs
+    from vunet_tf.files import atomic, pictures
+
+    trained_run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
+    dataset_dir = _DATASET_DIR.value or runs.trained_on(_RUN_DIR.value)
+    paths = measurements.artefacts(arguments)
+    given, made, results = measurements.measured(
+        trained_run, dataset_dir, _SPLIT.value, _EXAMPLES.value, paths, _SECONDS.value
+    )
+    picture = pictures.encode(measurements.strip(given, made, _ROWS.value), "png")
+    count = len(given.truth)
+    about = {"run": _RUN_DIR.value, "dataset": str(dataset_dir), "split": _SPLIT.value, "transfers": count}
+    out = Path(_OUT.value)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({**about, "results": results}, indent=1) + "\n"
+        atomic.write(out.with_name(out.name + ".json"), lambda path: path.write_text(text))
+        atomic.write(out.with_name(out.name + ".png"), lambda path: path.write_bytes(picture))
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}; name another --out") from error
+    print(f"{count} transfers on {dataset_dir}, split {_SPLIT.value}")
+    print(measurements.table(results))
+    print(f"{out}.json, {out}.png")
+
+
+if __name__ == "__main__":
+    run(_verify, if_stopped="nothing was written", takes_arguments=True)

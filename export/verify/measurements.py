@@ -1,0 +1,143 @@
+"""What `python -m export.verify` measures: artefacts held against the Keras model and the truth."""
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from export import runtime
+from vunet_tf.command_line.startup import in_own_process
+from vunet_tf.files.errors import InputError
+
+THREADS = (1, 2)
+
+
+def artefacts(arguments) -> list[Path]:
+    """The SavedModel versions and TFLite files that the arguments name, in their order.
+
+    Raises:
+        InputError: an argument names none.
+    """
+    from export.saved_model.versions import versions
+    from export.tflite.files import DRAWING
+
+    found = []
+    for argument in map(Path, arguments):
+        if runtime.is_saved_model(argument) or (argument.suffix == ".tflite" and argument.is_file()):
+            found.append(argument)
+            continue
+        inside = [path for path in sorted(argument.glob("*.tflite")) if path.name != DRAWING]
+        inside.sort(key=lambda path: -path.stat().st_size)
+        newest = [argument / str(number) for number in versions(argument)[-1:]]
+        if not inside + newest:
+            raise InputError(f"{argument} is no SavedModel, no TFLite file, and no folder of either")
+        found += newest + inside
+    return found
+
+
+def transferred(path: Path, given) -> np.ndarray:
+    """The pictures [n, S, S, 3] uint8 that an artefact makes of the transfers `given`.
+
+    Raises:
+        InputError: it cannot be read, or does not fit the run.
+    """
+    try:
+        model = runtime.load(path)
+        return given.by_saved_model(model) if runtime.is_saved_model(path) else given.by_tflite(model)
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+        raise InputError(f"{path} cannot be run on this dataset: {str(error).splitlines()[0]}") from error
+
+
+def size_mb(path: Path) -> float:
+    """Size in megabytes (10^6 bytes) of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file()) / 1e6
+
+
+def speeds(path: Path, seconds: float) -> dict[str, dict]:
+    """{"1", "2": `runtime.Speed` of "generate" on so many threads}, each in a process of its own."""
+    return {
+        str(threads): in_own_process(runtime.measure, path, "generate", threads, seconds)._asdict()
+        for threads in THREADS
+    }
+
+
+def table(results: dict[str, dict]) -> str:
+    """The figures of all artefacts as text."""
+    keras = results["keras"]
+    lines = [
+        f"{'':<28}{'MB':>7}{'max':>5}{'PSNR (worst)':>16}{'SSIM':>19}{'error':>7}{'load':>7}"
+        f"{'ms, 1 thread':>15}{'ms, 2 threads':>15}{'memory':>8}  XNNPACK"
+    ]
+    for name, found in results.items():
+        psnr = "exact" if found["psnr"] is None else f"{found['psnr']:.1f} ({found['psnr_worst']:.1f})"
+        ssim = f"{found['ssim']:.4f} ({found['ssim'] - keras['ssim']:+.4f})"
+        size = f"{found['mb']:.2f}" if "mb" in found else ""
+        line = f"{name:<28}{size:>7}{found['largest']:>5}{psnr:>16}{ssim:>19}"
+        line += f"{found['error']:>7.2f}"
+        if "speed" in found:
+            speed = found["speed"]
+            line += f"{speed['2']['load_ms']:>7.0f}"
+            for threads in THREADS:
+                line += f"{speed[str(threads)]['median_ms']:>8.1f} /{speed[str(threads)]['p90_ms']:>5.1f}"
+            line += f"{speed['2']['memory_mib']:>8.0f}"
+        if "partitions" in found:
+            outside = ", ".join(f"{count} {kind}" for kind, count in found["outside"].items()) or "none"
+            line += f"  {found['partitions']}, outside: {outside}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def strip(transfers, made: dict[str, np.ndarray], count: int) -> np.ndarray:
+    """A picture: looks, shape, truth, and what each made of them, a row for each transfer."""
+    from vunet_tf.files.grids import enlarge, grid, label
+    from vunet_tf.files.pixels import to_rgb, to_uint8
+
+    columns = {
+        "looks": transfers.sent["image"],
+        "shape": to_rgb(to_uint8(transfers.shape)),
+        "truth": transfers.truth,
+        **made,
+    }
+    chosen = np.unique(np.linspace(0, len(transfers.truth) - 1, count).astype(int))
+    rows = [[enlarge(pictures[i], 128) for pictures in columns.values()] for i in chosen]
+    return grid([[label(name, row.shape[1]) for name, row in zip(columns, rows[0], strict=True)], *rows])
+
+
+def measured(run, dataset_dir, split: str, examples: int, paths: list[Path], seconds: float):
+    """Every artefact held against the run's Keras model.
+
+    Args:
+        run: a `trained.Trained`.
+        dataset_dir, split, examples: how many transfers onto examples of this split, each of which is the truth.
+        paths: the artefacts, see `artefacts`.
+        seconds: how long each speed is measured; 0 leaves speeds out.
+
+    Returns:
+        (transfers, {name: [n, S, S, 3] uint8 pictures}, {name: figures}), "keras" the first name.
+    """
+    from export.tflite import model_file
+    from export.verify import transfers
+    from export.verify.closeness import closeness
+    from vunet_tf import runs
+    from vunet_tf.files.pixels import to_uint8
+
+    given = transfers.load(run, dataset_dir, split, examples)
+    # The run itself, not the folded model that was exported.
+    keras = to_uint8(np.asarray(runs.load(run.run_dir).transfer(given.batch, given.shape)))
+    made = {"keras": keras}
+    results = {"keras": closeness(keras, keras, given.truth, given.inside)._asdict()}
+    for path in tqdm(paths, unit=" artefacts", disable=None):
+        name = f"SavedModel {path.name}" if runtime.is_saved_model(path) else path.stem.removeprefix("vunet_")
+        made[name] = transferred(path, given)
+        found = {
+            "path": str(path),
+            "mb": size_mb(path),
+            **closeness(made[name], keras, given.truth, given.inside)._asdict(),
+        }
+        if path.suffix == ".tflite":
+            graph = model_file.signature(path.read_bytes(), "generate")
+            found |= {"partitions": graph.partitions, "outside": dict(graph.outside), "ops": dict(graph.ops)}
+        if seconds:
+            found["speed"] = speeds(path, seconds)
+        results[name] = found
+    return given, made, results

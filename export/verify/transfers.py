@@ -1,0 +1,80 @@
+"""Transfers of a split whose truth is known: a shape, its looks from another picture of the same appearance."""
+
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+
+from export.tflite import calibration, graph
+from export.trained import Trained
+from vunet_tf.data.dataset import read_examples, read_info
+from vunet_tf.files.pixels import to_uint8
+
+_SERVED = 32  # pictures in a request to a SavedModel
+
+
+class Transfers(NamedTuple):
+    """Some transfers; all arrays with the same first axis.
+
+    seen: what "encode" of a TFLite file takes, float32.
+    sent: what "transfer" of a SavedModel takes.
+    batch: what the Keras model takes as appearance.
+    shape: the shapes to be dressed, float32 in [-1, 1].
+    truth: the right pictures, uint8.
+    inside: [n, S, S, 1], where an error counts; all of the picture where there are no masks.
+    """
+
+    seen: dict[str, np.ndarray]
+    sent: dict[str, np.ndarray]
+    batch: dict
+    shape: np.ndarray
+    truth: np.ndarray
+    inside: np.ndarray
+
+    def by_saved_model(self, model) -> np.ndarray:
+        """The pictures [n, S, S, 3] uint8 that a `runtime.SavedModel` makes."""
+        starts = range(0, len(self.truth), _SERVED)
+        sent = [{name: value[i : i + _SERVED] for name, value in self.sent.items()} for i in starts]
+        return np.concatenate([model.call("transfer", inputs)["image"] for inputs in sent])
+
+    def by_tflite(self, model) -> np.ndarray:
+        """The pictures [n, S, S, 3] uint8 that a `runtime.TFLiteFile` makes."""
+        pictures = []
+        for i in range(len(self.truth)):
+            z = model.call("encode", {name: value[i : i + 1] for name, value in self.seen.items()})
+            pictures.append(model.call("generate", {"shape": self.shape[i : i + 1], **z})["image"][0])
+        return to_uint8(np.stack(pictures))
+
+
+def load(trained: Trained, dataset_dir, split: str, count: int) -> Transfers:
+    """Transfers onto `count` examples, evenly spread over a split.
+
+    The looks come from the next example of the same appearance, or from the example itself where there is none.
+
+    Raises:
+        InputError: it is no dataset, has no such split, or is damaged.
+    """
+    total = read_info(dataset_dir).examples(split)
+    targets = np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))
+    same = defaultdict(list)
+    for position, example in enumerate(read_examples(dataset_dir, split)):
+        same[example.appearance_id].append(position)
+    following = {p: group[(i + 1) % len(group)] for group in same.values() for i, p in enumerate(group)}
+    positions = np.unique([*targets, *(following[p] for p in targets)])
+    found = calibration.chosen(trained, dataset_dir, split, positions)
+    target = np.searchsorted(positions, targets)
+    source = np.searchsorted(positions, [following[p] for p in targets])
+
+    arrays = {key: value.numpy() for key, value in found.items() if value.dtype.is_floating}
+    key = "joints" if trained.keypoints else "shape"
+    sendable = {"image": to_uint8(arrays["image"]), "shape": to_uint8(arrays["shape"]), "joints": arrays.get("joints")}
+    sent = {"image": sendable["image"][source], key: sendable[key][source], f"target_{key}": sendable[key][target]}
+    inside = arrays["mask"][target] if "mask" in arrays else np.ones((len(target), *arrays["image"].shape[1:3], 1))
+    return Transfers(
+        seen={name: arrays[name][source] for name in graph.appearance_inputs(trained.model.config)},
+        sent=sent,
+        batch={name: value[source] for name, value in arrays.items()},
+        shape=arrays["shape"][target],
+        truth=sendable["image"][target],
+        inside=inside,
+    )

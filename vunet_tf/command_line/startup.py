@@ -1,0 +1,101 @@
+"""How every command starts and ends: flags, exit status, processes, and TensorFlow without its start-up messages."""
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+
+from vunet_tf.files.errors import InputError
+
+
+def run(
+    work: Callable[..., object] | dict[str, Callable[[], object]], if_stopped: str = "", takes_arguments: bool = False
+) -> None:
+    """Parses the flags, runs a command and ends the process: the last line of every command's module.
+
+    The exit status is 0; 1 after an error of the user's (InputError), which is told in one line; 130 after Ctrl-C.
+
+    Args:
+        work: the command. Or several by name: then the first argument names the one to run.
+        if_stopped: what Ctrl-C leaves behind, told to the user.
+        takes_arguments: whether `work` is called with the list of arguments that are no flags.
+    """
+    from absl import app, flags, logging  # only a command needs them
+
+    def main(argv):
+        arguments = argv[1:]
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file it writes
+        try:
+            command = work
+            if isinstance(work, dict):
+                if not arguments or arguments[0] not in work:
+                    raise InputError(f"name what to do, one of {', '.join(work)}; --help explains")
+                command = work[arguments.pop(0)]
+            if arguments and not takes_arguments:
+                raise InputError(f"unexpected argument {arguments[0]!r}; everything else is given by flags")
+            command(arguments) if takes_arguments else command()
+        except InputError as error:
+            sys.exit(f"error: {error}")
+        except KeyboardInterrupt:
+            print("; ".join(filter(None, ["stopped", if_stopped])), file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
+
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    app.run(main)
+
+
+def interrupt_quietly() -> None:
+    """Until `run`, Ctrl-C ends the process (status 130 in the shell) without a traceback of half an import."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # where it is ignored, it stays so
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def in_own_process(function: Callable, *arguments):
+    """function(*arguments) in a process of its own, so that memory, threads and what is loaded are its alone."""
+    import multiprocessing  # these two here, for few commands need them
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow; what it tells standard error meanwhile is shown only if it fails.
+
+    Whoever sets TF_CPP_MIN_LOG_LEVEL wants to read it all, and does.
+
+    oneDNN's convolutions are switched on: TensorFlow leaves them off on CPUs without AVX-512, where a training step
+    took 1.6 times as long without them. The graph optimiser's remapper is switched off: it stumbles over residual
+    blocks, says so as an error, and leaves them as they were.
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    told = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors and warnings only, from here on
+    with contextlib.nullcontext() if told else _held_back():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    tf.config.optimizer.set_experimental_options({"remapping": False})
+
+
+@contextlib.contextmanager
+def _held_back():
+    """Holds back what is written to file descriptor 2, also by C++, and shows it after an exception."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        shown = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            held.seek(0)
+            os.write(shown, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(shown, 2)
+            os.close(shown)

@@ -1,0 +1,376 @@
+"""Batches for training and evaluation: `tf.data` from the TFRecords to the model's door.
+
+The order of the examples is a function of the seed and of the position alone, so a run that starts at step n sees what
+an uninterrupted one would have seen, on any number of replicas and workers.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from vunet_tf.body.body_parts import crop_body_parts
+from vunet_tf.body.skeleton import BODY_PARTS, JOINTS, MIRRORED
+from vunet_tf.body.stickman import draw_stickman
+from vunet_tf.data.dataset import DatasetInfo, read_info, shard_paths
+from vunet_tf.data.example import Example
+from vunet_tf.files.errors import InputError
+from vunet_tf.files.pixels import to_float
+
+MEMORY_LIMIT = 2 * 2**30  # bytes of records: a smaller split is held in memory and shuffled as a whole
+SHUFFLE_BLOCK = 4096  # records: what is shuffled at a time of a larger split, besides its shards
+METADATA = ("name", "appearance_id", "shape_id", "attributes")
+APPEARANCES_FROM = ("self", "other")
+# Random numbers of one example each come from the seed, its position and one of these.
+_PARTNER, _MIRROR_APPEARANCE, _SHIFT, _HUE = range(1, 5)
+
+
+def training_batches(
+    directory: Path | str,
+    batch_size: int,
+    *,
+    split: str = "train",
+    seed: int = 0,
+    first_batch: int = 0,
+    mirror: bool = False,
+    appearance_from: str = "self",
+    mirror_appearance: bool = False,
+    shift: int = 0,
+    hue: float = 0.0,
+    num_parts: int = 8,
+    part_size: int | None = None,
+    shape_parts: bool = False,
+    workers: int = 1,
+    worker: int = 0,
+    memory_limit: int = MEMORY_LIMIT,
+) -> tf.data.Dataset:
+    """Endless shuffled batches of one static shape.
+
+    Each epoch has every example once, in an order of its own; batches run on over the epochs' borders.
+
+    Args:
+      directory: a dataset made by `python -m vunet_tf.prepare`.
+      batch_size: examples in a batch of all workers together.
+      split: which split.
+      seed: decides the order, the partners and all that is changed at random.
+      first_batch: how many batches to pass over: where a resumed run goes on.
+      mirror: flip half of the examples from left to right, sides of the joints swapped, and their partners with them.
+      appearance_from: whose picture the appearance encoder sees: "self", or "other" for a random other example of the
+        same appearance_id (the example itself where it has no other).
+      mirror_appearance: flip half of the pictures that the appearance encoder sees, with their shapes.
+      shift: move each picture and its shape together by up to so many pixels in x and in y, edges replicated. A
+        partner stays where it is.
+      hue: turn the hues of each picture, and of its partner with it, by an angle drawn from -hue to hue, in turns:
+        0.5 for any hue. Greys stay.
+      num_parts: 8 or 10 body parts.
+      part_size: side of a body-part crop in pixels; None for no parts.
+      shape_parts: whether to cut the parts out of the stickman, too.
+      workers, worker: how many machines share each batch, and which part of it this one makes.
+      memory_limit: bytes up to which a split is held in memory.
+
+    Returns:
+      A dataset of dictionaries of float32 tensors in [-1, 1], S the picture's side, B = batch_size / workers:
+      "image" [B, S, S, 3], "shape" [B, S, S, C], and where asked for "parts" and "shape_parts", each
+      [B, part_size, part_size, 3 * num_parts]. Where the appearance encoder sees something else than these, that has
+      the same keys after "appearance_".
+
+    Raises:
+      InputError: if it is no dataset, has no such split, parts are asked of a dataset without joints, or partners of a
+        split that is too large to be held in memory.
+    """
+    info = read_info(directory)
+    count = info.examples(split)
+    _check(info, num_parts, part_size)
+    if batch_size % workers:
+        raise InputError(f"--batch_size={batch_size} cannot be shared evenly by {workers} workers")
+    if not 0 <= worker < workers:
+        raise InputError(f"worker {worker} of {workers}: they are counted from 0")
+    if appearance_from not in APPEARANCES_FROM:
+        raise InputError(f"--appearance_from={appearance_from}: must be one of {', '.join(APPEARANCES_FROM)}")
+    if not 0 <= shift < info.image_size:
+        raise InputError(f"--shift={shift}: must be between 0 and {info.image_size - 1} pixels")
+    if not 0 <= hue <= 0.5:
+        raise InputError(f"--hue={hue}: must be between 0 and 0.5 turns")
+    paths = shard_paths(directory, info, split)
+    start = first_batch * batch_size
+    bytes_of_records = sum(shard.bytes for shard in info.splits[split])
+    if bytes_of_records <= memory_limit:
+        records = _shuffled_in_memory(paths, count, seed, start, partners=appearance_from == "other")
+    elif appearance_from == "other":
+        raise InputError(
+            f"--appearance_from=other holds the split {split!r} in memory: it has {bytes_of_records:,} bytes, limit "
+            f"{memory_limit:,}; use --appearance_from=self"
+        )
+    else:
+        records = _shuffled_from_disk(paths, count, seed, start)
+    if workers > 1:
+        share = batch_size // workers
+        records = records.enumerate().filter(lambda i, _: i % batch_size // share == worker).map(lambda _, r: r)
+
+    def decode(position, record, partner=None):
+        example = _decode(info, record, metadata=False)
+        seen = example if partner is None else _decode(info, partner, metadata=False)
+        if mirror:
+            example, seen = _mirrored_if(_coin(seed, position), (example, seen))
+        if shift:
+            offset = tf.random.stateless_uniform([2], _stream(seed, position, _SHIFT), -shift, shift + 1, tf.int32)
+            example, seen = _shifted(example, offset), seen if partner is not None else _shifted(seen, offset)
+        if hue:
+            turn = tf.random.stateless_uniform([], _stream(seed, position, _HUE), -hue, hue)
+            example, seen = (
+                {**either, "image": tf.image.adjust_hue(either["image"], turn)} for either in (example, seen)
+            )
+        if mirror_appearance:
+            (seen,) = _mirrored_if(_coin(*_stream(seed, position, _MIRROR_APPEARANCE)), (seen,))
+        return (example,) if partner is None and not mirror_appearance else (example, seen)
+
+    finish = _finisher(info, num_parts, part_size, shape_parts)
+    return _batched(records.map(decode, tf.data.AUTOTUNE), info, batch_size // workers, finish, endless=True)
+
+
+def evaluation_batches(
+    directory: Path | str,
+    batch_size: int,
+    *,
+    split: str = "valid",
+    positions: Sequence[int] | None = None,
+    num_parts: int = 8,
+    part_size: int | None = None,
+    shape_parts: bool = False,
+) -> tf.data.Dataset:
+    """Every example of a split once, in the order of the files; the last batch may be smaller.
+
+    Args and errors: as for `training_batches`, and
+      positions: only these examples, counted from 0 in the order of the files; the others are read but not decoded.
+
+    Returns:
+      As `training_batches`, and besides "name", "appearance_id", "shape_id" and "attributes" (JSON) [B] strings,
+      "joints" [B, 15, 2] where there are joints, and "mask" [B, S, S, 1] in [0, 1] where there are masks.
+    """
+    info = read_info(directory)
+    _check(info, num_parts, part_size)
+    records = tf.data.TFRecordDataset(shard_paths(directory, info, split))
+    if positions is not None:
+        if wrong := [position for position in positions if not 0 <= position < info.examples(split)]:
+            raise InputError(f"the split {split!r} has {info.examples(split)} examples, counted from 0; not {wrong[0]}")
+        chosen = tf.constant(sorted(positions), tf.int64)
+        records = records.enumerate().filter(lambda i, _: tf.reduce_any(chosen == i)).map(lambda _, record: record)
+    examples = records.map(lambda record: (_decode(info, record, metadata=True),), tf.data.AUTOTUNE)
+    return _batched(examples, info, batch_size, _finisher(info, num_parts, part_size, shape_parts), endless=False)
+
+
+def batch_of(
+    examples: Sequence[Example], *, num_parts: int = 8, part_size: int | None = None, shape_parts: bool = False
+) -> dict[str, tf.Tensor]:
+    """The batch of examples at hand: "image", "shape" and crops as `evaluation_batches` makes them of a dataset's.
+
+    Raises:
+      InputError: if crops are asked of an example without joints.
+    """
+    decoded = [tf.io.decode_image(example.image, 3, expand_animations=False) for example in examples]
+    batch = {"image": to_float(tf.stack(decoded))}
+    size = batch["image"].shape[1]
+    batch["shape"] = tf.stack([shape_of(example, size) for example in examples])
+    if part_size is not None:
+        if without := [example.name for example in examples if example.joints is None]:
+            raise InputError(f"{without[0]}: body parts need joints, which it has not")
+        batch["joints"] = tf.constant(np.stack([example.joints for example in examples]))
+        batch |= _parts(batch, num_parts, part_size, shape_parts)
+        del batch["joints"]
+    return batch
+
+
+def shape_of(example: Example, size: int) -> tf.Tensor:
+    """The shape of an example, [size, size, C] float32 in [-1, 1]: the stickman of its joints, or its map."""
+    if example.joints is not None:
+        return _compiled_stickman(size)(tf.constant(example.joints, tf.float32))
+    return to_float(tf.io.decode_image(example.shape, expand_animations=False))
+
+
+def undamaged(batches, directory: Path | str):
+    """Iterates over batches of a dataset; a damaged record is an InputError."""
+    try:
+        yield from batches
+    except tf.errors.DataLossError as error:
+        raise InputError(f"{directory} is damaged, prepare it again: {error.message}") from error
+
+
+def _check(info: DatasetInfo, num_parts: int, part_size: int | None) -> None:
+    if part_size is None:
+        return
+    if info.joints is None:
+        raise InputError(
+            f"body parts need joints, which a dataset of the source {info.source!r} has not; "
+            "let the appearance encoder see the picture instead"
+        )
+    if num_parts not in BODY_PARTS:
+        raise InputError(f"{num_parts} body parts: there are tables of {' and '.join(map(str, BODY_PARTS))}")
+
+
+def _stream(seed: int, position, number: int):
+    """A TF seed of its own for one kind of random number at a position."""
+    return tf.unstack(tf.random.experimental.stateless_fold_in([seed, position], number))
+
+
+def _coin(seed, position):
+    """True or false with equal chances."""
+    return tf.random.stateless_uniform([], [seed, position], 0, 2, tf.int32) == 1
+
+
+def _shuffled_in_memory(paths: list[str], count: int, seed: int, start: int, partners: bool) -> tf.data.Dataset:
+    """(position, record) from position `start` on; record by record a random permutation of each epoch.
+
+    With `partners`, (position, record, record of a random other example of the same appearance_id).
+    """
+    store = tf.concat(list(tf.data.TFRecordDataset(paths).batch(1024)), axis=0)
+
+    def record_at(position):
+        epoch = tf.cast(position // count, tf.int32)
+        index = tf.random.experimental.index_shuffle(
+            tf.cast(position % count, tf.int32), tf.stack([seed, epoch]), count - 1
+        )
+        return position, index
+
+    positions = tf.data.Dataset.range(start, tf.int64.max).map(record_at)
+    if not partners:
+        return positions.map(lambda position, index: (position, store[index]))
+
+    # `grouped` holds the examples appearance by appearance; example i is number `rank[i]` of the `size[i]` of its
+    # appearance, which begin at `first[i]`.
+    ids = tf.io.parse_example(store, {"appearance_id": tf.io.FixedLenFeature([], tf.string)})["appearance_id"].numpy()
+    _, appearance, sizes = np.unique(ids, return_inverse=True, return_counts=True)
+    grouped = np.argsort(appearance, kind="stable")
+    first = (np.cumsum(sizes) - sizes)[appearance]
+    rank = np.empty_like(grouped)
+    rank[grouped] = np.arange(count) - first[grouped]
+    size = sizes[appearance]
+
+    def with_partner(position, index):
+        others = tf.maximum(tf.gather(size, index) - 1, 1)
+        step = 1 + tf.random.stateless_uniform([], _stream(seed, position, _PARTNER), 0, others, tf.int64)
+        partner = tf.gather(first, index) + (tf.gather(rank, index) + step) % tf.gather(size, index)
+        return position, store[index], store[tf.gather(grouped, partner)]
+
+    return positions.map(with_partner)
+
+
+def _shuffled_from_disk(paths: list[str], count: int, seed: int, start: int) -> tf.data.Dataset:
+    """The same for a split too large for memory: its shards are shuffled, and their records block by block."""
+
+    def epoch(number):
+        epoch_seed = tf.stack([seed, tf.cast(number, tf.int32)])
+
+        def shuffled(block_number, block):
+            block_seed = tf.random.experimental.stateless_fold_in(epoch_seed, block_number)
+            return tf.random.experimental.stateless_shuffle(block, block_seed)
+
+        shards = tf.random.experimental.stateless_shuffle(tf.constant(paths), epoch_seed)
+        records = tf.data.Dataset.from_tensor_slices(shards).interleave(
+            tf.data.TFRecordDataset, cycle_length=8, num_parallel_calls=2, deterministic=True
+        )
+        return records.batch(SHUFFLE_BLOCK).enumerate().map(shuffled).unbatch()
+
+    epochs = tf.data.Dataset.range(start // count, tf.int64.max).flat_map(epoch)
+    return epochs.skip(start % count).enumerate(start)
+
+
+def _decode(info: DatasetInfo, record, metadata: bool) -> dict[str, tf.Tensor]:
+    """A record as uint8 pictures and float32 joints, without the batch axis."""
+    strings = ["image", *(METADATA if metadata else ())]
+    if info.joints is None:
+        strings.append("shape")
+    if metadata and info.has_mask:
+        strings.append("mask")
+    features = {key: tf.io.FixedLenFeature([], tf.string) for key in strings}
+    if info.joints is not None:
+        features["joints"] = tf.io.FixedLenFeature([len(JOINTS), 2], tf.float32)
+    example = tf.io.parse_single_example(record, features)
+    channels = {"image": 3, "shape": info.shape_channels, "mask": 1}
+    for key in channels.keys() & example.keys():
+        picture = tf.io.decode_image(example[key], channels[key], expand_animations=False)
+        example[key] = tf.ensure_shape(picture, [info.image_size, info.image_size, channels[key]])
+    return example
+
+
+def _mirrored_if(flip, examples):
+    """The examples, each flipped from left to right where `flip` is true."""
+    return tf.cond(flip, lambda: tuple(map(_mirrored, examples)), lambda: tuple(examples))
+
+
+def _mirrored(example):
+    """An example flipped from left to right; `keypoints.mirror` is the same for NumPy."""
+    flipped = {
+        key: tf.reverse(value, [1]) if key in ("image", "shape", "mask") else value for key, value in example.items()
+    }
+    if "joints" in flipped:
+        joints = tf.gather(flipped["joints"], MIRRORED)
+        unseen = tf.reduce_any((joints < 0) | (joints > 1), axis=-1)
+        flipped["joints"] = tf.where(unseen[:, None], joints, tf.stack([1 - joints[:, 0], joints[:, 1]], axis=-1))
+    return flipped
+
+
+def _shifted(example, offset):
+    """An example moved by `offset` (y, x) pixels, edges replicated; joints that leave the picture are unseen."""
+    size = example["image"].shape[0]
+    rows, columns = (tf.clip_by_value(tf.range(size) - offset[axis], 0, size - 1) for axis in (0, 1))
+    moved = {
+        key: tf.gather(tf.gather(value, rows, axis=0), columns, axis=1) if key in ("image", "shape", "mask") else value
+        for key, value in example.items()
+    }
+    if "joints" in moved:
+        joints = moved["joints"]
+        unseen = tf.reduce_any((joints < 0) | (joints > 1), axis=-1, keepdims=True)
+        moved["joints"] = tf.where(unseen, joints, joints + tf.cast(offset[::-1], tf.float32) / size)
+    return moved
+
+
+@cache
+def _compiled_stickman(size: int):
+    """Draws one stickman: compiled, it is one loop over the pixels instead of dozens of passes over memory.
+
+    One, not a batch: compiled code rounds differently for batches of different sizes.
+    """
+    return tf.function(lambda joints: draw_stickman(joints[None], size, size)[0], jit_compile=True)
+
+
+def _batched(examples, info: DatasetInfo, batch_size: int, finish, endless: bool):
+    """Batches of what the model sees, from tuples: decoded examples, and after each what F sees instead of it."""
+
+    def draw(example):
+        return {**example, "shape": _compiled_stickman(info.image_size)(example["joints"])}
+
+    def join(batch, *seen):
+        return finish(batch) | {f"appearance_{key}": value for other in seen for key, value in finish(other).items()}
+
+    if info.joints is not None:
+        examples = examples.map(lambda *several: tuple(map(draw, several)), num_parallel_calls=tf.data.AUTOTUNE)
+    batches = examples.batch(batch_size, drop_remainder=endless)
+    return batches.map(join, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _finisher(info: DatasetInfo, num_parts: int, part_size: int | None, shape_parts: bool):
+    """The function from a batch of bytes to a batch of floats, body parts cut out."""
+
+    def finish(batch):
+        batch = {**batch, "image": to_float(batch["image"])}
+        if "mask" in batch:
+            batch["mask"] = tf.cast(batch["mask"], tf.float32) / 255
+        if info.joints is None:
+            batch["shape"] = to_float(batch["shape"])
+        if part_size is not None:
+            batch |= _parts(batch, num_parts, part_size, shape_parts)
+        if "name" not in batch:
+            batch.pop("joints", None)
+        return batch
+
+    return finish
+
+
+def _parts(batch, num_parts: int, part_size: int, shape_parts: bool):
+    """The crops of body parts of a batch with "image", "shape" and "joints"."""
+    crops = {"parts": "image", "shape_parts": "shape"} if shape_parts else {"parts": "image"}
+    return {
+        key: crop_body_parts(batch[of], batch["joints"], part_size, part_size, num_parts) for key, of in crops.items()
+    }

@@ -1,0 +1,155 @@
+"""All that is measured of a run, section by section, with the pictures that go with it."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+from vunet_tf.data.dataset import read_info
+from vunet_tf.evaluation import appearance, inception, likelihood, plots, probes, reconstruction, sampling, showcase
+from vunet_tf.evaluation.examples import check_fits, evenly, read_index
+from vunet_tf.evaluation.measures import Measure, Missing
+from vunet_tf.evaluation.page import Picture
+from vunet_tf.evaluation.scoring import QUANTITIES, SSIM_PROTOCOL, Scorer
+from vunet_tf.evaluation.transfer import SECTION as TRANSFER
+from vunet_tf.evaluation.transfer import TransferTask
+from vunet_tf.evaluation.transfer import measure as measure_transfers
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
+from vunet_tf.objective.perceptual import VGG19Features
+from vunet_tf.training.transfer_matrix import TransferMatrix
+
+SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution")
+SPLITS = ("valid", "valid_appearance", "valid_shape")
+# Which looks and poses training has seen, in the words of the table.
+SEEN = {
+    "valid": "unseen looks, unseen poses",
+    "valid_appearance": "unseen looks, seen poses",
+    "valid_shape": "seen looks, unseen poses",
+    "train": "seen looks, seen poses",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the flags of `evaluate` say; `python -m vunet_tf.evaluate --help` explains each."""
+
+    splits: tuple[str, ...] = ()
+    sections: tuple[str, ...] = SECTIONS
+    reference: str | None = None
+    max_examples: int = 2000
+    batch_size: int = 32
+    samples: int = 16
+    vgg_weights: str | None = None
+    inception_weights: str | None = None
+    seed: int = 0
+
+
+class Evaluation:
+    """Measures a model on a dataset.
+
+    Args:
+        model: a `VUNet`.
+        directory: the dataset.
+        options: see `Options`; without `splits`, those of valid, valid_appearance, valid_shape that the dataset has.
+
+    After `run`: `found` has the measures and what is missing, `pictures` the pictures, `settings` the protocols.
+
+    Raises:
+        InputError: a dataset that does not fit, no such split, weights that cannot be read.
+    """
+
+    def __init__(self, model, directory: Path | str, options: Options):
+        info = read_info(directory)
+        self.splits = options.splits or tuple(split for split in SPLITS if split in info.splits)
+        for split in self.splits:
+            info.examples(split)
+        if unknown := [section for section in options.sections if section not in SECTIONS]:
+            raise InputError(f"--sections={','.join(unknown)}: must be some of {', '.join(SECTIONS)}")
+        if not self.splits:
+            raise InputError(f"name a --split: this dataset has {', '.join(info.splits)}")
+        check_fits(model.config, directory)
+        self._model, self._directory, self._options = model, directory, options
+        self._vgg = VGG19Features(options.vgg_weights) if options.vgg_weights else None
+        self._inception = inception.Inception(options.inception_weights) if options.inception_weights else None
+        self.found: list[Measure | Missing] = []
+        self.pictures: list[Picture] = []
+        self.settings = {
+            "seed": options.seed,
+            "examples per split": options.max_examples or "all",
+            "splits": {split: SEEN.get(split, "as the source has it") for split in self.splits},
+            "pictures": "clipped and rounded to 0-255, as a file would hold them; z is the posterior's mean",
+            "SSIM": SSIM_PROTOCOL,
+            "intervals": "95 %, percentiles of 1,000 bootstrap resamples of whole appearances",
+        }
+
+    def run(self) -> None:
+        """Measures everything that was asked for."""
+        for split in self.splits:
+            self._measure(split)
+        if TRANSFER in self._options.sections:
+            for key in ("error_figure", "error"):
+                if plot := plots.scores(self._measures(TRANSFER), QUANTITIES[key].name):
+                    title = f"Transfer: {QUANTITIES[key].name}"
+                    self.pictures.append(Picture(f"transfer_{key}", title, "With 95 % intervals.", plot))
+
+    def _measures(self, section):
+        return [each for each in self.found if isinstance(each, Measure) and each.section == section]
+
+    def _measure(self, split):
+        model, directory, options = self._model, self._directory, self._options
+        index = read_index(directory, split)
+        positions = evenly(list(range(len(index))), options.max_examples)
+        scorer = Scorer(self._vgg)
+        task = None
+        if {"transfer", "disentanglement"} & set(options.sections):
+            task = TransferTask(model, directory, split, options.reference, options.max_examples, options.batch_size)
+            self.settings[f"references of {split}"] = task.references.rule
+        if "reconstruction" in options.sections:
+            found, tally = reconstruction.measure(
+                model, directory, split, positions, scorer, options.batch_size, options.seed
+            )
+            self.found += found
+            sheet = showcase.reconstructed(model, directory, split, tally)
+            self._add(f"reconstruction_{split}", f"Reconstructions of {split}", "Best, median and worst.", sheet)
+        if "transfer" in options.sections:
+            found, tally = measure_transfers(task, scorer, options.seed)
+            self.found += found
+            if tally.positions:
+                sheet = showcase.transfers(task, tally)
+                caption = f"Best, median and worst by the model's error. The model sees: {task.references.rule}."
+                self._add(f"transfer_{split}", f"Transfers of {split}", caption, sheet)
+            matrix = TransferMatrix(directory, split, **model.config.crops).draw(model)
+            caption = "Rows: appearances (first column), columns: shapes (first row), both of the split."
+            self._add(f"matrix_{split}", f"Transfer matrix of {split}", caption, matrix)
+        if "disentanglement" in options.sections:
+            self._disentanglement(task, index, positions)
+        if "likelihood" in options.sections:
+            k = options.samples
+            self.found += likelihood.measure(model, directory, split, positions, k, options.batch_size, options.seed)
+        if "distribution" in options.sections:
+            self.found += inception.measure(
+                model, directory, split, positions, self._inception, options.batch_size, options.seed
+            )
+
+    def _disentanglement(self, task, index, positions):
+        model, directory, options, split = self._model, self._directory, self._options, task.split
+        if model.config.latent_scales:
+            encoded = probes.encodings(model, directory, split, positions, options.batch_size)
+            self.found += probes.measure(*encoded, split, options.seed, more=self._of_training)
+        else:
+            why = "the model has no z (--latent_scales=0)"
+            self.found.append(Missing(probes.SECTION, split, "probes of z", why))
+        self.found += sampling.measure(model, directory, split, index, positions, options.batch_size, options.seed)
+        self.found += appearance.measure(task, index, directory, self._vgg, options.seed)
+
+    @functools.cached_property
+    def _of_training(self):
+        """Encodings of training examples: a validation split has few looks to learn from what each attribute means."""
+        directory, options, info = self._directory, self._options, read_info(self._directory)
+        if "train" not in info.splits:
+            return None
+        positions = evenly(list(range(info.examples("train"))), options.max_examples)
+        return probes.encodings(self._model, directory, "train", positions, options.batch_size)
+
+    def _add(self, name, title, caption, picture):
+        self.pictures.append(Picture(name, title, caption, pictures.encode(picture, "png")))

@@ -1,0 +1,140 @@
+"""What pictures, features and repeated measurements are worth: pure functions, each with its source.
+
+Pictures here are bytes as a file would hold them: [B, H, W, 3] uint8. Scores are one number per picture, [B].
+"""
+
+from itertools import combinations
+
+import numpy as np
+import tensorflow as tf
+
+RANGE = 255
+SSIM_WINDOW = 11  # pixels (Wang et al. 2004)
+RESAMPLES = 1000
+COVERAGE = 0.95
+
+
+def absolute_error(a, b, mask=None) -> np.ndarray:
+    """Mean |a - b| on the 0-255 scale, over the pixels of `mask` [B, H, W] (bool) or all; NaN for an empty mask."""
+    return _mean_over(np.abs(_wide(a) - _wide(b)).mean(-1), mask)
+
+
+def psnr(a, b) -> np.ndarray:
+    """Peak signal-to-noise ratio in dB, 10 log10(255^2 / mean squared error); infinite for equal pictures."""
+    mean_square = np.square(_wide(a) - _wide(b)).mean((1, 2, 3))
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(RANGE**2 / mean_square)
+
+
+def ssim(a, b, mask=None) -> np.ndarray:
+    """Structural similarity (Wang et al. 2004) by `tf.image.ssim`, at most 1.
+
+    Protocol: RGB, range 255, Gaussian windows of 11 pixels with sigma 1.5, k1 = .01, k2 = .03, no padding, mean over
+    the channels. With `mask` [B, H, W] (bool), the mean over the windows whose centre lies in the mask. Pictures under
+    11 pixels get one window of their own size.
+    """
+    window = min(SSIM_WINDOW, *a.shape[1:3])
+    local = tf.image.ssim(tf.constant(a), tf.constant(b), RANGE, filter_size=window, return_index_map=True).numpy()
+    if mask is not None:
+        top, left = window // 2, window // 2
+        mask = mask[:, top : top + local.shape[1], left : left + local.shape[2]]
+    return _mean_over(local, mask)
+
+
+def colour_histogram(picture, mask=None, levels=8) -> np.ndarray:
+    """Shares [levels ** 3] of the RGB colours in a picture [H, W, 3], or in its `mask` [H, W] (bool): they sum to 1."""
+    pixels = picture[mask] if mask is not None and mask.any() else picture.reshape(-1, 3)
+    bins = pixels.astype(np.int64) * levels // (RANGE + 1) @ [levels**2, levels, 1]
+    return np.bincount(bins, minlength=levels**3) / len(pixels)
+
+
+def frechet_distance(a, b) -> float:
+    """Frechet distance of two sets of features [N, D], [M, D] as Gaussians (Heusel et al. 2017, Eq. 6).
+
+    |mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), covariances with N - 1. With fewer examples than features it is
+    biased upwards: compare only figures from equally many examples.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    covariance_a, covariance_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    values, vectors = np.linalg.eigh(covariance_a)
+    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+    # C_a C_b has the eigenvalues of the symmetric C_a^(1/2) C_b C_a^(1/2).
+    trace = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariance_b @ root), 0)).sum()
+    distance = np.square(a.mean(0) - b.mean(0)).sum() + np.trace(covariance_a) + np.trace(covariance_b) - 2 * trace
+    return float(max(distance, 0.0))
+
+
+def inception_score(probabilities) -> float:
+    """exp of the mean KL(p(class | picture) || p(class)) (Salimans et al. 2016) of [N, classes], in one split."""
+    p = np.maximum(np.asarray(probabilities, np.float64), 1e-16)
+    marginal = p.mean(0, keepdims=True)
+    return float(np.exp((p * (np.log(p) - np.log(marginal))).sum(1).mean()))
+
+
+def spread(features) -> np.ndarray:
+    """Mean Euclidean distance from their mean of features [..., N, D] that should be one: [...] (paper, Table 3)."""
+    features = np.asarray(features, np.float64)
+    return np.linalg.norm(features - features.mean(-2, keepdims=True), axis=-1).mean(-1)
+
+
+def mean_pairwise_error(pictures) -> float:
+    """Mean |a - b| on the 0-255 scale over all pairs of pictures [N, H, W, 3]: how much they differ. NaN for one."""
+    pairs = combinations(_wide(pictures), 2)
+    distances = [np.abs(a - b).mean() for a, b in pairs]
+    return float(np.mean(distances)) if distances else np.nan
+
+
+def edge_agreement(a, b) -> float:
+    """F1 score of two edge maps [H, W] (bool): edges agree if they are at most a pixel apart, also diagonally.
+
+    The harmonic mean of the share of a's edges that b has and the share of b's that a has; 1 for two empty maps.
+    """
+    if not a.any() and not b.any():
+        return 1.0
+    if not a.any() or not b.any():
+        return 0.0
+    found = (a & _grown(b)).sum() / a.sum(), (b & _grown(a)).sum() / b.sum()
+    return float(2 * found[0] * found[1] / max(sum(found), 1e-12))
+
+
+def _grown(mask):
+    height, width = mask.shape
+    padded = np.pad(mask, 1)
+    return np.any([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0)
+
+
+def _wide(pictures):
+    return np.asarray(pictures).astype(np.float32)
+
+
+def _mean_over(values, mask):
+    """Means [B] of [B, H, W] over a mask."""
+    if mask is None:
+        return values.mean((1, 2))
+    inside = mask.sum((1, 2))
+    return np.where(inside > 0, (values * mask).sum((1, 2)) / np.maximum(inside, 1), np.nan)
+
+
+def mean_interval(values, clusters, seed=0) -> tuple[float, float, float]:
+    """Mean of `values` [N] with a 95 % bootstrap interval (Efron 1979, percentiles of 1,000 resamples).
+
+    Whole clusters are resampled, since examples of one appearance are not independent of each other: `clusters` [N]
+    names each value's. With one cluster the interval is NaN.
+    """
+    return ratio_interval(values, np.ones(len(values)), clusters, seed)
+
+
+def ratio_interval(numerators, denominators, clusters, seed=0) -> tuple[float, float, float]:
+    """sum(numerators) / sum(denominators), both [N], with its interval as in `mean_interval`."""
+    _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
+    count = cluster.max() + 1
+    tops = np.bincount(cluster, np.asarray(numerators, np.float64), count)
+    bottoms = np.bincount(cluster, np.asarray(denominators, np.float64), count)
+    value = float(tops.sum() / bottoms.sum())
+    if count == 1:
+        return value, np.nan, np.nan
+    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        resampled = (weights @ tops) / (weights @ bottoms)
+    low, high = np.nanquantile(resampled, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return value, float(low), float(high)

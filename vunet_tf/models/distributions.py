@@ -1,0 +1,70 @@
+"""Diagonal Gaussians over latent feature maps: tensors inside the networks, TFP distributions at the border."""
+
+import math
+
+import keras
+import tensorflow_probability as tfp
+from keras import ops
+
+from vunet_tf.files.errors import InputError
+
+tfd = tfp.distributions
+
+# softplus(x + this) is 1 at x = 0, so parameters of 0 are a standard normal under either variance.
+SOFTPLUS_OF_ONE = math.log(math.e - 1)
+SMALLEST_SCALE = 1e-3
+
+
+@keras.saving.register_keras_serializable("vunet_tf")
+class DiagonalGaussian(keras.layers.Layer):
+    """N(mean, diag(scale**2)) over feature maps [H, W, C], always in float32.
+
+    Event shape [H, W, C], batch shape [B]. Its parameters are one tensor [B, H, W, `parameters_per_channel` * C]: the
+    means, and for a learned variance after them the raw scales, scale = softplus(raw + log(e - 1)).
+
+    Args:
+        variance: "unit" (released program: scale 1) or "learned".
+
+    Call: parameters, noise=None -> z [B, H, W, C] = mean + scale * noise, reparameterised; without noise the mean
+    itself, with no random op. Noise is standard normal, [B, H, W, C], and always comes from outside.
+    """
+
+    def __init__(self, variance="unit", **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        if variance not in ("unit", "learned"):
+            raise InputError(f"--variance={variance}: must be one of unit, learned")
+        self.variance = variance
+        self.built = True  # nothing to build: it has no weights
+
+    @property
+    def parameters_per_channel(self):
+        return 1 if self.variance == "unit" else 2
+
+    def mean_and_scale(self, parameters):
+        """Mean and standard deviation, each [B, H, W, C] (the scale is the number 1.0 for the unit variance)."""
+        parameters = ops.cast(parameters, self.compute_dtype)
+        if self.variance == "unit":
+            return parameters, 1.0
+        half = parameters.shape[-1] // 2  # sliced, not split: what is not used must leave nothing in an exported graph
+        mean, raw = parameters[..., :half], parameters[..., half:]
+        return mean, ops.maximum(ops.softplus(raw + SOFTPLUS_OF_ONE), SMALLEST_SCALE)
+
+    def call(self, parameters, noise=None):
+        mean, scale = self.mean_and_scale(parameters)
+        return mean if noise is None else mean + scale * noise
+
+    def distribution(self, parameters):
+        """The `tfd.Independent` normal of these parameters: batch shape [B], event shape [H, W, C]."""
+        mean, scale = self.mean_and_scale(parameters)
+        return tfd.Independent(tfd.Normal(mean, scale), reinterpreted_batch_ndims=3)
+
+    def kl(self, posterior, prior):
+        """KL(q || p) in nats, [B], summed over height, width, channels; 1/2 ||mu_q - mu_p||^2 with unit variance."""
+        return tfd.kl_divergence(self.distribution(posterior), self.distribution(prior))
+
+    def log_prob(self, parameters, z):
+        """Log-density of z [B, H, W, C] in nats, [B]."""
+        return self.distribution(parameters).log_prob(ops.cast(z, self.compute_dtype))
+
+    def get_config(self):
+        return {**super().get_config(), "variance": self.variance}

@@ -1,0 +1,227 @@
+"""The layers of the VU-Net: weight-normalised convolution, residual block, down and sub-pixel up."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from vunet_tf.models.operations import activate, add_bias, masked, normalised_kernel, small_convolution
+
+PACKAGE = "vunet_tf"
+VARIANCE_EPSILON = 1e-10  # released program
+# A channel whose output does not vary on the first batches (a constant input, a single position) is left unscaled:
+# 1 / sqrt(0 + VARIANCE_EPSILON) would blow it up by 1e5 as soon as it does vary.
+SMALLEST_VARIANCE = 1e-8
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class WeightNormConv2D(keras.layers.Layer):
+    """Convolution with kernel w = g * V / ||V||, "same" padding and a bias b (Salimans & Kingma 2016, Eq. 2).
+
+    ||V|| is taken over all axes but the output channels, in float32 under mixed precision. V is drawn from
+    N(0, 0.05), the standard deviation being 0.05; g starts at 1 and b at 0, until `data_dependent_initialisation`.
+
+    Args:
+        filters: output channels.
+        kernel_size: side of the kernel in positions.
+        strides: step in positions, the same for both axes.
+
+    Call: [B, H, W, C] -> [B, ceil(H / strides), ceil(W / strides), filters]; `gain` is a factor of w.
+    """
+
+    def __init__(self, filters, kernel_size, strides=1, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self._from_data = False
+
+    def build(self, input_shape):
+        # Without autocast the norm sees the variable's own precision, not that of the activations.
+        def weight(name, shape, initializer):
+            return self.add_weight(name=name, shape=shape, initializer=initializer, autocast=False)
+
+        kernel_shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
+        self.v = weight("v", kernel_shape, keras.initializers.RandomNormal(stddev=0.05))
+        self.g = weight("g", (self.filters,), "ones")
+        self.b = weight("b", (self.filters,), "zeros")
+
+    def _kernel(self, gain=1.0):
+        return normalised_kernel(tf.convert_to_tensor(self.v), gain * tf.convert_to_tensor(self.g))
+
+    def _convolve(self, inputs, gain):
+        kernel = ops.cast(self._kernel(gain), self.compute_dtype)
+        largest_side = max(side or self.kernel_size for side in inputs.shape[1:3])
+        if self.strides == 1 and largest_side < self.kernel_size:
+            y = small_convolution(inputs, kernel)
+        else:
+            y = ops.conv(inputs, kernel, self.strides, padding="same")
+        return add_bias(y, ops.cast(self.b, self.compute_dtype))
+
+    def call(self, inputs, gain=1.0):
+        if self._from_data:
+            self._initialise(inputs, gain)
+        return self._convolve(inputs, gain)
+
+    def _initialise(self, inputs, gain):
+        """g = 1 / sqrt(var + 1e-10), b = -mean * g of the output at g = 1, b = 0 (Salimans & Kingma 2016, Eq. 5-6)."""
+        self.g.assign(ops.ones_like(self.g))
+        self.b.assign(ops.zeros_like(self.b))
+        mean, variance = ops.moments(ops.cast(self._convolve(inputs, gain), self.variable_dtype), axes=(0, 1, 2))
+        g = ops.where(variance > SMALLEST_VARIANCE, ops.rsqrt(variance + VARIANCE_EPSILON), 1.0)
+        self.g.assign(g)
+        self.b.assign(-mean * g)
+
+    def fold(self):
+        """(kernel [k, k, C, filters], bias [filters]) of the plain convolution with the same output, as arrays."""
+        return ops.convert_to_numpy(self._kernel()), ops.convert_to_numpy(self.b)
+
+    def compute_output_shape(self, input_shape):
+        height, width = (side and -(-side // self.strides) for side in input_shape[1:3])
+        return (input_shape[0], height, width, self.filters)
+
+    def get_config(self):
+        own = {"filters": self.filters, "kernel_size": self.kernel_size, "strides": self.strides}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class RandomMask(keras.layers.Dropout):
+    """Dropout, but what is kept is not scaled: its user does that, by `gain`, where it costs less.
+
+    One random byte per value decides, so the rate is rounded to a multiple of 1 / 256 (0.1 to 0.1016). Keras' Dropout
+    draws a float32, four times the random bits: with all else that was 11 to 16 % of a training step.
+    """
+
+    def __init__(self, rate, **kwargs):
+        super().__init__(rate, **kwargs)
+        self._dropped = min(round(256 * rate), 255)
+
+    def gain(self, training):
+        """1 / (1 - rate) in training."""
+        return 256 / (256 - self._dropped) if training else 1.0
+
+    def call(self, inputs, training=False):
+        if not (training and self._dropped):
+            return inputs
+        *positions, channels = ops.shape(inputs)
+        words = (*positions, -(-channels // 4))
+        seed = tf.cast(self.seed_generator.next(), tf.int64)
+        random_bytes = tf.bitcast(tf.random.stateless_uniform(words, seed, None, None, tf.uint32), tf.uint8)
+        random_bytes = tf.reshape(random_bytes, (*positions, 4 * words[-1]))[..., :channels]
+        return masked(inputs, random_bytes >= tf.constant(self._dropped, tf.uint8))
+
+
+def convolution(filters, kernel_size, strides=1, weight_norm=True, **kwargs):
+    """A convolution with "same" padding: weight-normalised, or the plain one that it folds into."""
+    if weight_norm:
+        return WeightNormConv2D(filters, kernel_size, strides, **kwargs)
+    return keras.layers.Conv2D(filters, kernel_size, strides, padding="same", **kwargs)
+
+
+def convolutions(layer):
+    """All convolutions inside `layer` (a model or a composite layer), plain and weight-normalised, in a fixed order."""
+    kinds = (WeightNormConv2D, keras.layers.Conv2D)
+    return [inner for inner in layer._flatten_layers() if isinstance(inner, kinds)]
+
+
+@contextlib.contextmanager
+def data_dependent_initialisation(model):
+    """Inside, an eager call of `model` sets every g and b it passes, in the order of the call.
+
+    Each convolution's output then has mean 0 and variance 1 per channel on the inputs of that call, so statistics over
+    several batches are those of one call on all of them together. Under a `tf.distribute` strategy make the call
+    outside `strategy.run`: an assignment there reaches every replica, so all get equal weights.
+    """
+    layers = [layer for layer in convolutions(model) if isinstance(layer, WeightNormConv2D)]
+    try:
+        for layer in layers:
+            layer._from_data = True
+        yield
+    finally:
+        for layer in layers:
+            layer._from_data = False
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class ResidualBlock(keras.layers.Layer):
+    """x + conv3x3(dropout(f(concat[x, conv1x1(f(skip))]))), f the activation; without a skip the concat is x alone.
+
+    Released program: one convolution, no normalisation layer, ungated.
+
+    Args:
+        filters: channels of x, and of the result.
+        skip: whether the block is called with a skip.
+        activation: name of f.
+        dropout: rate in [0, 1), active in training only.
+        weight_norm: see `convolution`.
+
+    Call: x [B, H, W, filters], skip [B, H, W, any] -> [B, H, W, filters].
+    """
+
+    def __init__(self, filters, skip=False, activation="elu", dropout=0.0, weight_norm=True, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.skip = skip
+        self.activation = keras.activations.get(activation)
+        self.weight_norm = weight_norm
+        self.skip_conv = convolution(filters, 1, weight_norm=weight_norm, dtype=self.dtype_policy) if skip else None
+        self.dropout = RandomMask(dropout, dtype=self.dtype_policy)
+        self.conv = convolution(filters, 3, weight_norm=weight_norm, dtype=self.dtype_policy)
+
+    def build(self, x_shape, skip_shape=None):
+        if self.skip:
+            self.skip_conv.build(skip_shape)
+        self.conv.build((*x_shape[:-1], self.filters * (2 if self.skip else 1)))
+
+    def call(self, x, skip=None, training=None):
+        h = x
+        if self.skip:
+            h = ops.concatenate([x, self.skip_conv(activate(self.activation, skip))], axis=-1)
+        h = self.dropout(activate(self.activation, h), training=training)
+        gain = self.dropout.gain(training)
+        if self.weight_norm:
+            return x + self.conv(h, gain=gain)
+        return x + self.conv(h * gain if training else h)
+
+    def get_config(self):
+        own = {
+            "filters": self.filters,
+            "skip": self.skip,
+            "activation": keras.activations.serialize(self.activation),
+            "dropout": self.dropout.rate,
+            "weight_norm": self.weight_norm,
+        }
+        return {**super().get_config(), **own}
+
+
+def down(filters, weight_norm=True, **kwargs):
+    """Half the resolution: 3x3 convolution with stride 2, no activation (released program).
+
+    Call: [B, 2H, 2W, C] -> [B, H, W, filters].
+    """
+    return convolution(filters, 3, strides=2, weight_norm=weight_norm, **kwargs)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SubPixelUp(keras.layers.Layer):
+    """Twice the resolution: 3x3 convolution to 4 * filters channels, then depth to space (released program).
+
+    Call: [B, H, W, C] -> [B, 2H, 2W, filters].
+    """
+
+    def __init__(self, filters, weight_norm=True, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.weight_norm = weight_norm
+        self.conv = convolution(4 * filters, 3, weight_norm=weight_norm, dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+
+    def call(self, inputs):
+        return tf.nn.depth_to_space(self.conv(inputs), 2)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "weight_norm": self.weight_norm}

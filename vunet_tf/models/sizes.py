@@ -1,0 +1,149 @@
+"""Parameters, multiply-accumulates and shapes of a configuration: the figures to hold against the published ones."""
+
+import math
+
+import keras
+
+from vunet_tf.config import PRESETS
+from vunet_tf.models.layers import convolutions
+from vunet_tf.models.vunet import WIRINGS, VUNet
+
+
+def _sizes(convolution):
+    """(output positions, kernel positions * input channels, output channels) of one convolution layer."""
+    _, height, width, channels = convolution.get_build_config()["input_shape"]
+    kernel, stride = (
+        size if isinstance(size, int) else size[0] for size in (convolution.kernel_size, convolution.strides)
+    )
+    return math.ceil(height / stride) * math.ceil(width / stride), kernel**2 * channels, convolution.filters
+
+
+def multiply_accumulates(convolution):
+    """Of one convolution layer on one picture."""
+    return math.prod(_sizes(convolution))
+
+
+def folded_parameters(convolution):
+    """Kernel and bias of one convolution layer, weight normalisation folded."""
+    _, fan_in, filters = _sizes(convolution)
+    return (fan_in + 1) * filters
+
+
+def parts_of(model):
+    """The convolutions of F (what `encode` needs), G (what `generate` needs), and the prior (what `sample` adds)."""
+    generator = convolutions(model.wiring("generate"))
+    known = {id(layer) for layer in generator}
+    return {
+        "F": convolutions(model.wiring("encode")),
+        "G": generator,
+        "prior": [layer for layer in convolutions(model.wiring("sample")) if id(layer) not in known],
+    }
+
+
+def sizes_of(config):
+    """Parameters and multiply-accumulates of a configuration with a latent.
+
+    Returns:
+        {"trainable": parameters of the training graph,
+         "folded": {"F", "G", "prior"}: parameters with weight normalisation folded,
+         "macs": {"F", "G", "prior"}: multiply-accumulates per picture}
+    """
+    model = VUNet(config)
+    parts = parts_of(model)
+    return {
+        "trainable": sum(math.prod(v.shape) for v in model.trainable_variables),
+        "folded": {name: sum(map(folded_parameters, layers)) for name, layers in parts.items()},
+        "macs": {name: sum(map(multiply_accumulates, layers)) for name, layers in parts.items()},
+    }
+
+
+def sizes_table(configs):
+    """A Markdown table of `sizes_of` for {name: configuration}."""
+    lines = [
+        "| configuration | trainable | folded: F | G | transfer (F + G) | prior | MACs: F | G | prior |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, config in configs.items():
+        found = sizes_of(config)
+        f, g, prior = (found["folded"][part] for part in ("F", "G", "prior"))
+        macs = " | ".join(f"{found['macs'][part] / 1e9:.2f} G" for part in ("F", "G", "prior"))
+        lines.append(f"| {name} | {found['trainable']:,} | {f:,} | {g:,} | {f + g:,} | {prior:,} | {macs} |")
+    return "\n".join(lines)
+
+
+def _shapes(tensors):
+    """The shapes of nested symbolic tensors as text, runs of equal shapes shortened."""
+    texts = [str(list(t.shape)).replace("None", "B") for t in keras.tree.flatten(tensors)]
+    runs = []
+    for text in texts:
+        if runs and runs[-1][0] == text:
+            runs[-1][1] += 1
+        else:
+            runs.append([text, 1])
+    return ", ".join(text if count == 1 else f"{count} x {text}" for text, count in runs)
+
+
+def _named_shapes(structure):
+    if isinstance(structure, dict):
+        return "; ".join(f"{key}: {_shapes(value) or 'none'}" for key, value in structure.items())
+    return _shapes(structure)
+
+
+def _layer_table(model):
+    """One row per layer with weights, in the order of the computation."""
+    layers = []
+    for layer in model.layers:
+        layers += layer.layers if isinstance(layer, keras.Model) else [layer]
+    rows = [
+        f"| {layer.name} | {type(layer).__name__} | {_shapes(layer.output)} | {layer.count_params():,} |"
+        for layer in layers
+        if layer.count_params()
+    ]
+    return "\n".join(["| layer | kind | output | parameters |", "|---|---|---|--:|", *rows])
+
+
+def model_page(command, presets=tuple(PRESETS)):
+    """The page docs/model.md: figures of all presets, and the functional models of the market one with their shapes.
+
+    Args:
+        command: what the reader types to make this page again.
+        presets: names of the configurations in the table of figures.
+    """
+    model = VUNet(PRESETS["market"])
+    models = {
+        "F, appearance encoder": model.appearance_encoder,
+        "E, shape encoder": model.shape_encoder,
+        "D, decoder with the prior": model.decoder,
+        "VUNet, training pass": model,
+        **{f'wiring "{use}"': model.wiring(use) for use in WIRINGS},
+    }
+    rows = [
+        f"| {name} | {_named_shapes(m._inputs_struct)} | {_named_shapes(m._outputs_struct)} | {m.count_params():,} |"
+        for name, m in models.items()
+    ]
+    layers = [f"### {name}\n\n{_layer_table(m)}" for name, m in list(models.items())[:3]]
+    return "\n".join(
+        [
+            "# The model in figures",
+            "",
+            f"Made by `{command}`; do not edit. B is the batch size.",
+            "",
+            "## Parameters and multiply-accumulates",
+            "",
+            sizes_table({name: PRESETS[name] for name in presets}),
+            "",
+            "MACs: multiply-accumulates of the convolutions, per picture. F is what `encode` needs, G = D(E(shape), z)",
+            "what `generate` needs, the prior what `sample` needs beyond G.",
+            "",
+            "## Functional models of the market configuration",
+            "",
+            "| model | inputs | outputs | parameters |",
+            "|---|---|---|--:|",
+            *rows,
+            "",
+            "## F, E and D, layer by layer",
+            "",
+            "\n\n".join(layers),
+            "",
+        ]
+    )

@@ -1,0 +1,137 @@
+"""The objective: the evidence lower bound (paper, Eq. 3-5) as named terms.
+
+    negative ELBO = reconstruction + beta * KL(q(z | x, shape) || p(z | shape))
+
+A reconstruction loss is a callable (image, image_hat), both [B, S, S, 3] in [-1, 1], that returns a dict of weighted
+terms, scalars over the batch; their sum stands for -log p(x | shape, z). All of them share one unit: 5 (`LAMBDA`) times
+a mean absolute difference on the 0-255 scale of pictures or features, so that beta means the same with each.
+"""
+
+from keras import ops
+
+from vunet_tf.files.errors import InputError
+from vunet_tf.objective.perceptual import FEATURES, VGG19Features
+
+LAMBDA = 5.0  # released program; the paper's lambda is 1 / (number of elements), i.e. means instead of sums
+HALF_RANGE = 127.5  # from [-1, 1] to 0-255
+
+
+def mean_absolute(a, b):
+    return ops.mean(ops.abs(a - b))
+
+
+def l1(image, image_hat):
+    """Plain pixel L1: LAMBDA * mean |x - x_hat| on the 0-255 scale."""
+    return {"l1": LAMBDA * HALF_RANGE * mean_absolute(image, image_hat)}
+
+
+def structural_similarity(a, b, window=7):
+    """Mean SSIM (Wang et al. 2004) of pictures [B, H, W, C] in [-1, 1] over uniform windows without padding, a scalar.
+
+    Made for training: the evaluation has the Gaussian windows that published figures use.
+    """
+    window = min(window, *a.shape[1:3])
+    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # (k1 L)^2, (k2 L)^2 with range L = 2
+
+    def local_mean(x):
+        return ops.average_pool(x, window, strides=1, padding="valid")
+
+    mu_a, mu_b = local_mean(a), local_mean(b)
+    var_a, var_b = local_mean(a * a) - mu_a**2, local_mean(b * b) - mu_b**2
+    covariance = local_mean(a * b) - mu_a * mu_b
+    luminance = (2 * mu_a * mu_b + c1) / (mu_a**2 + mu_b**2 + c1)
+    return ops.mean(luminance * (2 * covariance + c2) / (var_a + var_b + c2))
+
+
+class MultiscaleL1:
+    """The loss that needs no download: L1 at several resolutions plus structural similarity.
+
+    Coarse scales are a cheap stand-in for VGG's deep layers (large areas of colour), SSIM for its early ones (edges
+    and texture).
+
+    Args:
+        scales: resolutions, each half of the one before.
+        structure_weight: weight of (1 - SSIM) / 2 on the 0-255 scale, beside the mean over the scales' L1.
+    """
+
+    def __init__(self, scales=3, structure_weight=0.1):
+        self.scales = scales
+        self.structure_weight = structure_weight
+
+    def __call__(self, image, image_hat):
+        terms = {"ssim": LAMBDA * self.structure_weight * HALF_RANGE * (1 - structural_similarity(image, image_hat))}
+        for scale in range(self.scales):
+            if scale:
+                image, image_hat = (ops.average_pool(x, 2) for x in (image, image_hat))
+            terms[f"l1_{scale}"] = LAMBDA * HALF_RANGE * mean_absolute(image, image_hat) / self.scales
+        return terms
+
+
+def gram(features):
+    """Gram matrices F^T F / (4 h w) of features [B, h, w, c]: [B, c, c] (released program; Gatys et al. 2016)."""
+    _, height, width, channels = features.shape
+    flat = ops.reshape(features, (-1, height * width, channels))
+    return ops.matmul(ops.transpose(flat, (0, 2, 1)), flat) / (4 * height * width)
+
+
+class Perceptual:
+    """VGG19 loss: LAMBDA * sum_k (w_k mean |Phi_k(x) - Phi_k(x_hat)| + v_k mean |Gram_k(x) - Gram_k(x_hat)|).
+
+    Released program; w_k = 1 and v_k = 0 is the paper's loss. Features of x carry no gradient; x and x_hat go through
+    the network as one batch.
+
+    Args:
+        vgg_weights: see `VGG19Features`.
+        feature_weights: w, one per entry of `FEATURES`.
+        gram_weights: v, likewise.
+    """
+
+    def __init__(self, vgg_weights="imagenet", feature_weights=(1.0,) * 6, gram_weights=(0.0,) * 6):
+        for flag, weights in [("feature_weights", feature_weights), ("gram_weights", gram_weights)]:
+            if len(weights) != len(FEATURES):
+                raise InputError(f"--{flag} has {len(weights)} numbers; one each for {', '.join(FEATURES)}")
+        self.features = VGG19Features(vgg_weights)
+        self.feature_weights = tuple(feature_weights)
+        self.gram_weights = tuple(gram_weights)
+
+    def __call__(self, image, image_hat):
+        both = ops.concatenate([ops.cast(x, "float32") for x in (image, image_hat)])
+        terms = {}
+        for name, phi, w, v in zip(FEATURES, self.features(both), self.feature_weights, self.gram_weights, strict=True):
+            x, x_hat = ops.split(phi, 2)
+            x = ops.stop_gradient(x)
+            if w:
+                terms[f"vgg_{name}"] = LAMBDA * w * mean_absolute(x, x_hat)
+            if v:
+                terms[f"gram_{name}"] = LAMBDA * v * mean_absolute(gram(x), gram(x_hat))
+        return terms
+
+
+def kl_terms(latent, posterior, prior):
+    """KL(q || p) of each latent scale in nats, a mean over the batch: {"kl_0": bottom scale, "kl_1", ...}.
+
+    Args:
+        latent: the model's `DiagonalGaussian`.
+        posterior, prior: parameters per scale, as `VUNet` returns them.
+    """
+    pairs = enumerate(zip(posterior, prior, strict=True))
+    return {f"kl_{scale}": ops.mean(latent.kl(q, p)) for scale, (q, p) in pairs}
+
+
+def negative_elbo(reconstruction, kl, kl_weight):
+    """reconstruction + beta * KL, a scalar (paper, Eq. 3-5, signs put right).
+
+    Args:
+        reconstruction: terms of a reconstruction loss.
+        kl: terms of `kl_terms`, in nats.
+        kl_weight: beta, a number or tensor.
+    """
+    return sum(reconstruction.values()) + kl_weight * sum(kl.values())
+
+
+def reconstruction_loss(name, **settings):
+    """The loss of that name: "multiscale" (no download), "l1", or "vgg19"; settings go to its class."""
+    losses = {"multiscale": MultiscaleL1, "l1": lambda: l1, "vgg19": Perceptual}
+    if name not in losses:
+        raise InputError(f"--reconstruction={name}: must be one of {', '.join(losses)}")
+    return losses[name](**settings)

@@ -1,0 +1,54 @@
+"""Features of the VGG19 classifier, for the perceptual loss (paper; layers as in the released program)."""
+
+import keras
+from keras import ops
+
+from vunet_tf.files.errors import InputError
+
+FEATURES = ("input", "block1_conv2", "block2_conv2", "block3_conv2", "block4_conv2", "block5_conv2")
+# Means of ImageNet in the order blue, green, red on the 0-255 scale, as the published weights were trained with.
+BGR_MEANS = (103.939, 116.779, 123.68)
+SMALLEST_SIDE = 16  # pixels: four poolings come before block 5
+
+
+class VGG19Features:
+    """Six feature maps of a picture; the weights are fixed, and everything is float32 whatever the global policy.
+
+    Args:
+        weights: "imagenet" (downloaded and checked by Keras on first use), or a file of VGG19 weights without the
+            classifier, as by `keras.applications.VGG19(include_top=False).save_weights`; None for random ones.
+
+    Raises:
+        InputError: a file that does not hold these weights; the message names --vgg_weights.
+    """
+
+    def __init__(self, weights="imagenet"):
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("float32")  # the application's layers take no dtype of their own
+        try:
+            vgg = keras.applications.VGG19(include_top=False, weights=None if weights != "imagenet" else weights)
+        finally:
+            keras.config.set_dtype_policy(policy)
+        if weights not in (None, "imagenet"):
+            try:
+                vgg.load_weights(weights)
+            except (OSError, ValueError, KeyError) as error:
+                raise InputError(f"--vgg_weights={weights}: no VGG19 weights without classifier: {error}") from error
+        self.network = keras.Model(vgg.input, [vgg.get_layer(name).output for name in FEATURES[1:]])
+        self.network.trainable = False
+
+    def __call__(self, images):
+        """Feature maps of `images` [B, H, W, 3] in [-1, 1], in the order of FEATURES, [B, h, w, c] each.
+
+        "input" is the picture as the network takes it: BGR, 0-255, mean subtracted. Raises InputError under 16 pixels.
+        """
+        if min(images.shape[1:3]) < SMALLEST_SIDE:
+            raise InputError(f"VGG19 features need pictures of at least {SMALLEST_SIDE} px: change --image_size")
+        bgr = ops.flip((ops.cast(images, "float32") + 1) * 127.5, axis=-1) - ops.array(BGR_MEANS, "float32")
+        return [bgr, *self.network(bgr, training=False)]
+
+    def distance(self, a, b):
+        """sum_k mean |Phi_k(a) - Phi_k(b)| of each pair of pictures [B, H, W, 3] in [-1, 1]: [B] (paper's loss)."""
+        both = ops.concatenate([ops.cast(x, "float32") for x in (a, b)])
+        pairs = (ops.split(phi, 2) for phi in self(both))
+        return sum(ops.mean(ops.abs(phi_a - phi_b), axis=(1, 2, 3)) for phi_a, phi_b in pairs)

@@ -1,0 +1,275 @@
+"""The training step, the same on one device, several, or several machines."""
+
+import contextlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vunet_tf.config import ModelConfig, TrainingConfig
+from vunet_tf.models import VUNet
+from vunet_tf.models.vunet import INPUTS
+from vunet_tf.objective import losses
+from vunet_tf.objective.schedules import KLWeight, learning_rate
+from vunet_tf.training.optimizer import SummedAdam
+
+APPEARANCE = "appearance_"  # of the keys of a batch that F sees instead of the picture itself
+LARGEST_LOSS_SCALE, STEPS_TO_GROW = 2.0**15, 2000  # of float16, as in Keras' LossScaleOptimizer
+VALID_SEED = 1  # of the noise in `test_step`: beside the seed of training, so that its numbers are others
+
+
+# Without AutoGraph, which would rewrite a hundred functions that have nothing for it: seconds of every start.
+_plain = tf.autograph.experimental.do_not_convert
+
+
+def array(variable) -> np.ndarray:
+    """The value of a variable of Keras or TensorFlow, mirrored on several devices or not."""
+    return tf.convert_to_tensor(variable).numpy()
+
+
+@contextlib.contextmanager
+def _dtype_policy(name):
+    """Inside, new layers have this precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+class TrainingStep:
+    """A model, its optimizer and everything else that changes from step to step.
+
+    Every random number is a function of (seed, step, place in the global batch), so a step gives the same weights on
+    any number of replicas (dropout excepted: its masks are per replica) and after any number of restarts.
+
+    Args:
+        model_config, config: of the model and of its training.
+        strategy: where it runs; by default this process' default device.
+
+    Attributes:
+        model: the `VUNet`.
+        step: steps done, skipped ones included (int64 variable).
+    """
+
+    def __init__(self, model_config: ModelConfig, config: TrainingConfig, strategy=None):
+        self.config = config
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.kl_weight = KLWeight(config.kl_schedule, config.kl_weight, config.target_rate)
+        vgg = {"feature_weights": config.feature_weights, "gram_weights": config.gram_weights}
+        settings = {"vgg_weights": config.vgg_weights, **vgg} if config.reconstruction == "vgg19" else {}
+        keras.utils.set_random_seed(config.seed)
+        with self.strategy.scope():
+            with _dtype_policy(config.mixed_precision):
+                self.model = VUNet(model_config)
+            self.reconstruction = losses.reconstruction_loss(config.reconstruction, **settings)
+            self.optimizer = SummedAdam(
+                config.learning_rate,
+                beta_1=0.5,
+                beta_2=0.9,  # both: released program
+                use_ema=config.ema > 0,
+                ema_momentum=config.ema or 0.99,
+            )
+            self.optimizer.build(self.model.trainable_variables)
+            self.step = self._variable(0, tf.int64, "step")
+            self.kl_state = self._variable(self.kl_weight.start, tf.float32, "kl_state")
+            float16 = config.mixed_precision == "mixed_float16"
+            self.loss_scale = self._variable(LARGEST_LOSS_SCALE if float16 else 1.0, tf.float32, "loss_scale")
+            self.good_steps = self._variable(0, tf.int64, "good_steps")  # since the last skipped one
+            self.skipped = self._variable(0, tf.int64, "skipped")
+            self.skipped_in_a_row = self._variable(0, tf.int64, "skipped_in_a_row")
+        self.names: list[str] = []  # of the columns of what `train` and `test` return
+        self.train = tf.function(self._train)
+        self.test = tf.function(self.test_step, autograph=False)
+        if config.jit_compile:
+            self._local_gradients = tf.function(self._local_gradients, jit_compile=True)
+
+    @staticmethod
+    def _variable(value, dtype, name):
+        aggregation = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        return tf.Variable(value, trainable=False, dtype=dtype, name=name, aggregation=aggregation)
+
+    def initialise(self, batches):
+        """Sets the scales and biases of the weight normalisation from global batches, the same on every machine."""
+        self.model.initialise(batches, self.config.seed)
+
+    # Steps
+
+    def loss_terms(self, batch, noise, training):
+        """The terms of the loss on this replica's share of a global batch, each a mean over it.
+
+        Args:
+            batch: a dict, see `VUNet`; what stands under "appearance_..." is what F sees.
+            noise: of the posterior's sample, for this share.
+            training: whether dropout is active.
+
+        Returns:
+            {"loss": the negative ELBO as minimised, "reconstruction", "error": mean |x - x_hat| in grey levels, "kl":
+            nats, all scales together, then every term by itself}.
+        """
+        seen = {key: batch[APPEARANCE + key] for key in INPUTS if APPEARANCE + key in batch}
+        inputs = self.model.training_inputs(batch, appearance_from=seen or None)
+        inputs["noise"] = noise
+        out = self.model(inputs, training=training)
+        image_hat = tf.cast(out["image"], tf.float32)
+        reconstruction = self.reconstruction(batch["image"], image_hat)
+        kl = {}
+        if self.model.config.latent_scales:
+            kl = losses.kl_terms(self.model.latent, out["posterior"], out["prior"])
+        beta = self.kl_weight(self.step, self.config.steps, self.kl_state)
+        paid = {name: tf.maximum(value, self.config.free_bits) for name, value in kl.items()}
+        return {
+            "loss": losses.negative_elbo(reconstruction, paid, beta),
+            "reconstruction": sum(reconstruction.values()),
+            "error": losses.HALF_RANGE * losses.mean_absolute(batch["image"], image_hat),
+            "kl": tf.add_n([*kl.values(), tf.constant(0.0)]),
+            **reconstruction,
+            **kl,
+        }
+
+    def _share_of_noise(self, batch, seed):
+        """This replica's rows of the global batch's noise, so that it does not matter who draws which example.
+
+        Drawn outside of what XLA compiles, which draws other numbers.
+        """
+        share, context = tf.shape(batch["image"])[0], tf.distribute.get_replica_context()
+        first = context.replica_id_in_sync_group * share
+        noise = self.model.noise(share * context.num_replicas_in_sync, seed)
+        return [rows[first : first + share] for rows in noise]
+
+    def _mean_over_replicas(self, terms):
+        context = tf.distribute.get_replica_context()
+        means = {name: tf.cast(value, tf.float32) / context.num_replicas_in_sync for name, value in terms.items()}
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, means)
+
+    def _local_gradients(self, batch, noise):
+        """Gradients of this replica's part of the global batch's mean loss, and its own terms."""
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        variables = [variable.value for variable in self.model.trainable_variables]
+        with tf.GradientTape() as tape:
+            terms = self.loss_terms(batch, noise, training=True)
+            # Mean losses of n replicas, summed: n times the mean over the global batch. For the gradient only.
+            scaled = terms["loss"] * self.loss_scale / replicas
+        return tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO), terms
+
+    def _gradients(self, batch):
+        """On each replica: (gradients of the global batch's mean loss, its terms)."""
+        noise = self._share_of_noise(batch, self._seed(self.step))
+        gradients, terms = self._local_gradients(batch, noise)
+        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        norm = tf.linalg.global_norm(gradients) / self.loss_scale
+        factor = 1 / self.loss_scale
+        if self.config.clip_norm:
+            factor *= tf.minimum(1.0, self.config.clip_norm / norm)
+        if self.config.clip_norm or self.config.mixed_precision == "mixed_float16":
+            gradients = [gradient * factor for gradient in gradients]
+        return gradients, {**self._mean_over_replicas(terms), "gradient_norm": norm}
+
+    def _update(self, gradients):
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+
+    @_plain
+    def train_step(self, batch):
+        """One step on a (distributed) batch: the terms of its loss as scalars, and what the step was made with."""
+        rate = learning_rate(self.step, self.config.steps, self.config.learning_rate)
+        beta = self.kl_weight(self.step, self.config.steps, self.kl_state)
+        self.optimizer.learning_rate.assign(rate)
+        gradients, terms = self.strategy.run(self._gradients, (batch,))
+        terms = {name: self.strategy.experimental_local_results(value)[0] for name, value in terms.items()}
+        fine = tf.math.is_finite(terms["loss"]) & tf.math.is_finite(terms["gradient_norm"])
+
+        def update():
+            self.strategy.run(self._update, (gradients,))
+            self.kl_state.assign(self.kl_weight.next_state(self.kl_state, terms["kl"]))
+            self.good_steps.assign_add(1)
+            self.skipped_in_a_row.assign(0)
+            return tf.constant(0)
+
+        def skip():
+            self.skipped.assign_add(1)
+            self.skipped_in_a_row.assign_add(1)
+            self.good_steps.assign(0)
+            return tf.constant(0)
+
+        tf.cond(fine, update, skip)
+        if self.config.mixed_precision == "mixed_float16":
+            grown = tf.where(self.good_steps % STEPS_TO_GROW == STEPS_TO_GROW - 1, 2.0, 1.0)
+            self.loss_scale.assign(tf.clip_by_value(self.loss_scale * tf.where(fine, grown, 0.5), 1.0, 2.0**24))
+        self.step.assign_add(1)
+        return {**terms, "learning_rate": rate, "kl_weight": beta, "skipped": tf.cast(self.skipped, tf.float32)}
+
+    @_plain
+    def test_step(self, batch, number):
+        """The terms of the loss of a (distributed) batch, as scalars; `number` of the batch decides the noise."""
+        seed = self._seed(number, VALID_SEED)
+
+        def replica(batch):
+            noise = self._share_of_noise(batch, seed)
+            return self._mean_over_replicas(self.loss_terms(batch, noise, training=False))
+
+        terms = self.strategy.run(replica, (batch,))
+        return {name: self.strategy.experimental_local_results(value)[0] for name, value in terms.items()}
+
+    def _seed(self, number, stream=0):
+        return tf.stack([tf.constant(2 * self.config.seed + stream, tf.int64), tf.cast(number, tf.int64)])
+
+    def _train(self, iterator, count):
+        """`count` steps on an iterator of (distributed) batches: [count, terms] float32, columns as in `self.names`."""
+        rows = tf.TensorArray(tf.float32, size=count)
+        for i in tf.range(count):
+            rows = rows.write(i, self._row(self.train_step(next(iterator))))
+        return rows.stack()
+
+    def _row(self, terms):
+        self.names[:] = terms
+        return tf.stack(list(terms.values()))
+
+    # Averaged weights
+
+    @contextlib.contextmanager
+    def averaged_weights(self):
+        """Inside, the model has the moving averages of its trainable weights."""
+        averages = self.optimizer._model_variables_moving_average if self.config.ema else []
+        variables = self.model.trainable_variables
+        if not averages or array(self.optimizer.iterations) == 0:  # before the first update the averages are zeros
+            yield
+            return
+        current = [array(variable) for variable in variables]
+        for variable, average in zip(variables, averages, strict=True):
+            variable.assign(array(average))
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, current, strict=True):
+                variable.assign(value)
+
+    # State
+
+    def _state_variables(self):
+        """Everything that a run needs to go on exactly, by place: Keras numbers its names anew in every process."""
+        variables = {f"model/{i:04d}": variable for i, variable in enumerate(self.model.variables)}
+        variables |= {f"optimizer/{i:04d}": variable for i, variable in enumerate(self.optimizer.variables)}
+        own = ("step", "kl_state", "loss_scale", "good_steps", "skipped", "skipped_in_a_row")
+        return variables | {f"trainer/{name}": getattr(self, name) for name in own}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that changes during training, as arrays."""
+        return {name: array(variable) for name, variable in self._state_variables().items()}
+
+    def restore(self, state: dict[str, np.ndarray], new_run: bool = False) -> None:
+        """Goes on from `state`.
+
+        Args:
+            state: of a training_step of the same model.
+            new_run: a second round: weights and optimizer slots are taken, steps and schedules start anew.
+
+        Raises:
+            KeyError, ValueError: if the state is of another model.
+        """
+        for name, variable in self._state_variables().items():
+            if not (new_run and name.startswith("trainer/")):
+                value = state[name]
+                if value.shape != tuple(variable.shape):
+                    raise ValueError(f"{name} has shape {value.shape}, here {tuple(variable.shape)}")
+                variable.assign(value)
