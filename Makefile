@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# What the demo makes. Those that were not there before it are listed in .demo, and only they are removed by `clean`.
+DEMO := datasets/figures datasets/figures.png runs/quickstart exports/phone exports/demo.json exports/demo.png
 
 .PHONY: demo test slowtest lint clean
 .DEFAULT_GOAL := help
@@ -20,7 +22,8 @@ $(VENV)/.installed: setup.py pyproject.toml
 	@touch $@
 
 demo: $(VENV)/.installed ## train drawn people to change clothes (some minutes), and export the model for phones
-	$(RUN) -m vunet_tf.prepare --source=figures --output=datasets/figures --image_size=32 --overwrite
+	@for path in $(DEMO); do test -e $$path || echo $$path >> .demo; done
+	test -d datasets/figures || $(RUN) -m vunet_tf.prepare --source=figures --output=datasets/figures --image_size=32
 	$(RUN) -m vunet_tf.prepare --preview=datasets/figures --out=datasets/figures.png
 	$(RUN) -m vunet_tf.train --flagfile=configs/quickstart.flags
 	$(RUN) -m export.tflite --run_dir=runs/quickstart --out=exports/phone
@@ -39,5 +42,7 @@ lint: $(VENV)/.installed ## check style and formatting
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-clean: ## remove the virtual environment and what the demo made
-	rm -rf $(VENV) *.egg-info datasets runs exports
+clean: ## remove the virtual environment and what the demo made, nothing else
+	@for path in $(VENV) *.egg-info $$(cat .demo 2>/dev/null | sort -u) .demo; do \
+	  test ! -e $$path || { echo "removing $$path"; rm -rf $$path; }; \
+	done

@@ -27,14 +27,15 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
+from vunet_tf.command_line.flags import CONFIGS, read_flagfile
 from vunet_tf.command_line.startup import run, start_tensorflow
-from vunet_tf.config import PRESETS, ModelConfig
+from vunet_tf.config import ModelConfig
 from vunet_tf.files.errors import InputError
 
 MODELS = {
-    "market": PRESETS["market"],
-    "coco": PRESETS["coco"],
-    "mobile": ModelConfig(image_size=128, width=16, max_width=64, activation="leaky_relu"),
+    "market": lambda: read_flagfile(CONFIGS / "market.flags"),
+    "coco": lambda: read_flagfile(CONFIGS / "coco.flags"),
+    "mobile": lambda: ModelConfig(image_size=128, width=16, max_width=64, activation="leaky_relu"),
 }
 MATRIX = 2048  # side of the matrices of the product
 BYTE_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp")  # as /proc/cpuinfo names them
@@ -54,9 +55,9 @@ def generator(config: ModelConfig) -> dict[str, bytes]:
     def numbers(*shape):
         return random.uniform(-1, 1, shape).astype(np.float32)
 
-    side, size = config.appearance_size, config.image_size
-    shape = numbers(1, size, size, config.shape_channels)
-    model.initialise([{"parts": numbers(1, side, side, 3 * config.parts), "shape": shape}])
+    shape = numbers(1, config.image_size, config.image_size, config.shape_channels)
+    seen = {key: numbers(1, *sides) for key, sides in model.appearance_input.shapes.items()}
+    model.initialise([{**seen, "shape": shape}])
     z = {f"z_{i}": numbers(1, *latent) for i, latent in enumerate(config.latent_shapes)}
     content = graph.model_graph(model.fold(), ("generate",))
     ranges = quantise.ranges_of(content, {"generate": [{"shape": shape, **z}]})
@@ -99,7 +100,7 @@ def _benchmark() -> None:
     matrix = np.random.default_rng(0).random((MATRIX, MATRIX), np.float32)
     steps, sizes = {"matrix product": lambda: matrix @ matrix}, {}
     for name in tqdm(_MODELS.value, desc="building", unit=" models", disable=None):
-        for precision, content in generator(MODELS[name]).items():
+        for precision, content in generator(MODELS[name]()).items():
             sizes[name, precision] = len(content) / 1e6
             for threads in (1, 2):
                 runner = Interpreter(model_content=content, num_threads=threads).get_signature_runner("generate")
@@ -123,7 +124,7 @@ def _benchmark() -> None:
             line += f"{statistics.median(found):>12.1f}{min(found):>8.1f}"
         fastest = min(times[name, precision, 2])
         if precision == "float32":
-            gflop = 2 * sizes_of(_without_prior(MODELS[name]))["macs"]["G"] / 1e9
+            gflop = 2 * sizes_of(_without_prior(MODELS[name]()))["macs"]["G"] / 1e9
             line += f"  {gflop / fastest * 1000:,.0f} GFLOP/s, {gflop / fastest * 1000 / peak:.0%} of the product's"
         else:
             line += f"  {min(times[name, 'float32', 2]) / fastest:.1f} times as fast as float32"

@@ -69,12 +69,14 @@ def saved_run(directory, dataset, **config):
 
     from vunet_tf import ModelConfig, VUNet, runs
     from vunet_tf.data.batches import training_batches
+    from vunet_tf.data.dataset import read_info
+    from vunet_tf.data.own_pictures import Fitting
 
     small = {"image_size": 32, "bottleneck_factor": 3, "width": 4, "max_width": 8, "latent_scales": 1}
     keras.utils.set_random_seed(0)
     model = VUNet(ModelConfig(**{**small, **config}))
-    model.initialise(training_batches(dataset, 8, **model.config.crops).take(1))
-    runs.save(model, directory)
+    model.initialise(training_batches(dataset, 8, crops=model.appearance_input.crops).take(1))
+    runs.save(model, directory, Fitting.of_dataset(read_info(dataset)))
     (directory / "flags.txt").write_text(f"--dataset_dir={dataset}\n--run_dir={directory}\n")
     return directory
 
@@ -150,13 +152,15 @@ def parts_run(tiny_figures, tmp_path_factory):
 
     from vunet_tf import ModelConfig, VUNet, runs
     from vunet_tf.data.batches import training_batches
+    from vunet_tf.data.dataset import read_info
+    from vunet_tf.data.own_pictures import Fitting
 
     keras.utils.set_random_seed(1)
     config = ModelConfig(image_size=16, bottleneck_factor=2, width=4, max_width=8, activation="leaky_relu")
     model = VUNet(config)
-    model.initialise(training_batches(tiny_figures, 8, part_size=config.appearance_size).take(2))
+    model.initialise(training_batches(tiny_figures, 8, crops=model.appearance_input.crops).take(2))
     run_dir = tmp_path_factory.mktemp("runs") / "parts"
-    runs.save(model, run_dir, keypoints=True)
+    runs.save(model, run_dir, Fitting.of_dataset(read_info(tiny_figures)))
     (run_dir / runs.FLAGS).write_text(f"--dataset_dir={tiny_figures}\n")
     return run_dir
 
@@ -167,6 +171,7 @@ def grey_maps_run(tmp_path_factory):
     import keras
 
     from vunet_tf import ModelConfig, VUNet, runs
+    from vunet_tf.data.own_pictures import Fitting
 
     keras.utils.set_random_seed(2)
     config = ModelConfig(
@@ -184,7 +189,7 @@ def grey_maps_run(tmp_path_factory):
         [{key: random.uniform(-1, 1, (8, 16, 16, n)).astype(np.float32) for key, n in (("image", 3), ("shape", 1))}]
     )
     run_dir = tmp_path_factory.mktemp("runs") / "maps"
-    runs.save(model, run_dir, keypoints=False)
+    runs.save(model, run_dir, Fitting(16, "pad", 0.15, shape_channels=1, stickmen=False, edges=False))
     return run_dir
 
 

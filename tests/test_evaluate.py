@@ -13,7 +13,8 @@ import tensorflow as tf
 from PIL import Image
 
 from vunet_tf import ModelConfig, VUNet, runs
-from vunet_tf.data.dataset import read_examples
+from vunet_tf.data.dataset import read_examples, read_info
+from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.data.preparation import prepare
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options as SourceOptions
@@ -25,6 +26,7 @@ from vunet_tf.evaluation.scoring import Scorer
 from vunet_tf.evaluation.transfer import TransferTask
 from vunet_tf.evaluation.transfer import measure as measure_transfers
 from vunet_tf.files.errors import InputError
+from vunet_tf.models.appearance_input import AppearanceInput
 
 CONFIG = ModelConfig(image_size=16, bottleneck_factor=2, width=2, max_width=4, latent_scales=1, activation="leaky_relu")
 
@@ -51,7 +53,7 @@ def model():
 @pytest.fixture(scope="module")
 def run(model, tmp_path_factory, tiny_figures):
     run_dir = tmp_path_factory.mktemp("runs") / "one"
-    runs.save(model, run_dir)
+    runs.save(model, run_dir, Fitting.of_dataset(read_info(tiny_figures)))
     (run_dir / "flags.txt").write_text(f"--dataset_dir={tiny_figures}\n--mirror\n--nojit_compile\n")
     (run_dir / "metrics.csv").write_text("step,split,loss,kl\n10,train,5,1\n20,train,4,2\n20,valid,4.5,2\n30,tra")
     return run_dir
@@ -242,7 +244,7 @@ def test_laplace_is_that_of_scipy():
 
 def test_bounds_agree_with_their_definitions(model, tiny_figures):
     """E[log weight] is the evidence lower bound; log of the mean weight of k samples lies above it."""
-    (batch,) = batches(tiny_figures, "valid", range(4), 4, "", **CONFIG.crops)
+    (batch,) = batches(tiny_figures, "valid", range(4), 4, "", AppearanceInput(CONFIG).crops)
     seen = {key: tf.constant(value) for key, value in batch.items() if value.dtype == np.float32}
     draw_once = tf.function(lambda seed: likelihood.terms(model, seen, seed, 0.3))
     draws = [draw_once(tf.constant([0, i])) for i in range(60)]

@@ -22,7 +22,8 @@ from vunet_tf.files.pictures import read_picture
 RUN_ALL = """
 import contextlib, functools, io, json, sys
 from absl import flags
-from vunet_tf import generate, runs, startup
+from vunet_tf import generate, runs
+from vunet_tf.command_line import startup
 
 runs.load = functools.cache(runs.load)
 for arguments in json.load(sys.stdin):
@@ -151,7 +152,7 @@ def test_nothing_is_left_under_the_name_of_what_failed(made):
     ("name", "message"),
     [
         ("no run", "holds no trained model: config.json is missing"),
-        ("lost", "the run's dataset gone is not here; --dataset_dir names another place"),
+        ("lost", "the run's dataset gone is not there: give --dataset_dir"),
     ],
 )
 def test_runs_and_datasets_that_are_none(made, name, message):
@@ -171,8 +172,11 @@ def test_runs_and_datasets_that_are_none(made, name, message):
         (["sample", "--run_dir=r", "--shapes=a", "--out=o.png"], "--run_dir=r is no run: there is no such folder"),
         (["sample", "--run_dir=.", "--shapes=a", "--out=o.jpg"], "--out=o.jpg: sample writes .png"),
         (["animate", "--run_dir=.", "--shapes=a", "--appearances=b", "--out=o.png"], "animate writes .gif or .mp4"),
-        (["sample", "--run_dir=.", "--shapes=a", "--out=file/o.png"], "cannot write to file: File exists"),
-        (["sample", "--run_dir=.", "--shapes=a", "--separate", "--out=file"], "cannot write to file: File exists"),
+        (["sample", "--run_dir=.", "--shapes=a", "--out=file/o.png"], "cannot write file/o.png: File exists"),
+        (
+            ["sample", "--run_dir=.", "--shapes=a", "--separate", "--out=file"],
+            "cannot write file/index.csv: File exists",
+        ),
         (["sample", "--run_dir=.", "--shapes=a", "--out=o.png", "--fps=3"], "--fps is of animations"),
         (["sample", "--run_dir=.", "--shapes=a", "--out=o.png", "--steps=3"], "--steps is of interpolate, animate"),
         (["sample", "--samples=0"], "--samples=0: 0 is not a positive integer"),

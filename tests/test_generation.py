@@ -16,34 +16,36 @@ from vunet_tf.body.skeleton import JOINT_INDEX, SCHEMAS
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.data.batches import evaluation_batches
 from vunet_tf.data.dataset import read_examples
+from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pictures import read_picture
 from vunet_tf.files.pixels import to_uint8
 from vunet_tf.generation import Generator
 from vunet_tf.generation.inputs import Inputs
+from vunet_tf.runs import Run
 
 README = Path(__file__).parent.parent / "README.md"
 
 
 @pytest.fixture(scope="module")
 def model(figures_run):
-    return vunet_tf.load(figures_run)
+    return vunet_tf.load(figures_run).model
 
 
 @pytest.fixture(scope="module")
-def generator(model, figures_dataset):
-    return Generator(model, figures_dataset, batch_size=3)
+def generator(figures_run):
+    return Generator(vunet_tf.load(figures_run), batch_size=3)
 
 
 @pytest.fixture(scope="module")
 def maps_generator(maps_run):
-    return Generator(vunet_tf.load(maps_run), maps_run.parent / "maps")
+    return Generator(vunet_tf.load(maps_run))
 
 
 @pytest.fixture(scope="module")
 def first(model, figures_dataset):
     """The first 8 examples of the valid split, as the pipeline gives them."""
-    batches = evaluation_batches(figures_dataset, 8, **model.config.crops)
+    batches = evaluation_batches(figures_dataset, 8, crops=model.appearance_input.crops)
     return next(iter(batches))
 
 
@@ -73,13 +75,13 @@ def test_transfer_has_appearances_in_rows_and_shapes_in_columns(generator, model
     assert np.abs(made[0].astype(int) - made[1]).max() > 20, "the appearance counts"
 
 
-def test_sample_depends_on_the_seed_and_the_column_alone(generator, model, figures_dataset, first):
+def test_sample_depends_on_the_seed_and_the_column_alone(generator, model, figures_run, first):
     made = generator.sample("valid:0-2", samples=4, seed=5).array()
     noise = [tf.concat(scale, 0) for scale in zip(*(model.noise(1, [5, j]) for j in range(4)), strict=True)]
     for row in range(3):
         shape = tf.repeat(first["shape"][row : row + 1], 4, axis=0)
         assert_same(made[row], model.sample(shape, noise=noise)[0])
-    again = Generator(model, figures_dataset, batch_size=7).sample("valid:2", samples=6, seed=5).array()
+    again = Generator(vunet_tf.load(figures_run), batch_size=7).sample("valid:2", samples=6, seed=5).array()
     assert np.abs(again[0, :4].astype(int) - made[2]).max() <= 1
     other = generator.sample("valid:2", samples=4, seed=6).array()
     assert np.abs(other[0].astype(int) - made[2]).max() > 20 and np.abs(made[2, 0].astype(int) - made[2, 1]).max() > 20
@@ -180,20 +182,22 @@ def test_how_examples_are_named(generator, figures_dataset):
         generator.reconstruct("nowhere.png").array()
 
 
-def test_of_a_range_that_goes_too_far_the_rest_is_taken(model, figures_dataset):
+def test_of_a_range_that_goes_too_far_the_rest_is_taken(figures_run):
     rejects = []
-    assert labels(Generator(model, figures_dataset, rejects=rejects), "valid:46-60") == ["valid:46", "valid:47"]
+    assert labels(Generator(vunet_tf.load(figures_run), rejects=rejects), "valid:46-60") == ["valid:46", "valid:47"]
     assert [rejected.file for rejected in rejects] == ["valid:46-60"]
 
 
-def test_what_cannot_be_used_is_listed_and_the_rest_done(model, figures_dataset, tmp_path):
+def test_what_cannot_be_used_is_listed_and_the_rest_done(figures_run, figures_dataset, tmp_path):
     examples = list(read_examples(figures_dataset, "valid", 0, 4))
     for i, example in enumerate(examples):
         (tmp_path / f"{i}.png").write_bytes(example.image[: 300 if i == 1 else None])
         openpose(tmp_path / f"{i}.json", example.joints, 32)
     (tmp_path / "2.json").unlink()
     rejects = []
-    made = Generator(model, figures_dataset, rejects=rejects).transfer(f"{tmp_path},valid:900", f"{tmp_path},valid:1")
+    made = Generator(vunet_tf.load(figures_run), rejects=rejects).transfer(
+        f"{tmp_path},valid:900", f"{tmp_path},valid:1"
+    )
     assert made.array().shape[:2] == (2, 3)
     assert sorted((Path(name).name, reason.split(":")[0]) for name, reason in rejects) == [
         ("1.png", "broken picture"),
@@ -201,11 +205,11 @@ def test_what_cannot_be_used_is_listed_and_the_rest_done(model, figures_dataset,
         ("valid:900", "the split 'valid' has 48 examples, counted from 0"),
     ]
     with pytest.raises(InputError, match="no picture was made"):
-        Generator(model, figures_dataset, rejects=[]).reconstruct("valid:900").array()
+        Generator(vunet_tf.load(figures_run), rejects=[]).reconstruct("valid:900").array()
 
 
-def test_nothing_is_between_appearances_of_which_one_is_left(model, figures_dataset):
-    generator = Generator(model, figures_dataset, rejects=[])
+def test_nothing_is_between_appearances_of_which_one_is_left(figures_run):
+    generator = Generator(vunet_tf.load(figures_run), rejects=[])
     for names in ("valid:0,900", "valid:900,901"):
         with pytest.raises(InputError, match="of the appearances can be used, between which there is nothing"):
             generator.interpolate(names, shapes="valid:1-3")
@@ -225,7 +229,8 @@ def test_a_map_alone_is_no_appearance(maps_generator, tmp_path):
 
 def test_a_model_without_latents_draws_shapes_and_has_nothing_to_sample(tmp_path):
     config = ModelConfig(32, 1, "picture", bottleneck_factor=3, width=4, max_width=8, latent_scales=0)
-    generator = Generator(VUNet(config))
+    fitting = Fitting(32, "pad", 0.15, shape_channels=1, stickmen=False, edges=False)
+    generator = Generator(Run(tmp_path, VUNet(config), fitting, {}, None))
     with pytest.raises(InputError, match="--latent_scales=0: this model has no appearance latent"):
         generator.sample("map:a.png")
     for name in ("a.png", "map.png"):
@@ -233,13 +238,14 @@ def test_a_model_without_latents_draws_shapes_and_has_nothing_to_sample(tmp_path
     assert generator.reconstruct(f"{tmp_path}/a.png+{tmp_path}/map.png").array().shape == (1, 1, 32, 32, 3)
 
 
-def test_a_dataset_that_does_not_fit_the_model(model, maps_run):
+def test_a_dataset_that_does_not_fit_the_model(figures_run, maps_run, tmp_path):
     with pytest.raises(InputError, match="has --shape_channels=1, the model 3"):
-        Generator(model, maps_run.parent / "maps")
+        Generator(vunet_tf.load(figures_run, maps_run.parent / "maps"))
     with pytest.raises(InputError, match="is not a dataset"):
-        Generator(model, maps_run)
-    with pytest.raises(InputError, match="dataset is not known"):
-        Generator(model).reconstruct("valid:1")
+        Generator(vunet_tf.load(figures_run, maps_run))
+    moved = Generator(vunet_tf.load(figures_run, tmp_path / "moved"))
+    with pytest.raises(InputError, match="moved is not there: give --dataset_dir"):
+        moved.reconstruct("valid:1")
 
 
 def test_pictures_are_made_batch_by_batch(generator, monkeypatch):

@@ -52,6 +52,19 @@ def test_data_dependent_initialisation_equals_numpy(case):
     np.testing.assert_array_equal(layer.g, before)  # only inside the context
 
 
+def test_a_filter_of_a_single_weight_keeps_its_sign():
+    """Normalised, such a weight would be only a sign, which training flips: w goes through 0 by g alone."""
+    keras.utils.set_random_seed(0)
+    layer = WeightNormConv2D(64, 1)
+    x = normal(2, 4, 4, 1)
+    layer.build(x.shape)
+    assert [variable.path for variable in layer.trainable_variables] == [layer.g.path, layer.b.path]
+    assert set(layer.v.numpy().ravel()) == {-1.0, 1.0}
+    layer.g.assign(normal(64, seed=1))
+    np.testing.assert_allclose(layer(x), x * layer.g.numpy() * layer.v.numpy().ravel(), rtol=1e-6)
+    np.testing.assert_allclose(layer.fold()[0].ravel(), layer.g.numpy() * layer.v.numpy().ravel())
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("weight", "vgb")
 def test_gradient_equals_finite_differences_in_float64(case, weight):

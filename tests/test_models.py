@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vunet_tf.config import PRESETS, ModelConfig
+from vunet_tf.command_line.flags import CONFIGS, read_flagfile
+from vunet_tf.config import ModelConfig
 from vunet_tf.models import GroupPrior, VUNet
 from vunet_tf.models.layers import WeightNormConv2D, convolutions
 from vunet_tf.models.sizes import model_page, parts_of, sizes_of, sizes_table
 from vunet_tf.objective import losses
 
 ROOT = Path(__file__).parent.parent
+PRESETS = {name: read_flagfile(CONFIGS / f"{name}.flags") for name in ("coco", "deepfashion", "market")}
 SMALL = ModelConfig(image_size=16, width=4, max_width=8, parts=2, bottleneck_factor=1)
 
 
@@ -33,7 +35,6 @@ def batch(config, size=3, seed=0):
         "image": uniform(side, side, 3),
         "shape": uniform(side, side, config.shape_channels),
         "parts": uniform(crops, crops, 3 * config.parts),
-        "shape_parts": uniform(crops, crops, config.shape_channels * config.parts),
     }
 
 
@@ -75,19 +76,19 @@ def test_deepfashion_differs_from_coco_by_dropout_alone():
     assert dataclasses.replace(PRESETS["deepfashion"], dropout=0.0) == PRESETS["coco"]
 
 
-def test_folded_figures_are_those_of_the_folded_model():
+def test_folded_sizes_are_those_of_the_folded_model():
     folded = initialised(SMALL).fold()
     assert sizes_of(SMALL)["folded"] == {
         name: sum(layer.count_params() for layer in layers) for name, layers in parts_of(folded).items()
     }
 
 
-def test_the_page_of_figures_is_up_to_date():
+def test_the_page_of_sizes_is_up_to_date():
     page = (ROOT / "docs/model.md").read_text()
     assert sizes_table({"market": PRESETS["market"]}).splitlines()[-1] in page
     command = "python -m vunet_tf.benchmark model --out=docs/model.md"
     table = "## Functional models of the market configuration"
-    assert page.split(table)[1] == model_page(command, presets=()).split(table)[1]
+    assert page.split(table)[1] == model_page(command, {"market": PRESETS["market"]}).split(table)[1]
 
 
 # Wirings
@@ -337,7 +338,7 @@ def test_mixed_precision_is_close_and_float32_at_the_border():
     "variant",
     [
         {"appearance": "picture", "shape_channels": 1},
-        {"appearance": "both", "parts": 10, "activation": "hard_swish"},
+        {"appearance": "parts", "parts": 10},
         {"latent_scales": 1, "bottleneck_factor": 0, "activation": "leaky_relu"},
         {"latent_scales": 3, "variance": "learned"},
         {"latent_scales": 0},
@@ -441,10 +442,3 @@ def test_unknown_settings_are_refused():
 def test_batches_that_do_not_fit_name_the_flag(change, flag):
     with pytest.raises(ValueError, match=flag):
         initialised(SMALL).reconstruct(change(batch(SMALL)))
-
-
-def test_parts_of_both_without_crops_of_the_shape_names_the_flag():
-    model, data = initialised(dataclasses.replace(SMALL, appearance="both")), batch(SMALL)
-    del data["shape_parts"]
-    with pytest.raises(ValueError, match="--appearance=both"):
-        model.encode(data)

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from vunet_tf.body import keypoints
+from vunet_tf.body.body_parts import Crops, crop_body_parts
 from vunet_tf.data.batches import evaluation_batches, training_batches
 from vunet_tf.data.dataset import read_examples
 from vunet_tf.data.preparation import prepare
@@ -67,7 +68,7 @@ def assert_same(first, second):
 
 
 def test_shapes_and_ranges(figures, maps):
-    spec = training_batches(figures, 8, part_size=16).element_spec
+    spec = training_batches(figures, 8, crops=Crops(8, 16)).element_spec
     assert {key: tuple(value.shape) for key, value in spec.items()} == {
         "image": (8, SIZE, SIZE, 3),
         "shape": (8, SIZE, SIZE, 3),
@@ -77,7 +78,7 @@ def test_shapes_and_ranges(figures, maps):
         "image": (4, SIZE, SIZE, 3),
         "shape": (4, SIZE, SIZE, 1),
     }
-    for directory, options in ((figures, {"part_size": 16, "num_parts": 10}), (maps, {})):
+    for directory, options in ((figures, {"crops": Crops(10, 16)}), (maps, {})):
         for batch in take(directory, 2, **options):
             for value in batch.values():
                 assert value.dtype == np.float32 and value.min() >= -1 and value.max() <= 1 and value.std() > 0.1
@@ -131,7 +132,7 @@ def test_workers_share_each_batch(figures, memory_limit, workers):
 
 
 def test_mirroring_flips_half_of_the_examples_with_their_shapes_and_sides(figures):
-    plain, mirrored = (take(figures, 6, seed=1, mirror=mirror, part_size=16) for mirror in (False, True))
+    plain, mirrored = (take(figures, 6, seed=1, mirror=mirror, crops=Crops(8, 16)) for mirror in (False, True))
     flipped = 0
     for batch, other in zip(plain, mirrored, strict=True):
         for k in range(8):
@@ -159,7 +160,7 @@ def test_partners_are_other_pictures_of_the_same_appearance(figures):
     """Every other picture is drawn about equally often; a look of a single picture is its own partner."""
     label = appearance_of(figures, "valid")  # 24 looks in 24 poses
     pairs = Counter()
-    batches = take(figures, 288, split="valid", appearance_from="other", part_size=16)
+    batches = take(figures, 288, split="valid", appearance_from="other", crops=Crops(8, 16))
     for batch in batches:
         assert batch.keys() == {f"{p}{key}" for p in ("", "appearance_") for key in ("image", "shape", "parts")}
         for target, seen in zip(batch["image"], batch["appearance_image"], strict=True):
@@ -284,7 +285,7 @@ def test_mirroring_equals_its_numpy_twin(figures):
 
 
 def test_evaluation_has_every_example_once_with_what_is_known_of_it(figures):
-    batches = list(evaluation_batches(figures, 100, split="valid", part_size=16))
+    batches = list(evaluation_batches(figures, 100, split="valid", crops=Crops(8, 16)))
     assert [len(batch["image"]) for batch in batches] == [100] * 5 + [76]
     names = [name.decode() for batch in batches for name in batch["name"].numpy()]
     examples = list(read_examples(figures, "valid"))
@@ -325,17 +326,18 @@ def test_shape_maps_come_from_the_records(maps):
 
 def test_parts_of_the_stickman_lie_where_the_picture_s_do(figures):
     """The torso's crop of the stickman is the torso's channel, filled but for its rim."""
-    batch = next(iter(evaluation_batches(figures, 100, split="valid", part_size=16, shape_parts=True)))
-    assert batch["shape_parts"].shape == batch["parts"].shape == (100, 16, 16, 24)
-    filled = batch["shape_parts"].numpy()[:, 6:10, 6:10, 2]
+    batch = next(iter(evaluation_batches(figures, 100, split="valid", crops=Crops(8, 16))))
+    crops = crop_body_parts(batch["shape"], batch["joints"], 16, 16)
+    assert crops.shape == batch["parts"].shape == (100, 16, 16, 24)
+    filled = crops.numpy()[:, 6:10, 6:10, 2]
     assert np.median(filled) > 0.99 and filled.mean() > 0.5  # of pictures of 32 pixels, with torsos a few pixels wide
 
 
 def test_wrong_wishes_are_refused(figures, maps):
     with pytest.raises(InputError, match=r"body parts need joints, which .* 'folder' has not"):
-        training_batches(maps, 4, part_size=16)
+        training_batches(maps, 4, crops=Crops(8, 16))
     with pytest.raises(InputError, match="9 body parts"):
-        training_batches(figures, 4, part_size=16, num_parts=9)
+        training_batches(figures, 4, crops=Crops(9, 16))
     with pytest.raises(InputError, match="no split 'test'; it has train, valid"):
         training_batches(figures, 4, split="test")
     with pytest.raises(InputError, match="--appearance_from=twin: must be one of self, other"):

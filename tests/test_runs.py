@@ -12,10 +12,12 @@ import pytest
 import vunet_tf
 from vunet_tf import runs
 from vunet_tf.config import ModelConfig
+from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.files.errors import InputError
 from vunet_tf.models import VUNet
 
 TINY = ModelConfig(image_size=8, appearance="picture", shape_channels=1, width=2, max_width=4, activation="leaky_relu")
+FITTING = Fitting(8, "pad", 0.15, shape_channels=1, stickmen=False, edges=False)
 BATCH = {
     "image": np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)).astype("float32"),
     "shape": np.random.default_rng(1).uniform(-1, 1, (2, 8, 8, 1)).astype("float32"),
@@ -32,7 +34,7 @@ def model():
 
 @pytest.fixture
 def run(model, tmp_path):
-    runs.save(model, tmp_path / "run")
+    runs.save(model, tmp_path / "run", FITTING)
     return tmp_path / "run"
 
 
@@ -43,7 +45,8 @@ def edit(run, **changes):
 
 
 def test_round_trip_is_exact(model, run):
-    loaded = vunet_tf.load(run)
+    assert vunet_tf.load(run).fitting == FITTING
+    loaded = vunet_tf.load(run).model
     assert loaded.config == model.config
     for ours, theirs in zip(model.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -52,8 +55,8 @@ def test_round_trip_is_exact(model, run):
 
 
 def test_a_folded_model_round_trips_too(model, tmp_path):
-    runs.save(model.fold(), tmp_path)
-    np.testing.assert_array_equal(vunet_tf.load(tmp_path).reconstruct(BATCH), model.fold().reconstruct(BATCH))
+    runs.save(model.fold(), tmp_path, FITTING)
+    np.testing.assert_array_equal(vunet_tf.load(tmp_path).model.reconstruct(BATCH), model.fold().reconstruct(BATCH))
 
 
 def test_unknown_classes_and_settings_are_refused(run):
@@ -64,7 +67,7 @@ def test_unknown_classes_and_settings_are_refused(run):
     with pytest.raises(InputError, match="unknown model settings: initializer, module"):
         vunet_tf.load(run)
     edit(run, config=description["config"], format=99)
-    with pytest.raises(InputError, match="format 99"):
+    with pytest.raises(InputError, match=r"format 99, this version reads 2: .* another version"):
         vunet_tf.load(run)
 
 
@@ -96,7 +99,7 @@ def test_a_full_disk_leaves_the_last_one(model, run):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
         with pytest.raises(OSError, match="File too large"):
-            runs.save(model, run)
+            runs.save(model, run, FITTING)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, handler)
@@ -106,7 +109,7 @@ def test_a_full_disk_leaves_the_last_one(model, run):
 
 def test_only_our_models_are_saved(tmp_path):
     with pytest.raises(InputError, match="not a Sequential"):
-        runs.save(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), tmp_path)
+        runs.save(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), tmp_path, FITTING)
 
 
 def test_a_run_of_another_model_is_left_alone(run):
@@ -128,3 +131,15 @@ def test_a_run_is_trained_by_one_process_at_a_time(run):
     assert (run / "flags.txt").read_text() == "--width=2\n"
     with runs.open_for_training(run, TINY, flags="--width=2\n"):
         pass
+
+
+def test_a_dataset_that_is_gone_or_unknown_is_named_when_it_is_asked_for(run, tmp_path):
+    with pytest.raises(InputError, match="does not say what it was trained on: give --dataset_dir"):
+        vunet_tf.load(run).dataset()
+    (run / "flags.txt").write_text("--dataset_dir=gone\n--mirror\n--nojit_compile\n")
+    loaded = vunet_tf.load(run)
+    assert loaded.flags == {"dataset_dir": "gone", "mirror": "true", "jit_compile": "false"}
+    with pytest.raises(InputError, match="the run's dataset gone is not there: give --dataset_dir"):
+        loaded.dataset()
+    with pytest.raises(InputError, match="is not a dataset"):
+        vunet_tf.load(run, tmp_path).dataset()

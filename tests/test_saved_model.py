@@ -19,8 +19,9 @@ from export import trained
 from export.saved_model import versions, warmup
 from export.saved_model.graph import Graph
 from vunet_tf import ModelConfig, VUNet, runs
-from vunet_tf.body.body_parts import crop_body_parts
+from vunet_tf.body.body_parts import Crops, crop_body_parts
 from vunet_tf.data.batches import evaluation_batches
+from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_float, to_uint8
@@ -41,9 +42,9 @@ def case(request, tiny_figures):
     """(kind, the Keras model as trained, a batch of 32 for it, what is sent of it, the version's folder)."""
     run_dir = request.getfixturevalue(f"{request.param}_run")
     version = request.getfixturevalue(f"{request.param}_version")
-    model = vunet_tf.load(run_dir)
+    model = vunet_tf.load(run_dir).model
     if request.param == "parts":
-        batch = next(iter(evaluation_batches(tiny_figures, 32, part_size=8)))
+        batch = next(iter(evaluation_batches(tiny_figures, 32, crops=Crops(8, 8))))
         batch = {key: value.numpy() for key, value in batch.items() if key in ("image", "shape", "parts", "joints")}
         sent = {"image": to_uint8(batch["image"]), "joints": batch["joints"]}
         sent["joints"][0, 0] = np.nan  # unseen
@@ -333,20 +334,23 @@ def test_runs_that_cannot_be_exported_are_named(parts_run, tmp_path):
     with pytest.raises(InputError, match=r"model\.weights\.h5 is missing"):
         trained.load(tmp_path)
     (tmp_path / "model.weights.h5").write_bytes((parts_run / "model.weights.h5").read_bytes())
-    (tmp_path / "config.json").write_text(json.dumps({**description, "format": 2}))
-    with pytest.raises(InputError, match="format 2"):
+    (tmp_path / "config.json").write_text(json.dumps({**description, "format": 1}))
+    with pytest.raises(InputError, match="format 1"):
         trained.load(tmp_path)
     with pytest.raises(InputError, match="--run_dir"):
         trained.load(None)
+
+
+FITTING = Fitting(8, "pad", 0.15, shape_channels=3, stickmen=False, edges=False)
 
 
 def test_runs_that_have_diverged_or_no_latent_are_refused(tmp_path):
     config = {"image_size": 8, "bottleneck_factor": 2, "width": 2, "max_width": 2, "appearance": "picture"}
     model = VUNet(ModelConfig(**config, latent_scales=1, prior="standard_normal"))
     model.weights[0].assign(np.full(model.weights[0].shape, np.nan))
-    runs.save(model, tmp_path / "nan", keypoints=False)
+    runs.save(model, tmp_path / "nan", FITTING)
     with pytest.raises(InputError, match="not finite"):
         trained.load(tmp_path / "nan")
-    runs.save(VUNet(ModelConfig(**config, latent_scales=0)), tmp_path / "none", keypoints=False)
+    runs.save(VUNet(ModelConfig(**config, latent_scales=0)), tmp_path / "none", FITTING)
     with pytest.raises(InputError, match="--latent_scales=0"):
         trained.load(tmp_path / "none")

@@ -53,7 +53,7 @@ def case(request):
     # "sample" must be calibrated by noise, which is what it gets.
     ranges = quantise.ranges_of(content, examples)
     files = {precision: File(quantise.quantised(content, precision, ranges)) for precision in quantise.PRECISIONS}
-    return vunet_tf.load(run_dir), files
+    return vunet_tf.load(run_dir).model, files
 
 
 def keras_answers(model, inputs):

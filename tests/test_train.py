@@ -136,7 +136,7 @@ def assert_equal(first, second):
 
 
 def test_a_run_leaves_a_model_curves_pictures_and_what_it_was_made_with(run):
-    model = vunet_tf.load(run)
+    model = vunet_tf.load(run).model
     assert model.config.image_size == 8 and model.config.shape_channels == 3 and model.config.width == 2
     with (run / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -205,8 +205,8 @@ def test_killed_and_resumed_runs_end_as_one_never_stopped(maps, tmp_path, kills)
 
 
 def test_sigterm_saves_and_ends_well(people, tmp_path):
-    """On crops of body parts of picture and stickman, in bfloat16."""
-    crops = {"appearance": "both", "bottleneck_factor": 2, "mixed_precision": "mixed_bfloat16"}
+    """On crops of body parts, in bfloat16."""
+    crops = {"appearance": "parts", "bottleneck_factor": 2, "mixed_precision": "mixed_bfloat16"}
     process = start(people, tmp_path / "run", steps=100_000, **crops)
     wait_for_step(process, tmp_path / "run", 5)
     process.terminate()
@@ -214,7 +214,7 @@ def test_sigterm_saves_and_ends_well(people, tmp_path):
     assert status == 0 and "the same command goes on from here" in printed, complaints
     step = int(printed.rsplit("stopped after step ", 1)[1].split(";")[0])
     assert checkpoints.paths(tmp_path / "run")[-1].name == f"step_{step:08d}.npz"
-    assert vunet_tf.load(tmp_path / "run").config.appearance_channels == 6 * 8
+    assert vunet_tf.load(tmp_path / "run").model.appearance_input.channels == 3 * 8
 
 
 def test_a_second_round_begins_with_the_first(run, maps, tmp_path):

@@ -14,7 +14,6 @@ if sys.argv[0] == "-m":  # `python -m vunet_tf...`: a command begins to import w
 _PUBLIC = {
     "Generator": "vunet_tf.generation",
     "ModelConfig": "vunet_tf.config",
-    "PRESETS": "vunet_tf.config",
     "VUNet": "vunet_tf.models",
     "load": "vunet_tf.runs",
 }

@@ -7,15 +7,18 @@
 
 data: images per second of the whole input pipeline (read, decode, stickman, 8 body-part crops, batch), and of its parts
   alone. Without --dataset_dir it draws people of 128 and 256 pixels first; pictures are JPEG, crops 64 pixels.
-train: images per second of the training step of the market configuration (random pictures, L1 loss) in float32 and
-  bfloat16, its peak memory, and its GFLOP/s as a part of what this machine reaches in a large matrix product. Counted
-  are the convolutions alone: 2 operations per multiply-accumulate, and twice the forward pass's for the backward pass.
+train: images per second of the training step (random pictures, L1 loss) in float32 and bfloat16, its peak memory, and
+  its GFLOP/s as a part of what this machine reaches in a large matrix product. Counted are the convolutions alone: 2
+  operations per multiply-accumulate, and twice the forward pass's for the backward pass.
 profile: where the time of that step goes, by TensorFlow's operations. On one thread, so that times add up.
-model: parameters and multiply-accumulates of the three published configurations; with --out, a page with the shapes of
-  every functional model besides.
+model: parameters and multiply-accumulates; with --out, a page with the shapes of every functional model besides.
+
+The model is that of --flagfile=configs/NAME.flags, or of single flags (those of `python -m vunet_tf.train`). Without
+any, train and profile take the market configuration, and model the three published ones.
 """
 
 import collections
+import dataclasses
 import resource
 import statistics
 import tempfile
@@ -26,20 +29,21 @@ from typing import NamedTuple
 
 from absl import flags
 
+from vunet_tf.command_line.flags import CONFIGS, define, given, read_flagfile, values
 from vunet_tf.command_line.startup import in_own_process, run, start_tensorflow
-from vunet_tf.config import PRESETS, ModelConfig, TrainingConfig
+from vunet_tf.config import ModelConfig, RunConfig, TrainingConfig
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
 
-_DATASET_DIR = flags.DEFINE_string(
-    "dataset_dir", None, "data: a dataset with joints to measure on, instead of drawn people."
-)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Examples in a batch.", lower_bound=1)
+define(RunConfig)
+define(ModelConfig)
+define(TrainingConfig)
 _PART_SIZE = flags.DEFINE_integer("part_size", 64, "data: side of a body-part crop in pixels.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", None, "model: Markdown file to write the page to.")
 _SECONDS = flags.DEFINE_float("seconds", 3.0, "How long each of the repetitions takes.", lower_bound=0.1)
 _REPEAT = flags.DEFINE_integer("repeat", 5, "Repetitions; the median is shown, and the range.", lower_bound=1)
 
+PUBLISHED = ("coco", "deepfashion", "market")  # the configurations of the released program
 PRECISIONS = ("float32", "mixed_bfloat16")  # of the training step
 
 
@@ -76,7 +80,7 @@ def benchmark_data(directory: Path) -> None:
     """Prints images/s of the pipeline over a dataset with joints, and of its parts."""
     import tensorflow as tf
 
-    from vunet_tf.body.body_parts import crop_body_parts
+    from vunet_tf.body.body_parts import Crops, crop_body_parts
     from vunet_tf.body.stickman import draw_stickman
     from vunet_tf.data.batches import evaluation_batches, training_batches
     from vunet_tf.data.dataset import read_examples, read_info
@@ -84,7 +88,7 @@ def benchmark_data(directory: Path) -> None:
     info = read_info(directory)
     if info.joints is None:
         raise InputError(f"--dataset_dir={directory} has no joints, and this measures stickmen and body parts")
-    size, part_size, batch_size = info.image_size, _PART_SIZE.value, _BATCH_SIZE.value
+    size, part_size, batch_size = info.image_size, _PART_SIZE.value, flags.FLAGS.batch_size
 
     def rate(name, step):
         print(_row(name, measure(step, _SECONDS.value, _REPEAT.value)), flush=True)
@@ -93,7 +97,7 @@ def benchmark_data(directory: Path) -> None:
     mean_size = statistics.mean(map(len, encoded)) / 1024
     print(f"{size} x {size} pixels, {mean_size:.1f} KiB each, crops of {part_size}, batches of {batch_size}")
     print(f"  {'':<20}{'images/s':>10}   {'(range)':<20}{'CPU ms':>8}")
-    batches = iter(training_batches(directory, batch_size, part_size=part_size))
+    batches = iter(training_batches(directory, batch_size, crops=Crops(8, part_size)))
     rate("whole pipeline", lambda: next(batches)["image"].shape[0])
 
     def decode(image):
@@ -112,8 +116,8 @@ def benchmark_data(directory: Path) -> None:
 
 def _data() -> None:
     start_tensorflow()
-    if _DATASET_DIR.value:
-        benchmark_data(Path(_DATASET_DIR.value))
+    if flags.FLAGS.dataset_dir:
+        benchmark_data(Path(flags.FLAGS.dataset_dir))
         return
     from vunet_tf.data.preparation import prepare
     from vunet_tf.data.sources.figures import open_source
@@ -126,18 +130,33 @@ def _data() -> None:
             benchmark_data(directory)
 
 
+def _asked() -> ModelConfig | None:
+    """The model that the flags or a flagfile describe; None where they describe none."""
+    if {field.name for field in dataclasses.fields(ModelConfig)} & set(given()):
+        return ModelConfig(**values(ModelConfig))
+    return None
+
+
+def _model_config() -> ModelConfig:
+    return _asked() or read_flagfile(CONFIGS / "market.flags")
+
+
+def _title() -> str:
+    return "the model of the flags" if _asked() else "market configuration"
+
+
 def _model() -> None:
     start_tensorflow()
     from vunet_tf.models.sizes import model_page, sizes_table
 
+    asked = _asked()
+    configs = {"as given": asked} if asked else {name: read_flagfile(CONFIGS / f"{name}.flags") for name in PUBLISHED}
     if not _OUT.value:
-        print(sizes_table(PRESETS))
+        print(sizes_table(configs))
         return
-    try:
-        page = model_page(f"python -m vunet_tf.benchmark model --out={_OUT.value}")
-        atomic.write(Path(_OUT.value), lambda path: path.write_text(page))
-    except OSError as error:
-        raise InputError(f"cannot write {_OUT.value}: {error.strerror}; name another --out") from error
+    with atomic.writing(_OUT.value):
+        page = model_page(f"python -m vunet_tf.benchmark model --out={_OUT.value}", configs)
+        atomic.write_text(Path(_OUT.value), page)
 
 
 def matrix_product_peak(dtype: str, size: int = 2048, repeat: int = 5) -> float:
@@ -173,11 +192,11 @@ def _training_step(precision: str, config: ModelConfig, batch_size: int) -> Call
 
     settings = TrainingConfig(batch_size=batch_size, reconstruction="l1", mixed_precision=precision)
     training_step = TrainingStep(config, settings)
-    sides = {"image": config.image_size, "shape": config.image_size, "parts": config.appearance_size}
-    channels = {"image": 3, "shape": config.shape_channels, "parts": config.appearance_channels}
+    size, seen = config.image_size, training_step.model.appearance_input
+    shapes = {"image": (size, size, 3), "shape": (size, size, config.shape_channels), **seen.shapes}
     batch = {
-        key: tf.random.stateless_uniform((batch_size, sides[key], sides[key], channels[key]), [0, i], -1, 1)
-        for i, key in enumerate(sides)
+        key: tf.random.stateless_uniform((batch_size, *sides), [0, i], -1, 1)
+        for i, (key, sides) in enumerate(shapes.items())
     }
     training_step.initialise([batch])
     batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
@@ -239,9 +258,9 @@ def operation_times(precision: str, config: ModelConfig, batch_size: int) -> dic
 
 
 def _profile() -> None:
-    print(f"market configuration, batches of {_BATCH_SIZE.value}, L1 loss, one thread")
+    print(f"{_title()}, batches of {flags.FLAGS.batch_size}, L1 loss, one thread")
     for precision in PRECISIONS:
-        times = in_own_process(operation_times, precision, PRESETS["market"], _BATCH_SIZE.value)
+        times = in_own_process(operation_times, precision, _model_config(), flags.FLAGS.batch_size)
         whole = sum(times.values())
         print(f"  {precision:<40}{whole:>10,.0f} ms")
         for operation, milliseconds in times.items():
@@ -250,10 +269,10 @@ def _profile() -> None:
 
 
 def _train() -> None:
-    print(f"market configuration, batches of {_BATCH_SIZE.value}, L1 loss")
+    print(f"{_title()}, batches of {flags.FLAGS.batch_size}, L1 loss")
     print(f"  {'':<20}{'images/s':>10}   {'(range)':<20}{'GFLOP/s':>8}{'of peak':>9}{'MiB':>8}", flush=True)
     for precision in PRECISIONS:
-        arguments = (precision, PRESETS["market"], _BATCH_SIZE.value, _SECONDS.value, _REPEAT.value)
+        arguments = (precision, _model_config(), flags.FLAGS.batch_size, _SECONDS.value, _REPEAT.value)
         speed = in_own_process(training_speed, *arguments)
         spread = f"({min(speed.per_second):,.1f} to {max(speed.per_second):,.1f})"
         print(

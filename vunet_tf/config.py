@@ -1,13 +1,11 @@
 """The configuration of a model and of its training: each field is a flag of the same name."""
 
 import dataclasses
-import re
-import textwrap
 
 from vunet_tf.files.errors import InputError
 
-ACTIVATIONS = ("elu", "leaky_relu", "hard_swish", "relu", "silu", "gelu")
-APPEARANCES = ("parts", "picture", "both")
+ACTIVATIONS = ("elu", "leaky_relu")
+APPEARANCES = ("parts", "picture")
 PRIORS = ("autoregressive", "standard_normal")
 VARIANCES = ("unit", "learned")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -22,7 +20,7 @@ class ModelConfig:
         image_size: side of picture and shape map in pixels, a power of two.
         shape_channels: channels of the shape map (3: stickman; 1 or 3: edges, body map).
         appearance: what the appearance encoder F sees. "parts": crops of body parts (released program); "picture":
-            picture and shape map (paper); "both": crops of the picture and of the shape map.
+            picture and shape map (paper).
         parts: number of body parts, where F sees crops.
         box_factor: crops have side image_size / 2**box_factor pixels.
         bottleneck_factor: the bottom feature map has a side of 2**bottleneck_factor positions.
@@ -32,7 +30,7 @@ class ModelConfig:
         latent_scales: scales that carry a latent z, from the bottom up, 1 to 3; 0 leaves z out (the ablation "no z").
         variance: of posterior and prior: "unit" (released program) or "learned" diagonal.
         prior: "autoregressive" p(z | shape) (released program) or "standard_normal" p(z) (ablation).
-        activation: "elu" (released program), "leaky_relu", "hard_swish" (integer under int8), "relu", "silu", "gelu".
+        activation: "elu" (released program), or "leaky_relu" (faster).
         dropout: rate inside the residual blocks, in [0, 1), taken to the nearest 1 / 256.
         weight_norm: weight-normalised convolutions (released program); False: plain ones, as `VUNet.fold()` makes them.
 
@@ -86,7 +84,7 @@ class ModelConfig:
         require(
             self.appearance_scales >= 1,
             "bottleneck_factor",
-            f"leaves no scale for an appearance input of {self.appearance_size} px; lower it or --box_factor",
+            "leaves no scale for what the appearance encoder sees; lower it or --box_factor",
         )
         require(
             0 <= self.latent_scales <= min(3, self.appearance_scales),
@@ -113,41 +111,19 @@ class ModelConfig:
         return [min(self.width * 2**scale, self.max_width) for scale in range(self.scales)]
 
     @property
-    def _appearance_factor(self):
+    def appearance_factor(self):
         """F's input is 2**this smaller than the picture."""
         return 0 if self.appearance == "picture" else self.box_factor
 
     @property
     def appearance_scales(self):
         """Scales of F, which ends at the same bottom as E."""
-        return self.scales - self._appearance_factor
+        return self.scales - self.appearance_factor
 
     @property
     def appearance_widths(self):
         """Channels of F at each scale: those of E from F's resolution down."""
-        return self.widths[self._appearance_factor :]
-
-    @property
-    def appearance_size(self):
-        """Side of F's input in pixels."""
-        return self.image_size >> self._appearance_factor
-
-    @property
-    def appearance_channels(self):
-        """Channels of F's input."""
-        return {
-            "parts": PICTURE_CHANNELS * self.parts,
-            "picture": PICTURE_CHANNELS + self.shape_channels,
-            "both": (PICTURE_CHANNELS + self.shape_channels) * self.parts,
-        }[self.appearance]
-
-    @property
-    def crops(self):
-        """The crops that F needs, as options of `data.pipeline`'s batches; none where it sees the picture."""
-        if self.appearance == "picture":
-            return {}
-        both = self.appearance == "both"
-        return {"num_parts": self.parts, "part_size": self.appearance_size, "shape_parts": both}
+        return self.widths[self.appearance_factor :]
 
     @property
     def latent_shapes(self):
@@ -244,16 +220,60 @@ class TrainingConfig:
         require(self.mixed_precision in PRECISIONS, "mixed_precision", f"must be one of {', '.join(PRECISIONS)}")
 
 
-def descriptions(config_class):
-    """What the docstring of a configuration says of each field: {name: text}, the help of its flag."""
-    attributes = textwrap.dedent(config_class.__doc__.split("Attributes:\n")[1].split("\n\n")[0])
-    entries = re.findall(r"^(\w+): (.+(?:\n +.+)*)", attributes, re.MULTILINE)
-    return {name: re.sub(r"\s+", " ", text)[0].upper() + re.sub(r"\s+", " ", text)[1:] for name, text in entries}
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Where a training reads and writes, and on what it runs.
+
+    Attributes:
+        dataset_dir: a dataset made by `python -m vunet_tf.prepare`.
+        run_dir: folder of the run; a run that is there goes on.
+        init_from: run to begin from: its weights and optimizer slots, steps and schedules counted anew.
+        replicas: devices to use: 0 for all GPUs; without a GPU, so many parts of the CPU.
+        deterministic: only operations that give the same bits each time (slower).
+    """
+
+    dataset_dir: str | None = None
+    run_dir: str | None = None
+    init_from: str | None = None
+    replicas: int = dataclasses.field(default=0, metadata={"least": 0})
+    deterministic: bool = False
 
 
-# The three configurations of the released program (feature and Gram weights, steps and rates are the training_step's).
-PRESETS = {
-    "coco": ModelConfig(image_size=256, box_factor=2, bottleneck_factor=2),
-    "deepfashion": ModelConfig(image_size=256, box_factor=2, bottleneck_factor=2, dropout=0.1),
-    "market": ModelConfig(image_size=128, box_factor=1, bottleneck_factor=1, dropout=0.1),
-}
+SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution")  # of an evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """What an evaluation measures, and on what.
+
+    Attributes:
+        split: splits, with commas between; by default valid, valid_appearance and valid_shape where there are.
+        sections: what to measure, with commas between.
+        reference: transfer: which picture of each appearance the model sees: "first" of each, or key=value,... for the
+            first with these attributes (or name, shape_id). By default action=idle,direction=down,t=0 for sprites, else
+            first. It comes from the split with the same appearances in seen shapes (valid: valid_appearance,
+            valid_shape: train), or from the split itself.
+        max_examples: examples per split, evenly spread; 0 for all.
+        batch_size: pictures made at a time.
+        samples: likelihood: samples of z in the tighter bound.
+        vgg_weights: for the VGG19 distance: "imagenet" (downloaded once), or a file of VGG19 weights.
+        inception_weights: for inception score and FID: a file of Keras InceptionV3 weights.
+        seed: of all random numbers.
+
+    Raises:
+        InputError: an unknown section.
+    """
+
+    split: tuple[str, ...] = ()
+    sections: tuple[str, ...] = SECTIONS
+    reference: str | None = None
+    max_examples: int = dataclasses.field(default=2000, metadata={"least": 0})
+    batch_size: int = dataclasses.field(default=32, metadata={"least": 1})
+    samples: int = dataclasses.field(default=16, metadata={"least": 1})
+    vgg_weights: str | None = None
+    inception_weights: str | None = None
+    seed: int = dataclasses.field(default=0, metadata={"least": 0})
+
+    def __post_init__(self):
+        if unknown := [section for section in self.sections if section not in SECTIONS]:
+            raise InputError(f"--sections={','.join(unknown)}: must be some of {', '.join(SECTIONS)}")

@@ -126,25 +126,8 @@ def _out(mode: str) -> Path:
         for name in OF_ANIMATIONS:
             if flags.FLAGS[name].present:
                 raise InputError(f"--{name} is of animations: name an --out that ends in .gif or .mp4")
-    folder = out if _SEPARATE.value else out.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        atomic.write(folder / ".writable", lambda path: path.write_bytes(b""))
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; name another --out") from error
+    atomic.check_writable(out / "index.csv" if _SEPARATE.value else out)
     return out
-
-
-def _dataset_dir(runs) -> Path | None:
-    """The dataset as given, or as the run names it, if that is there."""
-    if _DATASET_DIR.value:
-        return Path(_DATASET_DIR.value)
-    of_run = runs.training_flags(_RUN_DIR.value).get("dataset_dir")
-    if of_run and not Path(of_run).is_dir():
-        print(f"the run's dataset {of_run} is not here; --dataset_dir names another place", file=sys.stderr)
-        return None
-    return Path(of_run) if of_run else None
 
 
 def _generate(mode: str) -> bool:
@@ -160,8 +143,7 @@ def _generate(mode: str) -> bool:
 
     rejects = []
     generator = Generator(
-        runs.load(_RUN_DIR.value),
-        _dataset_dir(runs),
+        runs.load(_RUN_DIR.value, _DATASET_DIR.value),
         fit=_FIT.value,
         batch_size=_BATCH_SIZE.value,
         rejects=rejects,

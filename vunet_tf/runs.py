@@ -1,6 +1,6 @@
 """A run directory: what builds a trained model again. Reading one runs no code from it and unpickles nothing.
 
-RUN/config.json        {"format": 1, "class": "VUNet", "config": {...}, "keypoints": whether the data has joints}
+RUN/config.json        {"format": 2, "class": "VUNet", "config": {...}, "fitting": {...}}, see `Run`
 RUN/model.weights.h5   weights, as Keras writes them
 RUN/flags.txt          the flags of the training, as used: a flagfile
 RUN/versions.json      the packages that it was trained with
@@ -14,12 +14,15 @@ import io
 import json
 import platform
 from pathlib import Path
+from typing import NamedTuple
 
+from vunet_tf.data.dataset import read_info
+from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
 from vunet_tf.models import VUNet
 
-FORMAT = 1
+FORMAT = 2
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 FLAGS = "flags.txt"
@@ -35,13 +38,54 @@ class _WeightsInMemory(io.BytesIO):
         return WEIGHTS  # Keras looks at the ending
 
 
-def save(model, run_dir, keypoints=None):
+class Run(NamedTuple):
+    """A trained run: everything that using it takes.
+
+    directory: the run directory.
+    model: the `VUNet`, with the weights that `save` wrote, to the bit.
+    fitting: how the pictures and shapes of its dataset were made, so that others can be made alike.
+    flags: what it was trained with, {name: value}; a boolean one is "true" or "false". {} if none are kept.
+    dataset_dir: the dataset that it was trained on, or the one named since; it may be gone. None if nobody says.
+    """
+
+    directory: Path
+    model: VUNet
+    fitting: Fitting
+    flags: dict[str, str]
+    dataset_dir: Path | None
+
+    def dataset(self) -> Path:
+        """The dataset's folder, which is there and fits the model.
+
+        Raises:
+            InputError: it is not known, not there, damaged, or of another size; the message says how to name one.
+        """
+        if self.dataset_dir is None:
+            raise InputError(f"{self.directory} does not say what it was trained on: give --dataset_dir")
+        if not self.dataset_dir.is_dir():
+            raise InputError(f"the run's dataset {self.dataset_dir} is not there: give --dataset_dir")
+        info, config = read_info(self.dataset_dir), self.model.config
+        for name in ("image_size", "shape_channels"):
+            if getattr(info, name) != getattr(config, name):
+                raise InputError(
+                    f"--dataset_dir={self.dataset_dir} has --{name}={getattr(info, name)}, the model "
+                    f"{getattr(config, name)}: give the dataset that it was trained on"
+                )
+        if self.fitting.stickmen and info.joints is None:
+            raise InputError(
+                f"--dataset_dir={self.dataset_dir} has no joints, and the run's shapes are drawn from joints: give the "
+                "dataset that it was trained on"
+            )
+        return self.dataset_dir
+
+
+def save(model, run_dir, fitting: Fitting):
     """Writes `model` into `run_dir` (made if need be), each file at once or not at all.
 
     Args:
         model: a `VUNet`.
         run_dir: a folder.
-        keypoints: whether its shape maps are stickmen drawn from joints; None where that is not known.
+        fitting: of the dataset that it is trained on, see `Run`.
     """
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -50,15 +94,13 @@ def save(model, run_dir, keypoints=None):
         raise InputError(f"a run holds one of {', '.join(CLASSES)}, not a {class_name}")
     weights = _WeightsInMemory()
     model.save_weights(weights)
-    atomic.write(run_dir / WEIGHTS, lambda temporary: temporary.write_bytes(weights.getbuffer()))
-    description = {"format": FORMAT, "class": class_name, "config": model.get_config()}
-    if keypoints is not None:
-        description["keypoints"] = bool(keypoints)
-    _write_json(run_dir / CONFIG, description)
+    atomic.write_bytes(run_dir / WEIGHTS, weights.getbuffer())
+    config = {"class": class_name, "config": model.get_config(), "fitting": fitting._asdict()}
+    _write_json(run_dir / CONFIG, {"format": FORMAT, **config})
 
 
 def _write_json(path, content):
-    atomic.write(path, lambda temporary: temporary.write_text(json.dumps(content, indent=2) + "\n"))
+    atomic.write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 @contextlib.contextmanager
@@ -95,8 +137,12 @@ def open_for_training(run_dir, model_config, flags, chief=True):
         yield
 
 
-def load(run_dir):
-    """The trained model of a run directory, with the weights that `save` wrote, to the bit.
+def load(run_dir, dataset_dir=None) -> Run:
+    """A trained run.
+
+    Args:
+        run_dir: a run directory.
+        dataset_dir: a dataset to use instead of the one that it was trained on.
 
     Raises:
         InputError: `run_dir` is no run or has no model saved yet; or a file is damaged, of another format, names an
@@ -109,18 +155,20 @@ def load(run_dir):
     description = _read_config(run_dir)
     try:
         model = CLASSES[description["class"]].from_config(description["config"])
+        fitting = Fitting(**description["fitting"])
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{run_dir / CONFIG}: {error}") from error
     try:
         model.load_weights(run_dir / WEIGHTS)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{run_dir / WEIGHTS} does not fit {CONFIG}, or is damaged: {error}") from error
-    return model
+    flags = _training_flags(run_dir)
+    dataset_dir = dataset_dir or flags.get("dataset_dir")
+    return Run(run_dir, model, fitting, flags, Path(dataset_dir) if dataset_dir else None)
 
 
-def training_flags(run_dir) -> dict[str, str]:
-    """The flags that a run was trained with, {name: value}; a boolean one is "true" or "false". {} if none are kept."""
-    path = Path(run_dir) / FLAGS
+def _training_flags(run_dir):
+    path = run_dir / FLAGS
     if not path.is_file():
         return {}
     given = {}
@@ -130,47 +178,21 @@ def training_flags(run_dir) -> dict[str, str]:
     return given
 
 
-def has_keypoints(run_dir, dataset_dir=None) -> bool:
-    """Whether the run's shape maps are stickmen drawn from joints.
-
-    A run that does not say so itself is as its dataset is.
-
-    Args:
-        run_dir: a run.
-        dataset_dir: its dataset; by default the one that it was trained on.
-
-    Raises:
-        InputError: `run_dir` is no run, or neither it nor a dataset can tell.
-    """
-    description = _read_config(Path(run_dir))
-    if description["config"].get("appearance", "parts") != "picture":  # crops are made by joints
-        return True
-    if isinstance(description.get("keypoints"), bool):
-        return description["keypoints"]
-    from vunet_tf.data.dataset import read_info
-
-    return read_info(dataset_dir or trained_on(run_dir)).joints is not None
-
-
-def trained_on(run_dir) -> Path:
-    """The dataset that the run was trained on, by its flags. Raises InputError where they do not tell."""
-    named = training_flags(run_dir).get("dataset_dir")
-    if not named:
-        raise InputError(f"{run_dir} does not say what it was trained on: give --dataset_dir")
-    return Path(named)
-
-
 def _read_config(run_dir):
     if not (run_dir / CONFIG).is_file():
         raise InputError(f"{run_dir} holds no trained model: {CONFIG} is missing")
     try:
         description = json.loads((run_dir / CONFIG).read_text())
         if description.get("format") != FORMAT:
-            raise InputError(f"format {description.get('format')!r}, this version reads {FORMAT}")
+            raise InputError(
+                f"format {description.get('format')!r}, this version reads {FORMAT}: it was trained by another version "
+                "of this program, with which it can be used; or train it again"
+            )
         if description.get("class") not in CLASSES:
             raise InputError(f"unknown class {description.get('class')!r}, known: {', '.join(CLASSES)}")
-        if not isinstance(description.get("config"), dict):
-            raise InputError("it has no config")
+        for key in ("config", "fitting"):
+            if not isinstance(description.get(key), dict):
+                raise InputError(f"it has no {key}")
     except (ValueError, AttributeError) as error:
         raise InputError(f"{run_dir / CONFIG}: {error}") from error
     return description

@@ -9,92 +9,45 @@ The run directory holds the trained model (`vunet_tf.load(run_dir)`), checkpoint
 grids of pictures.
 """
 
-import dataclasses
 import os
 import sys
 from pathlib import Path
 
-from absl import flags
-
+from vunet_tf.command_line.flags import as_flagfile, define, values
 from vunet_tf.command_line.startup import run, start_tensorflow
-from vunet_tf.config import ModelConfig, TrainingConfig, descriptions
+from vunet_tf.config import ModelConfig, RunConfig, TrainingConfig
 from vunet_tf.files.errors import InputError
-
-_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "A dataset made by `python -m vunet_tf.prepare`.")
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run; a run that is there goes on.")
-_INIT_FROM = flags.DEFINE_string(
-    "init_from", None, "Run to begin from: its weights and optimizer slots, steps and schedules counted anew."
-)
-_REPLICAS = flags.DEFINE_integer(
-    "replicas", 0, "Devices to use: 0 for all GPUs; without a GPU, so many parts of the CPU.", lower_bound=0
-)
-_DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "Only ops that give the same bits each time (slower).")
 
 FROM_DATASET = ("image_size", "shape_channels")  # of the model: by default what the dataset has
 
-
-def _define(config_class, from_dataset=()) -> None:
-    """A flag for every field of a configuration, its help from the docstring."""
-    helps = descriptions(config_class)
-    for field in dataclasses.fields(config_class):
-        default = None if field.name in from_dataset else field.default
-        help_text = helps[field.name] + (" By default the dataset's." if field.name in from_dataset else "")
-        if isinstance(field.default, bool):
-            flags.DEFINE_bool(field.name, default, help_text)
-        elif isinstance(field.default, int):
-            flags.DEFINE_integer(field.name, default, help_text)
-        elif isinstance(field.default, float):
-            flags.DEFINE_float(field.name, default, help_text)
-        elif isinstance(field.default, tuple):
-            flags.DEFINE_list(field.name, ",".join(map(str, default)), help_text)
-        else:
-            flags.DEFINE_string(field.name, default, help_text)
+define(RunConfig)
+define(ModelConfig, FROM_DATASET)
+define(TrainingConfig)
 
 
-_define(ModelConfig, FROM_DATASET)
-_define(TrainingConfig)
-
-
-def _values(config_class) -> dict:
-    values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(config_class)}
-    for name in ("feature_weights", "gram_weights"):
-        if name in values:
-            try:
-                values[name] = tuple(map(float, values[name]))
-            except ValueError:
-                raise InputError(f"--{name}={','.join(values[name])}: must be numbers with commas between") from None
-    return values
-
-
-def _model_config(info) -> ModelConfig:
+def _model_config(info, dataset_dir) -> ModelConfig:
     """The model that the flags describe, for this dataset."""
-    values = _values(ModelConfig)
+    model = values(ModelConfig)
     for name in FROM_DATASET:
         of_dataset = getattr(info, name)
-        if values[name] not in (None, of_dataset):
-            raise InputError(f"--{name}={values[name]}: the dataset {_DATASET_DIR.value} has {of_dataset}")
-        values[name] = of_dataset
-    if info.joints is None and values["appearance"] in ("parts", "both"):
+        if model[name] not in (None, of_dataset):
+            raise InputError(f"--{name}={model[name]}: the dataset {dataset_dir} has {of_dataset}")
+        model[name] = of_dataset
+    if info.joints is None and model["appearance"] == "parts":
         raise InputError(
-            f"--appearance={values['appearance']} needs joints, which a dataset of the source {info.source!r} has not: "
+            f"--appearance={model['appearance']} needs joints, which a dataset of the source {info.source!r} has not: "
             "use --appearance=picture"
         )
-    return ModelConfig(**values)
+    return ModelConfig(**model)
 
 
-def _flags_as_used() -> str:
-    """All flags of this program with their values, as the text of a flagfile."""
-    own_flags = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
-    return "".join(f"{flag.serialize()}\n" for flag in own_flags if flag.value is not None)
-
-
-def _strategy():
+def _strategy(settings: RunConfig):
     """(strategy, whether this process writes the run directory)."""
     import tensorflow as tf
 
-    if _DETERMINISTIC.value:
+    if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    gpus, replicas = tf.config.list_physical_devices("GPU"), _REPLICAS.value
+    gpus, replicas = tf.config.list_physical_devices("GPU"), settings.replicas
     if "TF_CONFIG" in os.environ:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         return strategy, strategy.cluster_resolver.task_id in (None, 0)
@@ -124,36 +77,39 @@ def _warn_of_slow_bfloat16(config: TrainingConfig) -> None:
 
 
 def _train() -> bool:
-    if not _DATASET_DIR.value or not _RUN_DIR.value:
+    settings = RunConfig(**values(RunConfig))
+    if not settings.dataset_dir or not settings.run_dir:
         raise InputError("give --dataset_dir and --run_dir; `python -m vunet_tf.train --help` explains")
-    if _INIT_FROM.value and not Path(_INIT_FROM.value).is_dir():
-        raise InputError(f"--init_from={_INIT_FROM.value} is no run")
-    config = TrainingConfig(**_values(TrainingConfig))
+    if settings.init_from and not Path(settings.init_from).is_dir():
+        raise InputError(f"--init_from={settings.init_from} is no run")
+    config = TrainingConfig(**values(TrainingConfig))
 
     start_tensorflow()  # only now: --help and wrong flags need not wait for it
     from vunet_tf.data.dataset import read_info
 
-    info = read_info(_DATASET_DIR.value)
-    model_config = _model_config(info)
+    info = read_info(settings.dataset_dir)
+    model_config = _model_config(info, settings.dataset_dir)
     _warn_of_slow_bfloat16(config)
-    strategy, chief = _strategy()
+    strategy, chief = _strategy(settings)
 
     from vunet_tf import runs
+    from vunet_tf.data.own_pictures import Fitting
+    from vunet_tf.models.appearance_input import AppearanceInput
     from vunet_tf.training.loop import Loop
     from vunet_tf.training.step import TrainingStep
     from vunet_tf.training.transfer_matrix import TransferMatrix
 
-    run_dir = Path(_RUN_DIR.value)
-    crops = model_config.crops
-    with runs.open_for_training(run_dir, model_config, _flags_as_used(), chief):
-        matrix = TransferMatrix(_DATASET_DIR.value, **crops) if config.pictures_every and chief else None
+    run_dir = Path(settings.run_dir)
+    crops = AppearanceInput(model_config).crops
+    with runs.open_for_training(run_dir, model_config, as_flagfile(), chief):
+        matrix = TransferMatrix(settings.dataset_dir, crops=crops) if config.pictures_every and chief else None
         training_step = TrainingStep(model_config, config, strategy)
 
         def save(model):
-            runs.save(model, run_dir, keypoints=info.joints is not None)
+            runs.save(model, run_dir, Fitting.of_dataset(info))
 
-        loop = Loop(training_step, _DATASET_DIR.value, run_dir, save, crops, matrix, chief)
-        loop.start(_INIT_FROM.value)
+        loop = Loop(training_step, settings.dataset_dir, run_dir, save, crops, matrix, chief)
+        loop.start(settings.init_from)
         return loop.run()
 
 

@@ -24,9 +24,6 @@ from vunet_tf.files.errors import InputError
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to export.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the versions; its name is what the model is served as.")
 _VERSION = flags.DEFINE_integer("version", None, "Number of the version; by default the next free one.", lower_bound=1)
-_DATASET_DIR = flags.DEFINE_string(
-    "dataset_dir", None, "Asked whether shapes are joints, where the run does not say; by default what it trained on."
-)
 
 
 def _export() -> None:
@@ -36,10 +33,10 @@ def _export() -> None:
     from export import trained
     from export.saved_model import versions
 
-    run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
+    run = trained.load(_RUN_DIR.value)
     path = versions.write(run, _OUT.value, _VERSION.value)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 2**20
-    print(f"{path}: {size:.1f} MiB; shapes are sent as {'joints' if run.keypoints else 'shape maps'}")
+    print(f"{path}: {size:.1f} MiB; shapes are sent as {'joints' if run.fitting.stickmen else 'shape maps'}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ tensors as they arrive (`tf.raw_ops`): Python's own knowledge of their shapes is
 
 import tensorflow as tf
 
-from vunet_tf.body.body_parts import crop_body_parts
 from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.files.pixels import to_float, to_uint8_tensor
@@ -109,13 +108,9 @@ class Graph:
         return {"image": to_uint8_tensor(drawn["image"]), **self._named(drawn["z"])}
 
     def _encode(self, picture, inputs):
-        batch = {"image": picture, "shape": self._shape(inputs[self.shape_key])}
-        if self.config.appearance != "picture":
-            side = self.config.appearance_size
-            crops = {"parts": "image", "shape_parts": "shape"}
-            for key, whole in crops.items():
-                batch[key] = crop_body_parts(batch[whole], inputs["joints"], side, side, self.config.parts)
-        return self.model.wiring("encode")({"appearance": self.model.appearance_input(batch)}, training=False)["z"]
+        shape = self._shape(inputs[self.shape_key])
+        seen = self.model.appearance_input.of_pictures(picture, shape, inputs.get("joints"))
+        return self.model.wiring("encode")({"appearance": self.model.seen_by_f(seen)}, training=False)["z"]
 
     def _generate(self, shape, z):
         return to_uint8_tensor(self.model.wiring("generate")({"shape": shape, "z": list(z)}, training=False))

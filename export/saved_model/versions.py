@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from export.saved_model import warmup
 from export.saved_model.graph import Graph
-from export.trained import Trained
+from export.trained import describe
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
+from vunet_tf.runs import Run
 
 DESCRIPTION = "assets.extra/vunet.json"
 
@@ -19,11 +20,11 @@ def versions(out: Path) -> list[int]:
     return sorted(int(path.name) for path in out.iterdir() if path.name.isdecimal()) if out.is_dir() else []
 
 
-def write(trained: Trained, out, version: int | None = None) -> Path:
+def write(run: Run, out, version: int | None = None) -> Path:
     """Writes a version.
 
     Args:
-        trained: the run.
+        run: as `trained.load` gives it.
         out: folder of the versions, made if need be.
         version: its number; by default one more than the last.
 
@@ -39,7 +40,7 @@ def write(trained: Trained, out, version: int | None = None) -> Path:
     path = out / str(version)
     if path.exists():
         raise InputError(f"{path} exists and may be in use; name another --version, or none for the next free one")
-    functions = Graph(trained.model, trained.keypoints).functions()
+    functions = Graph(run.model, run.fitting.stickmen).functions()
     module = tf.Module()
     # Only what the graph reads: neither the states of dropout nor what serves training alone.
     module.weights = list({id(v): v for function in functions.values() for v in function.variables}.values())
@@ -50,9 +51,9 @@ def write(trained: Trained, out, version: int | None = None) -> Path:
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
             tf.saved_model.save(module, str(folder), signatures, options)
             specs = {name: dict(function.structured_input_signature[1]) for name, function in signatures.items()}
-            warmup.write(folder, specs, trained.model.config.image_size, out.resolve().name)
+            warmup.write(folder, specs, run.model.config.image_size, out.resolve().name)
             (folder / DESCRIPTION).parent.mkdir(exist_ok=True)
-            (folder / DESCRIPTION).write_text(json.dumps(trained.describe(), indent=1) + "\n")
+            (folder / DESCRIPTION).write_text(json.dumps(describe(run), indent=1) + "\n")
     except FileExistsError as error:
         raise InputError(f"{path} was made by another export meanwhile; run this again") from error
     except (OSError, tf.errors.OpError) as error:

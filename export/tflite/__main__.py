@@ -57,8 +57,7 @@ def _export() -> None:
     from export.tflite import files
 
     run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
-    options = (_DATASET_DIR.value, _EXAMPLES.value, _ALL_INT8.value)
-    for path in files.write(run, _OUT.value, precisions, uses, *options):
+    for path in files.write(run, _OUT.value, precisions, uses, _EXAMPLES.value, _ALL_INT8.value):
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 
 

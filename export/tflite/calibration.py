@@ -3,21 +3,20 @@
 import numpy as np
 
 from export.tflite import graph
-from export.trained import Trained
 from vunet_tf.data.batches import evaluation_batches, undamaged
 from vunet_tf.data.dataset import read_info
+from vunet_tf.runs import Run
 
 SPLIT = "train"
 
 
-def examples(trained: Trained, dataset_dir, count: int, uses=graph.USES, seed: int = 0) -> dict[str, list[dict]]:
+def examples(run: Run, count: int, uses=graph.USES, seed: int = 0) -> dict[str, list[dict]]:
     """{signature: list of {input: array [1, ...]}}, evenly spread over the training split.
 
     "generate" gets each shape with the looks of the next example, as a transfer does.
 
     Args:
-        trained: the run.
-        dataset_dir: its dataset.
+        run: as `trained.load` gives it.
         count: how many examples; fewer where the split has fewer.
         uses: the signatures.
         seed: of the noise of "sample".
@@ -25,8 +24,8 @@ def examples(trained: Trained, dataset_dir, count: int, uses=graph.USES, seed: i
     Raises:
         InputError: it is no dataset, or damaged, or not of the model's size.
     """
-    batch = spread(trained, dataset_dir, SPLIT, count)
-    model, seen = trained.model, list(graph.appearance_inputs(trained.model.config))
+    batch = spread(run, SPLIT, count)
+    model, seen = run.model, list(run.model.appearance_input.shapes)
     appearance = {key: batch[key].numpy() for key in seen}
     shape = {"shape": batch["shape"].numpy()}
     z = {f"z_{i}": np.roll(latent, 1, axis=0) for i, latent in enumerate(model.encode(batch))}
@@ -35,24 +34,17 @@ def examples(trained: Trained, dataset_dir, count: int, uses=graph.USES, seed: i
     return {use: _one_by_one(inputs[use]) for use in uses}
 
 
-def spread(trained: Trained, dataset_dir, split: str, count: int) -> dict:
+def spread(run: Run, split: str, count: int) -> dict:
     """One batch of `count` examples, evenly spread over a split, as `evaluation_batches` makes them."""
-    total = read_info(dataset_dir).examples(split)
-    return chosen(trained, dataset_dir, split, np.unique(np.linspace(0, total - 1, min(count, total)).astype(int)))
+    total = read_info(run.dataset()).examples(split)
+    return chosen(run, split, np.unique(np.linspace(0, total - 1, min(count, total)).astype(int)))
 
 
-def chosen(trained: Trained, dataset_dir, split: str, positions) -> dict:
+def chosen(run: Run, split: str, positions) -> dict:
     """One batch of the examples at these positions, in rising order."""
-    config = trained.model.config
-    parts = {}
-    if config.appearance != "picture":
-        parts = {
-            "num_parts": config.parts,
-            "part_size": config.appearance_size,
-            "shape_parts": config.appearance == "both",
-        }
-    batches = evaluation_batches(dataset_dir, len(positions), split=split, positions=list(positions), **parts)
-    return next(iter(undamaged(batches, dataset_dir)))
+    crops, positions = run.model.appearance_input.crops, list(positions)
+    batches = evaluation_batches(run.dataset(), len(positions), split=split, positions=positions, crops=crops)
+    return next(iter(undamaged(batches, run.dataset())))
 
 
 def _one_by_one(inputs):

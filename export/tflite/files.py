@@ -6,10 +6,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from export.tflite import calibration, graph, model_file, quantise
-from export.trained import Trained
-from vunet_tf import runs
+from export.trained import describe
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
+from vunet_tf.runs import Run
 
 DRAWING = "drawing.tflite"
 
@@ -20,22 +20,20 @@ def file_name(precision: str) -> str:
 
 
 def write(
-    trained: Trained,
+    run: Run,
     out,
     precisions=quantise.PRECISIONS,
     uses=graph.USES,
-    dataset_dir=None,
     count: int = 64,
     all_int8: bool = False,
 ) -> list[Path]:
     """Writes the files, each whole or not at all.
 
     Args:
-        trained: the run.
+        run: as `trained.load` gives it.
         out: folder, made if need be.
         precisions: which files.
         uses: which signatures.
-        dataset_dir: for int8: by default what the run was trained on.
         count: for int8: examples to calibrate with.
         all_int8: for int8: whether what the decoder does at full resolution is int8, too.
 
@@ -46,7 +44,7 @@ def write(
         InputError: there is no dataset for int8, or a file cannot be written.
     """
     out = Path(out)
-    config = trained.model.config
+    config = run.model.config
     written = []
 
     def put(name, content):
@@ -60,14 +58,14 @@ def write(
     ranges = None
     with tqdm(total=len(precisions) + 1, unit=" files", disable=None) as bar:
         bar.set_postfix_str("converting")
-        content = graph.model_graph(trained.model, uses)
+        content = graph.model_graph(run.model, uses)
         float_layers = () if all_int8 else graph.last_scale(content, config)
         if "int8" in precisions:
             bar.set_postfix_str("calibrating")
-            examples = calibration.examples(trained, dataset_dir or runs.trained_on(trained.run_dir), count, uses)
+            examples = calibration.examples(run, count, uses)
             ranges = quantise.ranges_of(content, examples)
-        about = {**trained.describe(), "feeding": graph.feeding(config, trained.keypoints, uses)}
-        if trained.keypoints:
+        about = {**describe(run), "feeding": graph.feeding(config, run.fitting.stickmen, uses)}
+        if run.fitting.stickmen:
             put(DRAWING, model_file.with_description(graph.drawing_graph(config), about))
         bar.update()
         for precision in precisions:

@@ -15,6 +15,7 @@ from vunet_tf.body.body_parts import MISSING_PART, crop_transforms, part_corners
 from vunet_tf.body.skeleton import BODY_PARTS, JOINTS
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.models import VUNet
+from vunet_tf.models.appearance_input import AppearanceInput
 
 USES = ("encode", "generate", "sample")
 
@@ -26,7 +27,7 @@ def model_graph(model: VUNet, uses=USES) -> bytes:
 
     | signature | inputs | outputs |
     |---|---|---|
-    | encode | image [1, S, S, 3] and shape; or parts [1, s, s, 3 P]; or parts and shape_parts | z_0, z_1, ... |
+    | encode | image [1, S, S, 3] and shape; or parts [1, s, s, 3 P] | z_0, z_1, ... |
     | generate | shape [1, S, S, C], z_0, z_1, ... | image [1, S, S, 3] |
     | sample | shape, noise_0, noise_1, ... (standard normal; 0 is the prior's mean) | image, z_0, z_1, ... |
 
@@ -35,7 +36,7 @@ def model_graph(model: VUNet, uses=USES) -> bytes:
         uses: which of the signatures.
     """
     config = model.config
-    appearance = appearance_inputs(config)
+    appearance = model.appearance_input.shapes
     shape = {"shape": (config.image_size, config.image_size, config.shape_channels)}
     z = {f"z_{i}": latent for i, latent in enumerate(config.latent_shapes)}
     noise = {f"noise_{i}": latent for i, latent in enumerate(config.latent_shapes)}
@@ -58,17 +59,6 @@ def model_graph(model: VUNet, uses=USES) -> bytes:
     return _converted({use: signatures[use] for use in uses})
 
 
-def appearance_inputs(config) -> dict[str, tuple[int, int, int]]:
-    """The inputs of "encode" and their shapes, in the order in which F takes them."""
-    side = config.appearance_size
-    parts = {"parts": (side, side, 3 * config.parts)}
-    if config.appearance == "parts":
-        return parts
-    if config.appearance == "both":
-        return {**parts, "shape_parts": (side, side, config.shape_channels * config.parts)}
-    return {"image": (side, side, 3), "shape": (side, side, config.shape_channels)}
-
-
 def last_scale(content: bytes, config) -> tuple[str, ...]:
     """Regular expressions for what the decoder does at full resolution, by the names of its results in a file.
 
@@ -81,7 +71,8 @@ def last_scale(content: bytes, config) -> tuple[str, ...]:
 
 def feeding(config, keypoints: bool, uses=USES) -> dict:
     """How to feed the files, as JSON values: for every signature its inputs and outputs with shapes and meanings."""
-    size, side = config.image_size, config.appearance_size
+    size, seen = config.image_size, AppearanceInput(config)
+    side = seen.size
     picture = {"shape": [1, size, size, 3], "is": "picture, [-1, 1]: byte / 127.5 - 1"}
     shape_map = {
         "shape": [1, size, size, config.shape_channels],
@@ -94,10 +85,10 @@ def feeding(config, keypoints: bool, uses=USES) -> dict:
         f"noise_{i}": {"shape": [1, *shape], "is": "standard normal noise; 0 for the prior's mean"}
         for i, shape in enumerate(config.latent_shapes)
     }
-    whats = {"image": picture, "shape": shape_map, "parts": parts, "shape_parts": parts}
+    whats = {"image": picture, "shape": shape_map, "parts": parts}
     result = {**picture, "is": "picture, clipped to [-1, 1]: byte = round((value + 1) * 127.5)"}
     signatures = {
-        "encode": {"inputs": {key: whats[key] for key in appearance_inputs(config)}, "outputs": latents},
+        "encode": {"inputs": {key: whats[key] for key in seen.shapes}, "outputs": latents},
         "generate": {"inputs": {"shape": shape_map, **latents}, "outputs": {"image": result}},
         "sample": {"inputs": {"shape": shape_map, **noise}, "outputs": {"image": result, **latents}},
     }
@@ -118,10 +109,9 @@ def drawing_graph(config) -> bytes:
     | stickman | joints [1, 15, 2] | shape [1, S, S, 3] |
     | parts (unless F sees the whole picture) | image [1, S, S, 3], joints | parts [1, s, s, 3 P] |
 
-    Joints are fractions of the picture, NaN or outside [0, 1] where unseen. "parts" of the stickman in place of the
-    picture are "shape_parts".
+    Joints are fractions of the picture, NaN or outside [0, 1] where unseen.
     """
-    size, side = config.image_size, config.appearance_size
+    size, side = config.image_size, AppearanceInput(config).size
     joints = {"joints": (len(JOINTS), 2)}
     signatures = {"stickman": (lambda joints: {"shape": draw_stickman(joints, size, size)}, joints)}
     if config.appearance != "picture":

@@ -28,13 +28,11 @@ def _compare() -> None:
     from export.tflite import calibration, graph, quantise
     from export.verify import transfers
     from export.verify.closeness import closeness
-    from vunet_tf import runs
 
     run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
-    dataset_dir = _DATASET_DIR.value or runs.trained_on(run.run_dir)
     uses = ("encode", "generate")
     content = graph.model_graph(run.model, uses)
-    ranges = quantise.ranges_of(content, calibration.examples(run, dataset_dir, _CALIBRATE.value, uses))
+    ranges = quantise.ranges_of(content, calibration.examples(run, _CALIBRATE.value, uses))
     schemes = {precision: quantise.quantised(content, precision) for precision in ("float32", "float16", "dynamic")}
     kept_float = {
         "nothing": (),
@@ -44,7 +42,7 @@ def _compare() -> None:
     for rule in quantise.RULES:
         for name, layers in kept_float.items():
             schemes[f"int8, {rule}, float: {name}"] = quantise.quantised(content, "int8", ranges, rule, layers)
-    given = transfers.load(run, dataset_dir, "valid", _EXAMPLES.value)
+    given = transfers.load(run, "valid", _EXAMPLES.value)
     models = {name: runtime.TFLiteFile(file) for name, file in schemes.items()}
     made = {name: given.by_tflite(model) for name, model in tqdm(models.items(), unit=" schemes", disable=None)}
     times = {name: [] for name in schemes}

@@ -42,18 +42,14 @@ def _verify(arguments) -> None:
     start_tensorflow()
     from export import trained
     from export.verify import measurements
-    from vunet_tf import runs
     from vunet_tf.files import atomic, pictures
 
     trained_run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
-    dataset_dir = _DATASET_DIR.value or runs.trained_on(_RUN_DIR.value)
     paths = measurements.artefacts(arguments)
-    given, made, results = measurements.measured(
-        trained_run, dataset_dir, _SPLIT.value, _EXAMPLES.value, paths, _SECONDS.value
-    )
+    given, made, results = measurements.measured(trained_run, _SPLIT.value, _EXAMPLES.value, paths, _SECONDS.value)
     picture = pictures.encode(measurements.strip(given, made, _ROWS.value), "png")
     count = len(given.truth)
-    about = {"run": _RUN_DIR.value, "dataset": str(dataset_dir), "split": _SPLIT.value, "transfers": count}
+    about = {"run": _RUN_DIR.value, "dataset": str(trained_run.dataset()), "split": _SPLIT.value, "transfers": count}
     out = Path(_OUT.value)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +58,7 @@ def _verify(arguments) -> None:
         atomic.write(out.with_name(out.name + ".png"), lambda path: path.write_bytes(picture))
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}; name another --out") from error
-    print(f"{count} transfers on {dataset_dir}, split {_SPLIT.value}")
+    print(f"{count} transfers on {trained_run.dataset()}, split {_SPLIT.value}")
     print(measurements.table(results))
     print(f"{out}.json, {out}.png")
 

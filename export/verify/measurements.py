@@ -103,12 +103,12 @@ def strip(transfers, made: dict[str, np.ndarray], count: int) -> np.ndarray:
     return grid([[label(name, row.shape[1]) for name, row in zip(columns, rows[0], strict=True)], *rows])
 
 
-def measured(run, dataset_dir, split: str, examples: int, paths: list[Path], seconds: float):
+def measured(run, split: str, examples: int, paths: list[Path], seconds: float):
     """Every artefact held against the run's Keras model.
 
     Args:
-        run: a `trained.Trained`.
-        dataset_dir, split, examples: how many transfers onto examples of this split, each of which is the truth.
+        run: as `trained.load` gives it.
+        split, examples: how many transfers onto examples of this split, each of which is the truth.
         paths: the artefacts, see `artefacts`.
         seconds: how long each speed is measured; 0 leaves speeds out.
 
@@ -121,9 +121,9 @@ def measured(run, dataset_dir, split: str, examples: int, paths: list[Path], sec
     from vunet_tf import runs
     from vunet_tf.files.pixels import to_uint8
 
-    given = transfers.load(run, dataset_dir, split, examples)
+    given = transfers.load(run, split, examples)
     # The run itself, not the folded model that was exported.
-    keras = to_uint8(np.asarray(runs.load(run.run_dir).transfer(given.batch, given.shape)))
+    keras = to_uint8(np.asarray(runs.load(run.directory).model.transfer(given.batch, given.shape)))
     made = {"keras": keras}
     results = {"keras": closeness(keras, keras, given.truth, given.inside)._asdict()}
     for path in tqdm(paths, unit=" artefacts", disable=None):

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.tflite import calibration, graph
-from export.trained import Trained
+from export.tflite import calibration
 from vunet_tf.data.dataset import read_examples, read_info
 from vunet_tf.files.pixels import to_uint8
+from vunet_tf.runs import Run
 
 _SERVED = 32  # pictures in a request to a SavedModel
 
@@ -46,7 +46,7 @@ class Transfers(NamedTuple):
         return to_uint8(np.stack(pictures))
 
 
-def load(trained: Trained, dataset_dir, split: str, count: int) -> Transfers:
+def load(run: Run, split: str, count: int) -> Transfers:
     """Transfers onto `count` examples, evenly spread over a split.
 
     The looks come from the next example of the same appearance, or from the example itself where there is none.
@@ -54,24 +54,24 @@ def load(trained: Trained, dataset_dir, split: str, count: int) -> Transfers:
     Raises:
         InputError: it is no dataset, has no such split, or is damaged.
     """
-    total = read_info(dataset_dir).examples(split)
+    total = read_info(run.dataset()).examples(split)
     targets = np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))
     same = defaultdict(list)
-    for position, example in enumerate(read_examples(dataset_dir, split)):
+    for position, example in enumerate(read_examples(run.dataset(), split)):
         same[example.appearance_id].append(position)
     following = {p: group[(i + 1) % len(group)] for group in same.values() for i, p in enumerate(group)}
     positions = np.unique([*targets, *(following[p] for p in targets)])
-    found = calibration.chosen(trained, dataset_dir, split, positions)
+    found = calibration.chosen(run, split, positions)
     target = np.searchsorted(positions, targets)
     source = np.searchsorted(positions, [following[p] for p in targets])
 
     arrays = {key: value.numpy() for key, value in found.items() if value.dtype.is_floating}
-    key = "joints" if trained.keypoints else "shape"
+    key = "joints" if run.fitting.stickmen else "shape"
     sendable = {"image": to_uint8(arrays["image"]), "shape": to_uint8(arrays["shape"]), "joints": arrays.get("joints")}
     sent = {"image": sendable["image"][source], key: sendable[key][source], f"target_{key}": sendable[key][target]}
     inside = arrays["mask"][target] if "mask" in arrays else np.ones((len(target), *arrays["image"].shape[1:3], 1))
     return Transfers(
-        seen={name: arrays[name][source] for name in graph.appearance_inputs(trained.model.config)},
+        seen={name: arrays[name][source] for name in run.model.appearance_input.shapes},
         sent=sent,
         batch={name: value[source] for name, value in arrays.items()},
         shape=arrays["shape"][target],

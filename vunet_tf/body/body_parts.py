@@ -5,6 +5,8 @@ released program, with its faults mended: the boxes are right in pictures that a
 is too thin or twisted (a torso in profile) counts as missing.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
@@ -14,6 +16,13 @@ from vunet_tf.body.skeleton import BODY_PARTS, JOINT_INDEX, BodyPart
 MISSING_PART = 0.0
 _MIN_AREA = 4.0  # square pixels: below it a part shows nothing
 _MIN_CORNER = 1e-3  # a corner's cross product over the squared longest side: below it, it is flat or turned inside out
+
+
+class Crops(NamedTuple):
+    """Which crops to make of a person: how many `parts` (8 or 10), and the `size` of their sides in pixels."""
+
+    parts: int
+    size: int
 
 
 def crop_body_parts(images: tf.Tensor, joints: tf.Tensor, height: int, width: int, num_parts: int = 8) -> tf.Tensor:

@@ -45,7 +45,19 @@ def run(
 
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    app.run(main)
+    app.run(main, flags_parser=_parsed)
+
+
+def _parsed(argv: list[str]) -> list[str]:
+    """The arguments that are no flags. --help ends the process with status 0, where absl would say 1."""
+    from absl import flags
+
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(f"error: {error}; --help explains")
+    except SystemExit:  # the help was shown
+        sys.exit(0)
 
 
 def interrupt_quietly() -> None:

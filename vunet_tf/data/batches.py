@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from vunet_tf.body.body_parts import crop_body_parts
+from vunet_tf.body.body_parts import Crops, crop_body_parts
 from vunet_tf.body.skeleton import BODY_PARTS, JOINTS, MIRRORED
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.data.dataset import DatasetInfo, read_info, shard_paths
@@ -39,9 +39,7 @@ def training_batches(
     mirror_appearance: bool = False,
     shift: int = 0,
     hue: float = 0.0,
-    num_parts: int = 8,
-    part_size: int | None = None,
-    shape_parts: bool = False,
+    crops: Crops | None = None,
     workers: int = 1,
     worker: int = 0,
     memory_limit: int = MEMORY_LIMIT,
@@ -64,16 +62,14 @@ def training_batches(
         partner stays where it is.
       hue: turn the hues of each picture, and of its partner with it, by an angle drawn from -hue to hue, in turns:
         0.5 for any hue. Greys stay.
-      num_parts: 8 or 10 body parts.
-      part_size: side of a body-part crop in pixels; None for no parts.
-      shape_parts: whether to cut the parts out of the stickman, too.
+      crops: which body parts to cut out; None for none.
       workers, worker: how many machines share each batch, and which part of it this one makes.
       memory_limit: bytes up to which a split is held in memory.
 
     Returns:
       A dataset of dictionaries of float32 tensors in [-1, 1], S the picture's side, B = batch_size / workers:
-      "image" [B, S, S, 3], "shape" [B, S, S, C], and where asked for "parts" and "shape_parts", each
-      [B, part_size, part_size, 3 * num_parts]. Where the appearance encoder sees something else than these, that has
+      "image" [B, S, S, 3], "shape" [B, S, S, C], and where asked for "parts"
+      [B, size, size, 3 * parts]. Where the appearance encoder sees something else than these, that has
       the same keys after "appearance_".
 
     Raises:
@@ -82,7 +78,7 @@ def training_batches(
     """
     info = read_info(directory)
     count = info.examples(split)
-    _check(info, num_parts, part_size)
+    _check(info, crops)
     if batch_size % workers:
         raise InputError(f"--batch_size={batch_size} cannot be shared evenly by {workers} workers")
     if not 0 <= worker < workers:
@@ -126,7 +122,7 @@ def training_batches(
             (seen,) = _mirrored_if(_coin(*_stream(seed, position, _MIRROR_APPEARANCE)), (seen,))
         return (example,) if partner is None and not mirror_appearance else (example, seen)
 
-    finish = _finisher(info, num_parts, part_size, shape_parts)
+    finish = _finisher(info, crops)
     return _batched(records.map(decode, tf.data.AUTOTUNE), info, batch_size // workers, finish, endless=True)
 
 
@@ -136,9 +132,7 @@ def evaluation_batches(
     *,
     split: str = "valid",
     positions: Sequence[int] | None = None,
-    num_parts: int = 8,
-    part_size: int | None = None,
-    shape_parts: bool = False,
+    crops: Crops | None = None,
 ) -> tf.data.Dataset:
     """Every example of a split once, in the order of the files; the last batch may be smaller.
 
@@ -150,7 +144,7 @@ def evaluation_batches(
       "joints" [B, 15, 2] where there are joints, and "mask" [B, S, S, 1] in [0, 1] where there are masks.
     """
     info = read_info(directory)
-    _check(info, num_parts, part_size)
+    _check(info, crops)
     records = tf.data.TFRecordDataset(shard_paths(directory, info, split))
     if positions is not None:
         if wrong := [position for position in positions if not 0 <= position < info.examples(split)]:
@@ -158,12 +152,10 @@ def evaluation_batches(
         chosen = tf.constant(sorted(positions), tf.int64)
         records = records.enumerate().filter(lambda i, _: tf.reduce_any(chosen == i)).map(lambda _, record: record)
     examples = records.map(lambda record: (_decode(info, record, metadata=True),), tf.data.AUTOTUNE)
-    return _batched(examples, info, batch_size, _finisher(info, num_parts, part_size, shape_parts), endless=False)
+    return _batched(examples, info, batch_size, _finisher(info, crops), endless=False)
 
 
-def batch_of(
-    examples: Sequence[Example], *, num_parts: int = 8, part_size: int | None = None, shape_parts: bool = False
-) -> dict[str, tf.Tensor]:
+def batch_of(examples: Sequence[Example], *, crops: Crops | None = None) -> dict[str, tf.Tensor]:
     """The batch of examples at hand: "image", "shape" and crops as `evaluation_batches` makes them of a dataset's.
 
     Raises:
@@ -173,12 +165,11 @@ def batch_of(
     batch = {"image": to_float(tf.stack(decoded))}
     size = batch["image"].shape[1]
     batch["shape"] = tf.stack([shape_of(example, size) for example in examples])
-    if part_size is not None:
+    if crops is not None:
         if without := [example.name for example in examples if example.joints is None]:
             raise InputError(f"{without[0]}: body parts need joints, which it has not")
-        batch["joints"] = tf.constant(np.stack([example.joints for example in examples]))
-        batch |= _parts(batch, num_parts, part_size, shape_parts)
-        del batch["joints"]
+        joints = tf.constant(np.stack([example.joints for example in examples]))
+        batch["parts"] = crop_body_parts(batch["image"], joints, crops.size, crops.size, crops.parts)
     return batch
 
 
@@ -197,16 +188,16 @@ def undamaged(batches, directory: Path | str):
         raise InputError(f"{directory} is damaged, prepare it again: {error.message}") from error
 
 
-def _check(info: DatasetInfo, num_parts: int, part_size: int | None) -> None:
-    if part_size is None:
+def _check(info: DatasetInfo, crops: Crops | None) -> None:
+    if crops is None:
         return
     if info.joints is None:
         raise InputError(
             f"body parts need joints, which a dataset of the source {info.source!r} has not; "
             "let the appearance encoder see the picture instead"
         )
-    if num_parts not in BODY_PARTS:
-        raise InputError(f"{num_parts} body parts: there are tables of {' and '.join(map(str, BODY_PARTS))}")
+    if crops.parts not in BODY_PARTS:
+        raise InputError(f"{crops.parts} body parts: there are tables of {' and '.join(map(str, BODY_PARTS))}")
 
 
 def _stream(seed: int, position, number: int):
@@ -350,7 +341,7 @@ def _batched(examples, info: DatasetInfo, batch_size: int, finish, endless: bool
     return batches.map(join, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def _finisher(info: DatasetInfo, num_parts: int, part_size: int | None, shape_parts: bool):
+def _finisher(info: DatasetInfo, crops: Crops | None):
     """The function from a batch of bytes to a batch of floats, body parts cut out."""
 
     def finish(batch):
@@ -359,18 +350,10 @@ def _finisher(info: DatasetInfo, num_parts: int, part_size: int | None, shape_pa
             batch["mask"] = tf.cast(batch["mask"], tf.float32) / 255
         if info.joints is None:
             batch["shape"] = to_float(batch["shape"])
-        if part_size is not None:
-            batch |= _parts(batch, num_parts, part_size, shape_parts)
+        if crops is not None:
+            batch["parts"] = crop_body_parts(batch["image"], batch["joints"], crops.size, crops.size, crops.parts)
         if "name" not in batch:
             batch.pop("joints", None)
         return batch
 
     return finish
-
-
-def _parts(batch, num_parts: int, part_size: int, shape_parts: bool):
-    """The crops of body parts of a batch with "image", "shape" and "joints"."""
-    crops = {"parts": "image", "shape_parts": "shape"} if shape_parts else {"parts": "image"}
-    return {
-        key: crop_body_parts(batch[of], batch["joints"], part_size, part_size, num_parts) for key, of in crops.items()
-    }

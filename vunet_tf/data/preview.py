@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from vunet_tf.body.body_parts import Crops
 from vunet_tf.body.skeleton import PARTS_10
 from vunet_tf.data.batches import evaluation_batches, undamaged
 from vunet_tf.data.dataset import read_info
@@ -26,18 +27,16 @@ def contact_sheet(directory: Path | str, split: str = "train", rows: int = 8) ->
     info = read_info(directory)
     count = info.examples(split)
     titles = ["picture", "shape map"]
-    part_size = None
+    crops = None
     if info.joints:
-        part_size = info.image_size // 2
+        crops = Crops(len(PARTS_10), info.image_size // 2)
         titles += [part.name.replace("right", "r.").replace("left", "l.") for part in PARTS_10]
     chosen = np.linspace(0, count - 1, min(rows, count)).round().astype(int)
     sheet = []
-    batches = evaluation_batches(
-        directory, 1, split=split, positions=chosen, num_parts=len(PARTS_10), part_size=part_size
-    )
+    batches = evaluation_batches(directory, 1, split=split, positions=chosen, crops=crops)
     for batch in undamaged(batches, directory):
         row = [enlarge(to_uint8(batch[key][0]), _CELL) for key in ("image", "shape")]
-        if part_size:
+        if crops:
             parts = tf.split(batch["parts"][0], len(PARTS_10), axis=-1)
             row += [enlarge(to_uint8(part), _CELL // 2) for part in parts]
         sheet.append(row)

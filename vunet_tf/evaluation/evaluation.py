@@ -1,12 +1,11 @@
 """All that is measured of a run, section by section, with the pictures that go with it."""
 
-import dataclasses
 import functools
-from pathlib import Path
 
+from vunet_tf.config import EvaluationConfig
 from vunet_tf.data.dataset import read_info
 from vunet_tf.evaluation import appearance, inception, likelihood, plots, probes, reconstruction, sampling, showcase
-from vunet_tf.evaluation.examples import check_fits, evenly, read_index
+from vunet_tf.evaluation.examples import evenly, read_index
 from vunet_tf.evaluation.measures import Measure, Missing
 from vunet_tf.evaluation.page import Picture
 from vunet_tf.evaluation.scoring import QUANTITIES, SSIM_PROTOCOL, Scorer
@@ -16,9 +15,9 @@ from vunet_tf.evaluation.transfer import measure as measure_transfers
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.objective.perceptual import VGG19Features
+from vunet_tf.runs import Run
 from vunet_tf.training.transfer_matrix import TransferMatrix
 
-SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution")
 SPLITS = ("valid", "valid_appearance", "valid_shape")
 # Which looks and poses training has seen, in the words of the table.
 SEEN = {
@@ -29,28 +28,12 @@ SEEN = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What the flags of `evaluate` say; `python -m vunet_tf.evaluate --help` explains each."""
-
-    splits: tuple[str, ...] = ()
-    sections: tuple[str, ...] = SECTIONS
-    reference: str | None = None
-    max_examples: int = 2000
-    batch_size: int = 32
-    samples: int = 16
-    vgg_weights: str | None = None
-    inception_weights: str | None = None
-    seed: int = 0
-
-
 class Evaluation:
-    """Measures a model on a dataset.
+    """Measures a run on its dataset.
 
     Args:
-        model: a `VUNet`.
-        directory: the dataset.
-        options: see `Options`; without `splits`, those of valid, valid_appearance, valid_shape that the dataset has.
+        run: as `vunet_tf.load(run_dir)` gives it.
+        config: without `split`, those of valid, valid_appearance and valid_shape that the dataset has are measured.
 
     After `run`: `found` has the measures and what is missing, `pictures` the pictures, `settings` the protocols.
 
@@ -58,24 +41,22 @@ class Evaluation:
         InputError: a dataset that does not fit, no such split, weights that cannot be read.
     """
 
-    def __init__(self, model, directory: Path | str, options: Options):
+    def __init__(self, run: Run, config: EvaluationConfig):
+        directory = run.dataset()
         info = read_info(directory)
-        self.splits = options.splits or tuple(split for split in SPLITS if split in info.splits)
+        self.splits = config.split or tuple(split for split in SPLITS if split in info.splits)
         for split in self.splits:
             info.examples(split)
-        if unknown := [section for section in options.sections if section not in SECTIONS]:
-            raise InputError(f"--sections={','.join(unknown)}: must be some of {', '.join(SECTIONS)}")
         if not self.splits:
             raise InputError(f"name a --split: this dataset has {', '.join(info.splits)}")
-        check_fits(model.config, directory)
-        self._model, self._directory, self._options = model, directory, options
-        self._vgg = VGG19Features(options.vgg_weights) if options.vgg_weights else None
-        self._inception = inception.Inception(options.inception_weights) if options.inception_weights else None
+        self._model, self._directory, self._config = run.model, directory, config
+        self._vgg = VGG19Features(config.vgg_weights) if config.vgg_weights else None
+        self._inception = inception.Inception(config.inception_weights) if config.inception_weights else None
         self.found: list[Measure | Missing] = []
         self.pictures: list[Picture] = []
         self.settings = {
-            "seed": options.seed,
-            "examples per split": options.max_examples or "all",
+            "seed": config.seed,
+            "examples per split": config.max_examples or "all",
             "splits": {split: SEEN.get(split, "as the source has it") for split in self.splits},
             "pictures": "clipped and rounded to 0-255, as a file would hold them; z is the posterior's mean",
             "SSIM": SSIM_PROTOCOL,
@@ -86,7 +67,7 @@ class Evaluation:
         """Measures everything that was asked for."""
         for split in self.splits:
             self._measure(split)
-        if TRANSFER in self._options.sections:
+        if TRANSFER in self._config.sections:
             for key in ("error_figure", "error"):
                 if plot := plots.scores(self._measures(TRANSFER), QUANTITIES[key].name):
                     title = f"Transfer: {QUANTITIES[key].name}"
@@ -96,60 +77,60 @@ class Evaluation:
         return [each for each in self.found if isinstance(each, Measure) and each.section == section]
 
     def _measure(self, split):
-        model, directory, options = self._model, self._directory, self._options
+        model, directory, config = self._model, self._directory, self._config
         index = read_index(directory, split)
-        positions = evenly(list(range(len(index))), options.max_examples)
+        positions = evenly(list(range(len(index))), config.max_examples)
         scorer = Scorer(self._vgg)
         task = None
-        if {"transfer", "disentanglement"} & set(options.sections):
-            task = TransferTask(model, directory, split, options.reference, options.max_examples, options.batch_size)
+        if {"transfer", "disentanglement"} & set(config.sections):
+            task = TransferTask(model, directory, split, config.reference, config.max_examples, config.batch_size)
             self.settings[f"references of {split}"] = task.references.rule
-        if "reconstruction" in options.sections:
+        if "reconstruction" in config.sections:
             found, tally = reconstruction.measure(
-                model, directory, split, positions, scorer, options.batch_size, options.seed
+                model, directory, split, positions, scorer, config.batch_size, config.seed
             )
             self.found += found
             sheet = showcase.reconstructed(model, directory, split, tally)
             self._add(f"reconstruction_{split}", f"Reconstructions of {split}", "Best, median and worst.", sheet)
-        if "transfer" in options.sections:
-            found, tally = measure_transfers(task, scorer, options.seed)
+        if "transfer" in config.sections:
+            found, tally = measure_transfers(task, scorer, config.seed)
             self.found += found
             if tally.positions:
                 sheet = showcase.transfers(task, tally)
                 caption = f"Best, median and worst by the model's error. The model sees: {task.references.rule}."
                 self._add(f"transfer_{split}", f"Transfers of {split}", caption, sheet)
-            matrix = TransferMatrix(directory, split, **model.config.crops).draw(model)
+            matrix = TransferMatrix(directory, split, crops=model.appearance_input.crops).draw(model)
             caption = "Rows: appearances (first column), columns: shapes (first row), both of the split."
             self._add(f"matrix_{split}", f"Transfer matrix of {split}", caption, matrix)
-        if "disentanglement" in options.sections:
+        if "disentanglement" in config.sections:
             self._disentanglement(task, index, positions)
-        if "likelihood" in options.sections:
-            k = options.samples
-            self.found += likelihood.measure(model, directory, split, positions, k, options.batch_size, options.seed)
-        if "distribution" in options.sections:
+        if "likelihood" in config.sections:
+            k = config.samples
+            self.found += likelihood.measure(model, directory, split, positions, k, config.batch_size, config.seed)
+        if "distribution" in config.sections:
             self.found += inception.measure(
-                model, directory, split, positions, self._inception, options.batch_size, options.seed
+                model, directory, split, positions, self._inception, config.batch_size, config.seed
             )
 
     def _disentanglement(self, task, index, positions):
-        model, directory, options, split = self._model, self._directory, self._options, task.split
+        model, directory, config, split = self._model, self._directory, self._config, task.split
         if model.config.latent_scales:
-            encoded = probes.encodings(model, directory, split, positions, options.batch_size)
-            self.found += probes.measure(*encoded, split, options.seed, more=self._of_training)
+            encoded = probes.encodings(model, directory, split, positions, config.batch_size)
+            self.found += probes.measure(*encoded, split, config.seed, more=self._of_training)
         else:
             why = "the model has no z (--latent_scales=0)"
             self.found.append(Missing(probes.SECTION, split, "probes of z", why))
-        self.found += sampling.measure(model, directory, split, index, positions, options.batch_size, options.seed)
-        self.found += appearance.measure(task, index, directory, self._vgg, options.seed)
+        self.found += sampling.measure(model, directory, split, index, positions, config.batch_size, config.seed)
+        self.found += appearance.measure(task, index, directory, self._vgg, config.seed)
 
     @functools.cached_property
     def _of_training(self):
         """Encodings of training examples: a validation split has few looks to learn from what each attribute means."""
-        directory, options, info = self._directory, self._options, read_info(self._directory)
+        directory, config, info = self._directory, self._config, read_info(self._directory)
         if "train" not in info.splits:
             return None
-        positions = evenly(list(range(info.examples("train"))), options.max_examples)
-        return probes.encodings(self._model, directory, "train", positions, options.batch_size)
+        positions = evenly(list(range(info.examples("train"))), config.max_examples)
+        return probes.encodings(self._model, directory, "train", positions, config.batch_size)
 
     def _add(self, name, title, caption, picture):
         self.pictures.append(Picture(name, title, caption, pictures.encode(picture, "png")))

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from vunet_tf.config import ModelConfig
+from vunet_tf.body.body_parts import Crops
 from vunet_tf.data.batches import evaluation_batches, undamaged
-from vunet_tf.data.dataset import read_examples, read_info
+from vunet_tf.data.dataset import read_examples
 from vunet_tf.data.example import Example
-from vunet_tf.files.errors import InputError
 
 progress = partial(tqdm, leave=False, disable=None)  # a bar on a terminal, nothing in a file
 
@@ -31,28 +30,12 @@ def evenly(positions: list[int], limit: int) -> list[int]:
     return [positions[i] for i in np.linspace(0, len(positions) - 1, limit).round().astype(int)]
 
 
-def check_fits(config: ModelConfig, directory: Path | str) -> None:
-    """Raises InputError unless a dataset has what a model takes."""
-    info = read_info(directory)
-    for flag in ("image_size", "shape_channels"):
-        if getattr(info, flag) != getattr(config, flag):
-            raise InputError(
-                f"the model takes {flag} {getattr(config, flag)}, the dataset {directory} has {getattr(info, flag)}; "
-                "name the run's own --dataset_dir"
-            )
-    if config.crops and info.joints is None and config.latent_scales:
-        raise InputError(
-            f"the model sees body parts (--appearance={config.appearance}), which a dataset without joints does not "
-            f"have: {directory}; name another --dataset_dir"
-        )
-
-
 def batches(
-    directory: Path | str, split: str, positions: Iterable[int], batch_size: int, what: str, **crops
+    directory: Path | str, split: str, positions: Iterable[int], batch_size: int, what: str, crops: Crops | None = None
 ) -> Iterator[dict[str, np.ndarray]]:
     """NumPy batches of these examples in ascending order of position (`evaluation_batches`), with a progress bar."""
     positions = sorted(positions)
-    found = evaluation_batches(directory, batch_size, split=split, positions=positions, **crops)
+    found = evaluation_batches(directory, batch_size, split=split, positions=positions, crops=crops)
     total = -(-len(positions) // batch_size)
     for batch in progress(undamaged(found, directory), total=total, desc=what, unit=" batches"):
         yield {key: value.numpy() for key, value in batch.items()}

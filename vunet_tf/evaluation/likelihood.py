@@ -51,8 +51,8 @@ def laplace_scale(model, directory: Path | str, batch_size: int) -> float:
     count = read_info(directory).examples("train")
     positions = evenly(list(range(count)), CALIBRATION)
     reconstruct = tf.function(model.reconstruct, reduce_retracing=True)
-    errors = []
-    for batch in batches(directory, "train", positions, batch_size, "scale of the errors", **model.config.crops):
+    errors, crops = [], model.appearance_input.crops
+    for batch in batches(directory, "train", positions, batch_size, "scale of the errors", crops):
         seen = {key: value for key, value in batch.items() if value.dtype == np.float32}
         errors += list(np.abs(batch["image"] - np.asarray(reconstruct(seen))).mean((1, 2, 3)))
     return max(float(np.mean(errors)), LEVEL / 2)
@@ -67,11 +67,9 @@ def measure(
     scale = laplace_scale(model, directory, batch_size)
     sample = tf.function(lambda batch, seed: terms(model, batch, seed, scale), reduce_retracing=True)
     found, appearances = [], []
-    for number, batch in enumerate(
-        batches(
-            directory, split, evenly(positions, LARGEST), batch_size, f"likelihood of {split}", **model.config.crops
-        )
-    ):
+    crops, positions = model.appearance_input.crops, evenly(positions, LARGEST)
+    measured = batches(directory, split, positions, batch_size, f"likelihood of {split}", crops)
+    for number, batch in enumerate(measured):
         seen = {key: tf.constant(value) for key, value in batch.items() if value.dtype == np.float32}
         seen.pop("mask", None)
         draws = [sample(seen, tf.constant([seed, number * samples + draw])) for draw in range(samples)]

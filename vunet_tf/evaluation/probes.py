@@ -33,7 +33,8 @@ one_thread = threadpool_limits.wrap(limits=1)  # the matrices are small: threads
 def encodings(model, directory: Path | str, split: str, positions: list[int], batch_size: int):
     """(z [N, D] float32, the posterior's means of all scales side by side; {key: labels or joints of the examples})."""
     z, known = [], {"appearance_id": [], "shape_id": [], "attributes": [], "joints": []}
-    for batch in batches(directory, split, positions, batch_size, f"encoding {split}", **model.config.crops):
+    crops = model.appearance_input.crops
+    for batch in batches(directory, split, positions, batch_size, f"encoding {split}", crops):
         encoded = model.encode({key: value for key, value in batch.items() if value.dtype == np.float32})
         z.append(np.concatenate([scale.numpy().reshape(len(scale), -1) for scale in encoded], axis=1))
         known["appearance_id"] += text(batch["appearance_id"])

@@ -19,7 +19,8 @@ def reconstructions(
 ) -> Iterator[tuple[dict, np.ndarray]]:
     """(batch, its pictures made again [B, S, S, 3] uint8), by the posterior's mean."""
     reconstruct = tf.function(model.reconstruct, reduce_retracing=True)
-    for batch in batches(directory, split, positions, batch_size, f"reconstructing {split}", **model.config.crops):
+    crops = model.appearance_input.crops
+    for batch in batches(directory, split, positions, batch_size, f"reconstructing {split}", crops):
         seen = {key: value for key, value in batch.items() if value.dtype == np.float32}
         yield batch, to_uint8(reconstruct(seen))
 

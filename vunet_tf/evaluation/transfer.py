@@ -83,9 +83,9 @@ class TransferTask:
             return {appearance: [] for appearance in self._used}
         z = {}
         at = [self.references.positions[appearance] for appearance in self._used]
-        crops = self._model.config.crops
+        crops = self._model.appearance_input.crops
         what = f"encoding references of {self.split}"
-        for batch in batches(self._directory, self.references.split, at, self._batch_size, what, **crops):
+        for batch in batches(self._directory, self.references.split, at, self._batch_size, what, crops):
             encoded = [scale.numpy() for scale in self._model.encode(batch)]
             for row, appearance in enumerate(text(batch["appearance_id"])):
                 z[appearance] = [scale[row] for scale in encoded]

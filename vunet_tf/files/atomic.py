@@ -26,6 +26,43 @@ def write(path: Path, write_to) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file, whole or not at all."""
+    write(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file in UTF-8, whole or not at all."""
+    write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def writing(path: Path | str, flag: str = "--out") -> Iterator[None]:
+    """Inside, `path` is written, its folder made if need be.
+
+    Raises:
+        InputError: it cannot be written; the message names the path, the reason and the flag that names another one.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}; name another {flag}") from error
+
+
+def check_writable(path: Path | str, flag: str = "--out") -> None:
+    """Raises InputError, as `writing` does, unless a file can be made at `path`: better known before the work."""
+    path = Path(path)
+    with writing(path, flag):
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        probe = path.with_name(f".{os.getpid()}.probe")
+        try:
+            probe.touch()
+        finally:
+            probe.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to fill, beside `path`, that is renamed to `path` when the block ends well.

@@ -15,6 +15,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", "
 MAX_PIXELS = 2**26  # 64 megapixels: a larger picture is refused before it is decoded
 JPEG_QUALITY = 95
 FITS = ("stretch", "pad", "crop")
+ENCODINGS = ("jpeg", "png")
 
 
 class Box(NamedTuple):

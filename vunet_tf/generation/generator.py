@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -12,14 +11,14 @@ from vunet_tf.body import keypoints
 from vunet_tf.data.batches import batch_of, shape_of
 from vunet_tf.data.dataset import read_info
 from vunet_tf.data.example import Rejected
-from vunet_tf.data.own_pictures import FITS, Fitting
-from vunet_tf.data.sources.source import Options
+from vunet_tf.data.own_pictures import FITS
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.grids import Header
 from vunet_tf.files.pixels import to_uint8
 from vunet_tf.generation.inputs import Input, Inputs
 from vunet_tf.generation.sheet import Cell, Sheet
-from vunet_tf.models.vunet import VUNet, between
+from vunet_tf.models.vunet import between
+from vunet_tf.runs import Run
 
 Names = str | Sequence[str]  # of inputs, see `vunet_tf.generation.inputs`
 STEPS = 8  # pictures from one appearance or pose to the next, both included
@@ -32,27 +31,24 @@ class Generator:
     method returns a `Sheet`: nothing is made before it is saved, drawn or iterated over.
 
     Args:
-        model: a trained `VUNet`, as `vunet_tf.load(run_dir)` gives it.
-        dataset_dir: the dataset that it was trained on: for inputs like "valid:12", and to fit pictures alike. None
-            for none; pictures are then padded to a square.
-        fit: how pictures of any size become square; by default as the dataset's own. One of `fitting.FITS`.
+        run: a trained run, as `vunet_tf.load(run_dir)` gives it.
+        fit: how pictures of any size become square; by default as the run's dataset's own. One of `own_pictures.FITS`.
         batch_size: pictures made at once.
         rejects: a list to which inputs that cannot be used are added, each with the reason, while the rest is done.
             Without one, the first raises.
         progress: whether to show a progress bar on a terminal.
 
     Raises:
-        InputError: if the dataset is none, or does not fit the model.
+        InputError: if the run's dataset is there but damaged, or does not fit the model.
 
     Example:
-        generator = Generator(vunet_tf.load("runs/quickstart"), "datasets/figures")
+        generator = Generator(vunet_tf.load("runs/quickstart"))
         generator.transfer(appearances="valid:0-4", shapes="valid:10-17").save_grid("matrix.png")
     """
 
     def __init__(
         self,
-        model: VUNet,
-        dataset_dir: Path | str | None = None,
+        run: Run,
         *,
         fit: str | None = None,
         batch_size: int = 16,
@@ -63,12 +59,12 @@ class Generator:
             raise InputError(f"--batch_size={batch_size}: must be at least 1")
         if fit not in (None, *FITS):
             raise InputError(f"--fit={fit}: must be one of {', '.join(FITS)}")
-        self.model, self.config = model, model.config
-        self._dataset_dir = None if dataset_dir is None else Path(dataset_dir)
-        self._info = None if dataset_dir is None else read_info(dataset_dir)
-        self._fitting = self._fitting_by(fit)
+        self.model, self.config = run.model, run.model.config
+        self._dataset_dir = run.dataset_dir
+        there = run.dataset_dir is not None and run.dataset_dir.is_dir()
+        self._info = read_info(run.dataset()) if there else None
+        self._fitting = run.fitting if fit is None else run.fitting._replace(fit=fit)
         self._batch_size, self._rejects, self._progress = batch_size, rejects, progress
-        self._crops = self.config.crops
         self._graphs = {}
 
     def reconstruct(self, inputs: Names) -> Sheet:
@@ -181,23 +177,6 @@ class Generator:
 
     # Inputs
 
-    def _fitting_by(self, fit: str | None) -> Fitting:
-        config, info = self.config, self._info
-        if info is not None:
-            for name in ("image_size", "shape_channels"):
-                if getattr(info, name) != getattr(config, name):
-                    raise InputError(
-                        f"--dataset_dir={self._dataset_dir} has --{name}={getattr(info, name)}, the model "
-                        f"{getattr(config, name)}: give the dataset that it was trained on"
-                    )
-            fitting = Fitting.of_dataset(info)
-        else:
-            stickmen = config.appearance != "picture"
-            if not stickmen and config.shape_channels == 3:
-                raise InputError("whether its shapes are stickmen or maps only the dataset says: give --dataset_dir")
-            fitting = Fitting(config.image_size, "pad", Options.margin, config.shape_channels, stickmen, edges=False)
-        return fitting if fit is None else fitting._replace(fit=fit)
-
     def _reject(self, rejected: Rejected) -> None:
         if self._rejects is None:
             raise InputError(f"{rejected.file}: {rejected.reason}")
@@ -217,10 +196,10 @@ class Generator:
     def _appearances(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, np.ndarray, list[tf.Tensor]]]:
         """Each appearance with its picture [S, S, 3] uint8 and its z, one [h, w, c] per latent scale."""
         for chunk in _chunks(self._with_pictures(inputs), self._batch_size):
-            batch = batch_of([given.example for given in chunk], **self._crops)
+            batch = batch_of([given.example for given in chunk], crops=self.model.appearance_input.crops)
             z = []
             if self.config.latent_scales:
-                z = self._graph("encode")({"appearance": self.model.appearance_input(batch)})["z"]
+                z = self._graph("encode")({"appearance": self.model.seen_by_f(batch)})["z"]
             for i, (given, picture) in enumerate(zip(chunk, to_uint8(batch["image"]), strict=True)):
                 yield given, picture, [scale[i] for scale in z]
 

@@ -101,7 +101,8 @@ class Inputs:
 
     def _of_split(self, split: str, name: str) -> Iterator[_Item]:
         if self._info is None:
-            raise InputError("the run's dataset is not known, or not there: give --dataset_dir")
+            gone = f" {self._dataset_dir} is not there" if self._dataset_dir else " is not known"
+            raise InputError(f"the run's dataset{gone}: give --dataset_dir")
         count = self._info.examples(split)
         which = name.partition(":")[2]
         numbers = _RANGE.fullmatch(which)

@@ -3,6 +3,7 @@
 import keras
 
 from vunet_tf.config import ModelConfig
+from vunet_tf.models.appearance_input import AppearanceInput
 from vunet_tf.models.configured import ConfiguredModel, block_settings
 from vunet_tf.models.distributions import DiagonalGaussian
 from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution
@@ -26,7 +27,8 @@ class AppearanceEncoder(ConfiguredModel):
         blocks, wn = block_settings(config), config.weight_norm
         self.config = config
         self.latent = DiagonalGaussian(config.variance, name="latent")
-        appearance = keras.Input((config.appearance_size, config.appearance_size, config.appearance_channels))
+        seen = AppearanceInput(config)
+        appearance = keras.Input((seen.size, seen.size, seen.channels))
         skips = contracting_path(appearance, config.appearance_widths, config)
         self.contract = keras.Model(appearance, skips, name="contract")
         widths = config.appearance_widths[::-1]

@@ -22,6 +22,9 @@ class WeightNormConv2D(keras.layers.Layer):
     ||V|| is taken over all axes but the output channels, in float32 under mixed precision. V is drawn from
     N(0, 0.05), the standard deviation being 0.05; g starts at 1 and b at 0, until `data_dependent_initialisation`.
 
+    Where a filter has a single weight (a 1x1 convolution of one channel), V / ||V|| is only its sign. Training would
+    flip it now and then and turn the whole channel over. So V is then a fixed sign, not trained, and w = g * V.
+
     Args:
         filters: output channels.
         kernel_size: side of the kernel in positions.
@@ -39,15 +42,22 @@ class WeightNormConv2D(keras.layers.Layer):
 
     def build(self, input_shape):
         # Without autocast the norm sees the variable's own precision, not that of the activations.
-        def weight(name, shape, initializer):
-            return self.add_weight(name=name, shape=shape, initializer=initializer, autocast=False)
+        def weight(name, shape, initializer, trainable=True):
+            return self.add_weight(name=name, shape=shape, initializer=initializer, trainable=trainable, autocast=False)
 
         kernel_shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
-        self.v = weight("v", kernel_shape, keras.initializers.RandomNormal(stddev=0.05))
+        normal = keras.initializers.RandomNormal(stddev=0.05)
+        self._single_weight = self.kernel_size**2 * input_shape[-1] == 1
+        if self._single_weight:
+            self.v = weight("v", kernel_shape, lambda shape, dtype: ops.sign(normal(shape, dtype)), trainable=False)
+        else:
+            self.v = weight("v", kernel_shape, normal)
         self.g = weight("g", (self.filters,), "ones")
         self.b = weight("b", (self.filters,), "zeros")
 
     def _kernel(self, gain=1.0):
+        if self._single_weight:
+            return gain * self.g * self.v
         return normalised_kernel(tf.convert_to_tensor(self.v), gain * tf.convert_to_tensor(self.g))
 
     def _convolve(self, inputs, gain):

@@ -4,7 +4,6 @@ import math
 
 import keras
 
-from vunet_tf.config import PRESETS
 from vunet_tf.models.layers import convolutions
 from vunet_tf.models.vunet import WIRINGS, VUNet
 
@@ -102,14 +101,15 @@ def _layer_table(model):
     return "\n".join(["| layer | kind | output | parameters |", "|---|---|---|--:|", *rows])
 
 
-def model_page(command, presets=tuple(PRESETS)):
-    """The page docs/model.md: figures of all presets, and the functional models of the market one with their shapes.
+def model_page(command, configs):
+    """The page docs/model.md: sizes of configurations, and the functional models of the last one with their shapes.
 
     Args:
         command: what the reader types to make this page again.
-        presets: names of the configurations in the table of figures.
+        configs: {name: configuration}.
     """
-    model = VUNet(PRESETS["market"])
+    *_, (last, config) = configs.items()
+    model = VUNet(config)
     models = {
         "F, appearance encoder": model.appearance_encoder,
         "E, shape encoder": model.shape_encoder,
@@ -130,12 +130,12 @@ def model_page(command, presets=tuple(PRESETS)):
             "",
             "## Parameters and multiply-accumulates",
             "",
-            sizes_table({name: PRESETS[name] for name in presets}),
+            sizes_table(configs),
             "",
             "MACs: multiply-accumulates of the convolutions, per picture. F is what `encode` needs, G = D(E(shape), z)",
             "what `generate` needs, the prior what `sample` needs beyond G.",
             "",
-            "## Functional models of the market configuration",
+            f"## Functional models of the {last} configuration",
             "",
             "| model | inputs | outputs | parameters |",
             "|---|---|---|--:|",

@@ -7,16 +7,17 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
+from vunet_tf.config import ModelConfig
 from vunet_tf.files.errors import InputError
 from vunet_tf.models.appearance_encoder import AppearanceEncoder
+from vunet_tf.models.appearance_input import AppearanceInput
 from vunet_tf.models.configured import ConfiguredModel
 from vunet_tf.models.decoder import Decoder
 from vunet_tf.models.distributions import DiagonalGaussian
 from vunet_tf.models.layers import WeightNormConv2D, convolutions, data_dependent_initialisation
 from vunet_tf.models.shape_encoder import ShapeEncoder
 
-INPUTS = ("image", "shape", "parts", "shape_parts")  # what of a batch a model may look at; the rest is left alone
+INPUTS = ("image", "shape", "parts")  # what of a batch a model may look at; the rest is left alone
 WIRINGS = ("encode", "generate", "transfer", "sample")
 
 
@@ -45,6 +46,7 @@ class VUNet(ConfiguredModel):
     def __init__(self, config: ModelConfig, name="vunet"):
         # Layers
         self.config = config
+        self.appearance_input = AppearanceInput(config)
         self.latent = DiagonalGaussian(config.variance, name="latent")
         self.shape_encoder = ShapeEncoder(config)
         self.decoder = Decoder(config)
@@ -61,12 +63,11 @@ class VUNet(ConfiguredModel):
         self._wirings = types.SimpleNamespace()
 
     def _symbolic_inputs(self):
-        config = self.config
-        side = config.appearance_size
+        config, seen = self.config, self.appearance_input
         if not config.latent_scales:  # nothing would be connected to the others
             return {"shape": keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape")}
         return {
-            "appearance": keras.Input((side, side, config.appearance_channels), name="appearance"),
+            "appearance": keras.Input((seen.size, seen.size, seen.channels), name="appearance"),
             "shape": keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape"),
             "noise": [keras.Input(shape, name=f"noise_{i}") for i, shape in enumerate(config.latent_shapes)],
         }
@@ -116,34 +117,19 @@ class VUNet(ConfiguredModel):
 
     # Inputs from batches
 
-    def appearance_input(self, batch):
-        """F's input [B, s, s, `config.appearance_channels`] from a batch.
-
-        By `config.appearance`: batch["parts"]; or "image" and "shape" side by side; or "parts" and "shape_parts"
-        [B, s, s, C * P], the same crops of the shape map. Raises InputError naming the flag where they do not fit.
-        """
-        config = self.config
-        keys = {"parts": ["parts"], "picture": ["image", "shape"], "both": ["parts", "shape_parts"]}[config.appearance]
-        for key in keys:
-            if key not in batch:
-                raise InputError(
-                    f"--appearance={config.appearance} needs {key!r}, which this batch does not have"
-                    + (": data without keypoints needs --appearance=picture" if key != "image" else "")
-                )
-        channels = {
-            "image": (PICTURE_CHANNELS, "appearance"),
-            "shape": (config.shape_channels, "shape_channels"),
-            "parts": (PICTURE_CHANNELS * config.parts, "parts"),
-            "shape_parts": (config.shape_channels * config.parts, "shape_channels"),
-        }
-        size_flag = "image_size" if config.appearance == "picture" else "box_factor"
-        inputs = [checked(key, batch[key], config.appearance_size, size_flag, *channels[key]) for key in keys]
-        return ops.concatenate(inputs, axis=-1)
+    def seen_by_f(self, batch):
+        """F's input [B, s, s, C] from a batch, checked: the tensors that `appearance_input` names, side by side."""
+        size_flag = "box_factor" if self.appearance_input.crops else "image_size"
+        tensors = [
+            checked(key, values, self.appearance_input.shapes[key], size_flag)
+            for key, values in self.appearance_input.of_batch(batch).items()
+        ]
+        return ops.concatenate(tensors, axis=-1)
 
     def shape_input(self, shape):
         """E's input: the shape map itself, checked. Raises InputError naming the flag where it does not fit."""
-        config = self.config
-        return checked("shape", shape, config.image_size, "image_size", config.shape_channels, "shape_channels")
+        size = self.config.image_size
+        return checked("shape", shape, (size, size, self.config.shape_channels), "image_size")
 
     def noise(self, batch_size, seed):
         """Standard normal noise for every latent, a function of `seed` alone (an int, or a TF seed of shape [2])."""
@@ -172,14 +158,14 @@ class VUNet(ConfiguredModel):
             noise = [ops.zeros((batch_size, *latent)) for latent in self.config.latent_shapes]
         else:
             noise = self.noise(batch_size, seed)
-        appearance = self.appearance_input(batch if appearance_from is None else appearance_from)
+        appearance = self.seen_by_f(batch if appearance_from is None else appearance_from)
         return {"appearance": appearance, "shape": shape, "noise": noise}
 
     # Uses, each on a whole batch
 
     def encode(self, batch):
         """z of the batch's appearance: the posterior's mean at every scale."""
-        return self.wiring("encode")({"appearance": self.appearance_input(batch)})["z"]
+        return self.wiring("encode")({"appearance": self.seen_by_f(batch)})["z"]
 
     def generate(self, shape, z):
         """The pictures [B, S, S, 3] of these shapes [B, S, S, C] with these appearances z."""
@@ -193,7 +179,7 @@ class VUNet(ConfiguredModel):
         """
         inputs = {"shape": self.shape_input(shape)}
         if self.config.latent_scales:
-            inputs["appearance"] = self.appearance_input(appearance)
+            inputs["appearance"] = self.seen_by_f(appearance)
         return self.wiring("transfer")(of_one_size(inputs))
 
     def reconstruct(self, batch):
@@ -268,18 +254,23 @@ def tensors(arrays):
     return [ops.convert_to_tensor(array) for array in arrays]
 
 
-def checked(name, values, size, size_flag, channels, channel_flag):
-    """`values` as a float tensor; raises InputError unless they are floats of shape [B, size, size, channels]."""
+# The flag that decides how many channels an input of the model has.
+_CHANNEL_FLAGS = {"image": "appearance", "shape": "shape_channels", "parts": "parts"}
+
+
+def checked(name, values, shape, size_flag):
+    """`values` as a float tensor; raises InputError unless they are floats of shape [B, *shape]."""
     tensor = ops.convert_to_tensor(values)
-    shape = tuple(tensor.shape)
+    found, (height, width, channels) = tuple(tensor.shape), shape
     if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)):
         raise InputError(f"{name!r} must be floats in [-1, 1], got {tensor.dtype}")
-    if len(shape) != 4:
-        raise InputError(f"{name!r} must be a batch [B, {size}, {size}, {channels}], got shape {shape}")
-    if shape[1:3] != (size, size):
+    if len(found) != 4:
+        raise InputError(f"{name!r} must be a batch [B, {height}, {width}, {channels}], got shape {found}")
+    if found[1:3] != (height, width):
         raise InputError(
-            f"{name!r} is {shape[2]}x{shape[1]} pixels where the model takes {size}x{size}: change --{size_flag}"
+            f"{name!r} is {found[2]}x{found[1]} pixels where the model takes {width}x{height}: change --{size_flag}"
         )
-    if shape[3] != channels:
-        raise InputError(f"{name!r} has {shape[3]} channels where the model takes {channels}: change --{channel_flag}")
+    if found[3] != channels:
+        flag = _CHANNEL_FLAGS[name]
+        raise InputError(f"{name!r} has {found[3]} channels where the model takes {channels}: change --{flag}")
     return tensor

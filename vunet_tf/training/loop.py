@@ -27,15 +27,15 @@ class Loop:
         dataset_dir: a dataset.
         run_dir: made if need be.
         save_model: called with the model, its weights averaged, when it is to be kept for use.
-        parts: options of the pipeline: crops of body parts.
+        crops: of body parts that the model sees, or None.
         matrix: a `TransferMatrix`, or None for no pictures.
         chief: whether this process writes the run directory.
     """
 
-    def __init__(self, training_step: TrainingStep, dataset_dir, run_dir, save_model, parts, matrix=None, chief=True):
+    def __init__(self, training_step: TrainingStep, dataset_dir, run_dir, save_model, crops, matrix=None, chief=True):
         self.training_step, self.config, self.strategy = training_step, training_step.config, training_step.strategy
         self.dataset_dir, self.run_dir = Path(dataset_dir), Path(run_dir)
-        self.save_model, self.parts, self.matrix, self.chief = save_model, parts, matrix, chief
+        self.save_model, self.crops, self.matrix, self.chief = save_model, crops, matrix, chief
         self.best = np.inf
         self._valid_batches: list | None = None
 
@@ -57,7 +57,7 @@ class Loop:
                 workers=context.num_input_pipelines,
                 worker=context.input_pipeline_id,
                 **augmentation,
-                **self.parts,
+                crops=self.crops,
             )
             return _replica_batches(batches, context.num_replicas_in_sync // context.num_input_pipelines)
 
@@ -65,7 +65,7 @@ class Loop:
 
     def initial_batches(self):
         """The global batches of the data-dependent initialisation, the same on every machine."""
-        batches = training_batches(self.dataset_dir, self.config.batch_size, seed=self.config.seed, **self.parts)
+        batches = training_batches(self.dataset_dir, self.config.batch_size, seed=self.config.seed, crops=self.crops)
         return list(batches.take(self.config.init_batches))
 
     # The run

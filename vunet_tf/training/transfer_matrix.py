@@ -17,12 +17,12 @@ class TransferMatrix:
         directory: a dataset.
         split: which split.
         size: appearances, and as many shapes.
-        pipeline: options of `evaluation_batches`: crops of body parts.
+        crops: of body parts that the model sees, or None.
     """
 
-    def __init__(self, directory, split="valid", size=6, **pipeline):
+    def __init__(self, directory, split="valid", size=6, crops=None):
         count = min(read_info(directory).examples(split), SEARCHED)
-        batches = evaluation_batches(directory, min(count, 100), split=split, **pipeline).take(-(-count // 100))
+        batches = evaluation_batches(directory, min(count, 100), split=split, crops=crops).take(-(-count // 100))
         found = {}
         for batch in batches:
             for key, value in batch.items():

@@ -8,8 +8,6 @@ from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_w
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
-SIDES = ("left", "right")
-
 
 def open_source(options: Options) -> Source:
     """Halves of pictures; a folder `train`, `val`, `valid` or `test` in a picture's path decides its split.

@@ -17,25 +17,53 @@ from vunet_tf.files.errors import InputError
 DEFAULT_FITS = {"deepfashion": "stretch", "market": "stretch", "index": "stretch", "pairs": "stretch", "folder": "pad"}
 
 
+def _setting(default, **metadata):
+    """A field with what its flag must know: its "choices", or the "least" and the "most" that it can be."""
+    return field(default=default, metadata=metadata)
+
+
 @dataclass(frozen=True)
 class Options:
-    """What the flags of `prepare` say; `python -m vunet_tf.prepare --help` explains each."""
+    """How `prepare` reads a source. Each field is a flag of the same name; a source takes those that it needs.
+
+    Attributes:
+        input: folder (or index.p) of the sources index, pairs, folder and sprites.
+        images: folder of the pictures of the sources coco, deepfashion and market.
+        annotations: annotation file of the sources coco, deepfashion and market.
+        valid_annotations: annotation file of the valid split; without it the split is by hash.
+        image_size: side of the square pictures in pixels. By default 256; market 128, figures 64, sprites their cell.
+        fit: how a picture becomes square: stretch it (default of deepfashion, market, index and pairs), pad its short
+            side with its edge (default of folder), or crop its middle.
+        encoding: how pictures are stored: jpeg (quality 95; default of photographs) or png (exact; default of sprites
+            and figures). Shape maps are always png.
+        valid_fraction: part of the pictures in the valid split, where names decide by their hash.
+        margin: coco: what is added to a person's box on each side, as a fraction of its longer side.
+        min_person: coco: people whose box has a smaller longer side (pixels) are left out.
+        min_joints: people with fewer of the 15 joints seen are left out.
+        shape_map: sprites: which shape map: body (default), mask, edges or joints.
+        shapes: folder: a folder of ready shape maps with the pictures' names; without it, edges are found.
+        edges_side: pairs: which half is the edge map.
+        seed: figures: a different seed gives different people.
+        looks: figures: how many looks to train on.
+        poses: figures: how many poses to train on.
+        examples: figures: how many training pictures.
+    """
 
     input: Path | None = None
     images: Path | None = None
     annotations: Path | None = None
     valid_annotations: Path | None = None
-    image_size: int | None = None
-    fit: str | None = None
-    encoding: str | None = None
-    valid_fraction: float = 0.05
-    margin: float = 0.15
-    min_person: int = 64
-    min_joints: int = 8
+    image_size: int | None = _setting(None, least=8, most=4096)
+    fit: str | None = _setting(None, choices=pictures.FITS)
+    encoding: str | None = _setting(None, choices=pictures.ENCODINGS)
+    valid_fraction: float = _setting(0.05, least=0.0, most=1.0)
+    margin: float = _setting(0.15, least=0.0, most=2.0)
+    min_person: int = _setting(64, least=1)
+    min_joints: int = _setting(8, least=4, most=15)
     shape_map: str | None = None
     shapes: Path | None = None
-    edges_side: str = "left"
-    seed: int = 0
+    edges_side: str = _setting("left", choices=("left", "right"))
+    seed: int = _setting(0, least=0)
     looks: int = 1000
     poses: int = 1000
     examples: int = 8000

@@ -1,0 +1,54 @@
+"""What the appearance encoder F sees, and how that is made: the one place that decides it."""
+
+from vunet_tf.body.body_parts import Crops, crop_body_parts
+from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
+from vunet_tf.files.errors import InputError
+
+
+class AppearanceInput:
+    """F's input for a `ModelConfig`, whose `appearance` chooses between two.
+
+    "parts": crops of the body parts, each turned upright (released program). "picture": picture and shape map side by
+    side (paper).
+
+    Args:
+        config: of the model.
+
+    Attributes:
+        shapes: {key of a batch: its shape (height, width, channels)}, in the order in which F takes them.
+        size, channels: side of F's input in pixels, and its channels, all keys together.
+        crops: the crops that a batch must have for F, as `data.batches` takes them; None where there are none.
+    """
+
+    def __init__(self, config: ModelConfig):
+        self._config = config
+        self.size = config.image_size >> config.appearance_factor
+        self.crops = None
+        if config.appearance == "parts":
+            self.shapes = {"parts": (self.size, self.size, PICTURE_CHANNELS * config.parts)}
+            if config.latent_scales:
+                self.crops = Crops(config.parts, self.size)
+        else:
+            channels = {"image": PICTURE_CHANNELS, "shape": config.shape_channels}
+            self.shapes = {key: (self.size, self.size, count) for key, count in channels.items()}
+        self.channels = sum(channels for *_, channels in self.shapes.values())
+
+    def of_batch(self, batch):
+        """The tensors of a batch, {key: [B, height, width, channels]} by `shapes`, that F sees.
+
+        Raises:
+            InputError: the batch lacks one of them; the message names the flag.
+        """
+        for key in self.shapes:
+            if key not in batch:
+                raise InputError(
+                    f"--appearance={self._config.appearance} needs {key!r}, which this batch does not have"
+                    + (": data without keypoints needs --appearance=picture" if key == "parts" else "")
+                )
+        return {key: batch[key] for key in self.shapes}
+
+    def of_pictures(self, image, shape, joints=None):
+        """As `of_batch`, from pictures [B, S, S, 3] and shape maps [B, S, S, C] in [-1, 1], and joints [B, 15, 2]."""
+        if self._config.appearance == "parts":
+            return {"parts": crop_body_parts(image, joints, self.size, self.size, self._config.parts)}
+        return {"image": image, "shape": shape}
