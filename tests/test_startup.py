@@ -1,8 +1,11 @@
 """How every command starts and ends: exit status, one line of error, quiet on Ctrl-C at any moment."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +74,21 @@ def test_ctrl_c_while_a_command_is_being_imported_is_quiet():
     process.send_signal(signal.SIGINT)
     assert "Traceback" not in process.communicate(timeout=60)[1]
     assert process.returncode == -signal.SIGINT
+
+
+def test_a_helper_process_ends_with_the_one_that_started_it(tmp_path):
+    script = tmp_path / "starts.py"
+    script.write_text(
+        "import os, time\n"
+        "from vunet_tf.command_line.startup import in_own_process\n"
+        "def wait():\n    print(os.getpid(), flush=True)\n    time.sleep(60)\n"
+        "if __name__ == '__main__':\n    in_own_process(wait)\n"
+    )
+    process = subprocess.Popen([sys.executable, script], stdout=-1, text=True, env={**os.environ, "PYTHONPATH": "."})
+    helper = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{helper}/cmdline").exists() and Path(f"/proc/{helper}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "it runs on"
+        time.sleep(0.05)

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 
 from vunet_tf.files.errors import InputError
@@ -71,8 +72,19 @@ def in_own_process(function: Callable, *arguments):
     import multiprocessing  # these two here, for few commands need them
     from concurrent.futures import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent) as process:
         return process.submit(function, *arguments).result()
+
+
+def end_with_parent() -> None:
+    """In a process that another one started: from now on it ends when that one ends, also when it is killed."""
+    import multiprocessing
+
+    def watch():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def start_tensorflow() -> None:

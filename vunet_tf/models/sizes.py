@@ -1,4 +1,4 @@
-"""Parameters, multiply-accumulates and shapes of a configuration: the figures to hold against the published ones."""
+"""Parameters, multiply-accumulates and shapes of a configuration, to be held against the published ones."""
 
 import math
 
@@ -124,7 +124,7 @@ def model_page(command, configs):
     layers = [f"### {name}\n\n{_layer_table(m)}" for name, m in list(models.items())[:3]]
     return "\n".join(
         [
-            "# The model in figures",
+            "# Sizes of the model",
             "",
             f"Made by `{command}`; do not edit. B is the batch size.",
             "",
