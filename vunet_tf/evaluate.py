@@ -114,6 +114,7 @@ def _evaluate() -> None:
         settings=evaluation.settings,
         model=dataclasses.asdict(model.config),
         training=training,
+        changes=tuple(change for start in runs.history(_RUN_DIR.value) for change in start["changed"]),
         versions={package: importlib.metadata.version(package) for package in PACKAGES},
         measures=tuple(each for each in evaluation.found if isinstance(each, report.Measure)),
         missing=tuple(each for each in evaluation.found if isinstance(each, report.Missing)),

@@ -123,7 +123,7 @@ def _warn_of_slow_bfloat16(config: TrainingConfig) -> None:
         )
 
 
-def _train() -> bool:
+def _train() -> None:
     if not _DATASET_DIR.value or not _RUN_DIR.value:
         raise InputError("give --dataset_dir and --run_dir; `python -m vunet_tf.train --help` explains")
     if _INIT_FROM.value and not Path(_INIT_FROM.value).is_dir():
@@ -135,17 +135,23 @@ def _train() -> bool:
 
     info = read_info(_DATASET_DIR.value)
     model_config = _model_config(info)
+    config.check_size(model_config.image_size)
     _warn_of_slow_bfloat16(config)
     strategy, chief = _strategy()
+    if "valid" not in info.splits and (config.valid_batches or config.pictures_every):
+        config = dataclasses.replace(config, valid_batches=0, pictures_every=0)
+        if chief:
+            print(f"{_DATASET_DIR.value} has no split 'valid': training without validation and without pictures")
 
     from vunet_tf import runs
-    from vunet_tf.training.loop import Loop
+    from vunet_tf.training.loop import Loop, explained
     from vunet_tf.training.step import TrainingStep
     from vunet_tf.training.transfer_matrix import TransferMatrix
 
     run_dir = Path(_RUN_DIR.value)
     crops = model_config.crops
-    with runs.open_for_training(run_dir, model_config, _flags_as_used(), chief):
+    opened = runs.open_for_training(run_dir, model_config, chief)
+    with opened as begin, explained(run_dir, _DATASET_DIR.value):
         matrix = TransferMatrix(_DATASET_DIR.value, **crops) if config.pictures_every and chief else None
         training_step = TrainingStep(model_config, config, strategy)
 
@@ -154,7 +160,14 @@ def _train() -> bool:
 
         loop = Loop(training_step, _DATASET_DIR.value, run_dir, save, crops, matrix, chief)
         loop.start(_INIT_FROM.value)
-        return loop.run()
+        if loop.step >= config.steps:
+            print(f"{run_dir} has {loop.step} steps; --steps={config.steps} asks for no more")
+            return
+        for change in begin(loop.step, _flags_as_used()):
+            print(change)
+        stopped_by = loop.run()
+    if stopped_by:
+        sys.exit(128 + stopped_by)
 
 
 if __name__ == "__main__":
