@@ -1,10 +1,12 @@
 """What stands in for a shape that training has not, and which appearance is the nearest."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from vunet_tf.baselines import gallery
+from vunet_tf.baselines import gallery, transfer
 from vunet_tf.baselines.transfer import COPY, MEAN, NEAREST, TransferBaselines
 from vunet_tf.data.dataset import read_examples
 from vunet_tf.data.example import Example
@@ -42,6 +44,8 @@ def test_the_nearest_shapes_stand_in_for_an_unknown_one(folder, monkeypatch):
 class ThreeColours:
     """A gallery of plain pictures: red, green and blue, in the shapes "known" and "new"."""
 
+    image_size = 8
+
     def of_shape(self, shape_id):
         colours = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
         return {who: plain(who, shape_id, colour) for who, colour in colours.items()}
@@ -66,3 +70,21 @@ def test_baselines_of_plain_colours(shape_of_reference):
     without = baselines.pictures(plain("green", shape_of_reference, (0, 250, 0)), plain("green", "new", (0, 0, 0)))
     assert (without[MEAN] == (125, 0, 125)).all()
     assert (without[NEAREST] != (0, 250, 0)).any()
+
+
+def test_the_memory_does_not_grow_with_the_shapes(monkeypatch):
+    """Sums of pictures of ten shapes are kept, not of all; and the answers stay the same."""
+    monkeypatch.setattr(transfer, "BYTES_OF_SUMS", 10 * 8 * 8 * 3 * 4, raising=False)
+    baselines, reference = TransferBaselines(ThreeColours()), plain("red", "known", (250, 0, 0))
+
+    def answer(shapes):
+        for shape in shapes:
+            made = baselines.pictures(reference, Example("valid", shape, "other", shape, reference.image))
+            assert (made[MEAN] == 83).all()
+
+    answer(map(str, range(100)))
+    tracemalloc.start()
+    answer(map(str, range(100, 300)))
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert grown < 200 * 8 * 8 * 3 * 4 / 2

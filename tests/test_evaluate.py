@@ -29,6 +29,7 @@ from vunet_tf.files.errors import InputError
 from vunet_tf.models.appearance_input import AppearanceInput
 
 CONFIG = ModelConfig(image_size=16, bottleneck_factor=2, width=2, max_width=4, latent_scales=1, activation="leaky_relu")
+CHANGE = "--learning_rate: 0.001 before, 0.0005 from step 2000 on"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,7 @@ def run(model, tmp_path_factory, tiny_figures):
     run_dir = tmp_path_factory.mktemp("runs") / "one"
     runs.save(model, run_dir, Fitting.of_dataset(read_info(tiny_figures)))
     (run_dir / "flags.txt").write_text(f"--dataset_dir={tiny_figures}\n--mirror\n--nojit_compile\n")
+    (run_dir / "history.jsonl").write_text(json.dumps({"step": 20, "changed": [CHANGE]}))
     (run_dir / "metrics.csv").write_text("step,split,loss,kl\n10,train,5,1\n20,train,4,2\n20,valid,4.5,2\n30,tra")
     return run_dir
 
@@ -89,6 +91,7 @@ def test_the_command_writes_table_json_page_and_pictures(run, tmp_path):
     assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
 
     table = comparison.as_markdown([results, results], "the command")
+    assert table.count(f"; {CHANGE}.") == 2
     assert report.number(find(results.measures, "transfer", "mean |error| inside")) in table
     assert "| VU-Net | 3.214 | 0.353 |" in table and "not measured (needs the dataset and GPUs)" in table
 

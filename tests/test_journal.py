@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from PIL import Image
 
@@ -34,6 +35,13 @@ def test_a_resumed_run_forgets_later_rows_and_half_a_line(tmp_path):
         file.write("40,tra")
     Journal(tmp_path, step=20).scalars("train", 30, {"loss": 0.5, "rate": 1.0})
     assert [(row["step"], row["loss"]) for row in rows(tmp_path)] == [("10", "10"), ("20", "20"), ("30", "0.5")]
+
+
+def test_a_full_disk_is_an_error_of_the_system_not_spent_memory(tmp_path, monkeypatch):
+    """TensorFlow has one error for both."""
+    monkeypatch.setattr(tf.summary, "write", lambda *_, **__: tf.io.write_file("/dev/full", "x" * 100_000))
+    with pytest.raises(OSError, match="No space left on device"):
+        Journal(tmp_path).scalars("train", 3, {"loss": 2.5})
 
 
 def test_tensorboard_gets_numbers_and_pictures(tmp_path):

@@ -116,20 +116,21 @@ def test_a_run_of_another_model_is_left_alone(run):
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     wider = dataclasses.replace(TINY, width=3)
     remedy = "holds another model, trained with --width=2; name another --run_dir"
-    with pytest.raises(InputError, match=remedy), runs.open_for_training(run, wider, flags="--width=3\n"):
+    with pytest.raises(InputError, match=remedy), runs.open_for_training(run, wider):
         pass
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(run):
-    with runs.open_for_training(run, TINY, flags="--width=2\n"):
+    with runs.open_for_training(run, TINY) as begin:
+        begin(0, "--width=2\n")
         busy = r"run is being written by another process.*name another --run_dir"
-        with pytest.raises(InputError, match=busy), runs.open_for_training(run, TINY, flags=""):
+        with pytest.raises(InputError, match=busy), runs.open_for_training(run, TINY):
             pass
-        with runs.open_for_training(run, TINY, flags="", chief=False):
-            pass  # another machine's process writes nothing
+        with runs.open_for_training(run, TINY, chief=False) as begin_elsewhere:
+            assert begin_elsewhere(0, "--width=3\n") == []  # another machine's process writes nothing
     assert (run / "flags.txt").read_text() == "--width=2\n"
-    with runs.open_for_training(run, TINY, flags="--width=2\n"):
+    with runs.open_for_training(run, TINY):
         pass
 
 
@@ -143,3 +144,33 @@ def test_a_dataset_that_is_gone_or_unknown_is_named_when_it_is_asked_for(run, tm
         loaded.dataset()
     with pytest.raises(InputError, match="is not a dataset"):
         vunet_tf.load(run, tmp_path).dataset()
+
+
+def test_a_new_run_that_never_begins_leaves_nothing(tmp_path, run):
+    for folder in (tmp_path / "new", run):
+        with pytest.raises(InputError, match="wrong"), runs.open_for_training(folder, TINY):
+            raise InputError("wrong")
+    assert not (tmp_path / "new").exists() and (run / "config.json").exists()
+
+
+def begin(run, step, *flags):
+    with runs.open_for_training(run, TINY) as begin_training:
+        return begin_training(step, "".join(f"--{flag}\n" for flag in flags))
+
+
+def test_the_history_has_the_starts_that_changed_something(run):
+    """Where a run lies is no change; what left nothing in the weights is forgotten."""
+    slower = "--learning_rate: 0.1 before, 0.05 from step 200 on"
+    assert begin(run, 0, "learning_rate=0.1", "run_dir=a") == []
+    assert begin(run, 100, "learning_rate=0.1", "run_dir=b") == []
+    assert begin(run, 200, "learning_rate=0.05", "mirror") == [slower, "--mirror: none before, true from step 200 on"]
+    assert begin(run, 300, "learning_rate=0.05", "mirror") == []
+    first, second = runs.history(run)
+    assert (first["step"], first["changed"], first["flags"]["learning_rate"]) == (0, [], "0.1")
+    assert (second["step"], second["changed"][0], second["flags"]["mirror"]) == (200, slower, "true")
+    assert second["versions"].keys() == {"python", *runs.PACKAGES} and second["date"] >= first["date"]
+    assert (run / "flags.txt").read_text() == "--learning_rate=0.05\n--mirror\n"
+    assert begin(run, 150, "learning_rate=0.1") == [] and runs.history(run) == [first]
+    (run / "history.jsonl").write_text("{")
+    with pytest.raises(InputError, match=r"history\.jsonl is damaged"):
+        runs.history(run)

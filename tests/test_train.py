@@ -10,17 +10,23 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import vunet_tf
 from vunet_tf.body.skeleton import JOINTS
-from vunet_tf.data.dataset import write_dataset
+from vunet_tf.config import TrainingConfig
+from vunet_tf.data.dataset import read_examples, write_dataset
 from vunet_tf.data.example import Example
+from vunet_tf.files.errors import InputError
 from vunet_tf.files.pictures import encode, read_picture
 from vunet_tf.people import draw, sample_look, sample_pose
+from vunet_tf.runs import history
 from vunet_tf.training import checkpoints
+from vunet_tf.training.loop import Loop, explained
 
 TINY = {
     "appearance": "picture",
@@ -30,9 +36,8 @@ TINY = {
     "activation": "leaky_relu",
     "latent_scales": 1,
     "reconstruction": "l1",
-    "kl_schedule": "target_rate",
+    "kl_schedule": "constant",
     "kl_weight": 1e-3,
-    "target_rate": 50,
     "batch_size": 8,
     "steps": 10,
     "steps_per_call": 3,
@@ -41,7 +46,6 @@ TINY = {
     "pictures_every": 0,
     "valid_batches": 1,
     "ema": 0.9,
-    "clip_norm": 100,
     "appearance_from": "other",
     "mirror": "true",
     "dropout": 0.0,
@@ -65,6 +69,12 @@ def maps(tmp_path_factory):
         image, shape = (encode(picture, "png") for picture in pixels)
         examples.append(Example("train" if i < 32 else "valid", str(i), str(i % 4), str(i), image, shape=shape))
     return dataset(tmp_path_factory.mktemp("datasets") / "maps", examples)
+
+
+@pytest.fixture(scope="module")
+def without_valid(maps):
+    """The same without the valid pictures."""
+    return dataset(maps.parent / "without_valid", read_examples(maps, "train"))
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +154,9 @@ def test_a_run_leaves_a_model_curves_pictures_and_what_it_was_made_with(run):
     for row in rows:
         assert float(row["loss"]) > 0 and float(row["kl_0"]) > 0
         assert (float(row["images_per_second"]) > 0) if row["split"] == "train" else row["images_per_second"] == ""
-    assert "--kl_schedule=target_rate\n" in (run / "flags.txt").read_text()
-    assert {"python", "tensorflow", "keras", "vunet-tf"} <= json.loads((run / "versions.json").read_text()).keys()
+    assert "--kl_schedule=constant\n" in (run / "flags.txt").read_text()
+    (start,) = history(run)
+    assert start["step"] == 0 and {"python", "tensorflow", "keras", "vunet-tf"} <= start["versions"].keys()
     assert [path.name for path in (run / "pictures").iterdir()] == ["transfer_00000010.png"]
     assert [path.name for path in checkpoints.paths(run)] == ["step_00000005.npz", "step_00000010.npz"]
 
@@ -204,23 +215,33 @@ def test_killed_and_resumed_runs_end_as_one_never_stopped(maps, tmp_path, kills)
     assert tables[0] == tables[1]
 
 
-def test_sigterm_saves_and_ends_well(people, tmp_path):
-    """On crops of body parts, in bfloat16."""
+def test_a_signal_saves_and_ends_with_its_status(people, tmp_path):
+    """On crops of body parts, in bfloat16. It goes on with another rate, and says so."""
     crops = {"appearance": "parts", "bottleneck_factor": 2, "mixed_precision": "mixed_bfloat16"}
-    process = start(people, tmp_path / "run", steps=100_000, **crops)
-    wait_for_step(process, tmp_path / "run", 5)
-    process.terminate()
-    status, printed, complaints = end(process)
-    assert status == 0 and "the same command goes on from here" in printed, complaints
-    step = int(printed.rsplit("stopped after step ", 1)[1].split(";")[0])
-    assert checkpoints.paths(tmp_path / "run")[-1].name == f"step_{step:08d}.npz"
+    step = 0
+    for number, status, rate in [(signal.SIGTERM, 143, 0.001), (signal.SIGINT, 130, 0.002)]:
+        process = start(people, tmp_path / "run", steps=100_000, learning_rate=rate, **crops)
+        wait_for_step(process, tmp_path / "run", step // 5 * 5 + 5)
+        process.send_signal(number)
+        found, printed, complaints = end(process)
+        assert found == status and "the same command goes on from here" in printed, complaints
+        change = f"--learning_rate: 0.001 before, 0.002 from step {step} on"
+        assert (change in printed) == (rate == 0.002)
+        step = int(printed.rsplit("stopped after step ", 1)[1].split(";")[0])
+        assert checkpoints.paths(tmp_path / "run")[-1].name == f"step_{step:08d}.npz"
     assert vunet_tf.load(tmp_path / "run").model.appearance_input.channels == 3 * 8
+    assert [start["changed"] for start in history(tmp_path / "run")] == [[], [change]]
 
 
-def test_a_second_round_begins_with_the_first(run, maps, tmp_path):
-    status, printed, complaints = train(maps, tmp_path / "run", init_from=run, steps=5)
+def test_a_second_round_begins_with_the_first(run, without_valid, tmp_path):
+    """On a dataset that has no split "valid": it trains all the same, and says what it leaves out."""
+    status, printed, complaints = train(without_valid, tmp_path / "run", init_from=run, steps=5, pictures_every=5)
     assert status == 0 and "weights and optimizer taken" in printed, complaints
-    assert last(tmp_path / "run")["trainer/step"] == 5
+    assert "has no split 'valid': training without validation and without pictures" in printed
+    assert vunet_tf.load(tmp_path / "run") and not (tmp_path / "run/pictures").exists()
+    with (tmp_path / "run/metrics.csv").open(newline="") as file:
+        assert [row["split"] for row in csv.DictReader(file)] == ["train"]
+    assert last(tmp_path / "run")["training/step"] == 5
     assert last(tmp_path / "run")["optimizer/0000"] == 15, "Adam's count of updates goes on"
 
 
@@ -232,6 +253,7 @@ def test_a_corrupt_checkpoint_is_told_and_the_one_before_taken(run, maps, tmp_pa
     assert status == 0, complaints
     assert "step_00000010.npz is damaged" in printed and "going on from step 5" in printed
     assert_equal(last(run), last(tmp_path / "run"))
+    assert history(tmp_path / "run") == history(run), "nothing has changed"
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(maps, tmp_path):
@@ -254,29 +276,41 @@ WRONG = [
     ({"appearance": "part"}, "--appearance=part: must be one of parts, picture, both"),
     ({"appearance": "parts"}, "--appearance=parts needs joints"),
     ({"gram_weights": "a"}, "--gram_weights=a: must be numbers"),
+    ({"gram_weights": "1,2"}, "--gram_weights=1,2: must be 6 numbers"),
+    ({"feature_weights": "1,1,1,1,1,-1"}, "--feature_weights=1,1,1,1,1,-1: must be 6 numbers from 0 on"),
     ({"steps": 0}, "--steps=0: must be at least 1"),
+    ({"seed": 2**31}, "--seed=2147483648: must be between 0 and 2,147,483,647"),
+    ({"kl_schedule": "rampe"}, "--kl_schedule=rampe: must be one of ramp, constant"),
+    ({"kl_weight": "nan"}, "--kl_weight=nan: must be a number from 0 on"),
+    ({"learning_rate": "inf"}, "--learning_rate=inf: must be a number above 0"),
+    ({"reconstruction": "lpips"}, "--reconstruction=lpips: must be one of multiscale, l1, vgg19"),
+    ({"reconstruction": "vgg19"}, "--reconstruction=vgg19 needs pictures of at least 16 pixels"),
+    ({"appearance_from": "both"}, "--appearance_from=both: must be one of self, other"),
+    ({"hue": 0.6}, "--hue=0.6: must be between 0 and 0.5 turns"),
+    ({"shift": -1}, "--shift=-1: must not be negative"),
+    ({"shift": 8}, "--shift=8: must be less than the pictures' side, 8 pixels"),
     ({"init_from": "none"}, "--init_from=none is no run"),
     ({"run_dir": ""}, "give --dataset_dir and --run_dir"),
 ]
 
 
-def test_wrong_flags_name_the_flag(maps, tmp_path):
-    """All in one process, for speed: a line of error each, which `startup.run` shows."""
+def test_wrong_flags_name_the_flag_and_leave_nothing(maps, tmp_path):
+    """All in one process, for speed: `startup.run` makes a line of error and the status 1 of each."""
     code = (
         "import json, sys\nfrom absl import flags\nfrom absl.testing.flagsaver import flagsaver\n"
-        "from vunet_tf import errors, train\n"
+        "from vunet_tf import train\nfrom vunet_tf.command_line.startup import run\n"
         "for arguments in json.loads(sys.argv[1]):\n"
         "  with flagsaver():\n"
-        "    flags.FLAGS(['train', *arguments])\n"
-        "    try: train._train()\n"
-        "    except errors.InputError as error: print(error)\n"
+        "    sys.argv[1:] = arguments\n"
+        "    try: run(train._train)\n"
+        "    except SystemExit as end: print(end.code)\n"  # a text: Python shows it and ends with status 1
     )
     right = {"data": maps, "run_dir": tmp_path / "run"}
     arguments = [command(**{**right, **changes})[3:] for changes, _ in WRONG]
     told = subprocess.run([sys.executable, "-c", code, json.dumps(arguments)], capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
     for line, (_, message) in zip(told.stdout.splitlines(), WRONG, strict=True):
-        assert message in line
+        assert line.startswith("error: ") and message in line
     assert not (tmp_path / "run").exists()
 
 
@@ -290,3 +324,38 @@ def test_wrong_flags_name_the_flag(maps, tmp_path):
 def test_an_error_is_one_clear_line(tmp_path, changes, message):
     status, _, complaints = train("none", tmp_path / "run", **changes)
     assert status == 1 and message in complaints and "Traceback" not in complaints
+
+
+def test_memory_that_runs_out_is_not_called_a_full_disk(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/step_00000005.npz").touch()
+    with pytest.raises(InputError) as raised, explained(tmp_path, "datasets/maps"):
+        tf.ones([2**45])
+    told = str(raised.value)
+    assert told.startswith("the memory does not suffice (OOM when allocating tensor")
+    assert "give a smaller --batch_size" in told and "the last good checkpoint is" in told and "write" not in told
+
+
+@pytest.mark.parametrize("damage", ["record", "picture", "size"])
+def test_a_damaged_dataset_is_named_and_to_be_prepared_again(tmp_path, damage):
+    """Found while training reads: a record whose checksum is wrong, or one that holds no picture or a larger one."""
+    small, large = (encode(np.zeros((size, size, 3), np.uint8), "png") for size in (8, 16))
+    image = {"record": small, "picture": b"none", "size": large}[damage]
+    images = [small, image, small]
+    data = dataset(tmp_path / "maps", [Example("train", str(i), "a", "b", images[i], shape=small) for i in range(3)])
+    if damage == "record":
+        (shard,) = data.glob("train-*")
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2] ^= 1
+        shard.write_bytes(content)
+    step = SimpleNamespace(config=TrainingConfig(batch_size=1), strategy=tf.distribute.get_strategy())
+    loop = Loop(step, data, tmp_path / "run", save_model=None, parts={})
+    named = rf"{data} (is damaged|has a damaged picture) \(.+\): prepare it again; there is no checkpoint yet$"
+    with pytest.raises(InputError, match=named), explained(tmp_path / "run", data):
+        batches = iter(loop.batches("train", seed=0))
+        tf.function(lambda: [next(batches)["image"] + 1 for _ in range(3)])()
+
+
+def test_an_error_of_the_model_is_not_taken_for_one_of_the_data(tmp_path):
+    with pytest.raises(tf.errors.InvalidArgumentError), explained(tmp_path, "datasets/maps"):
+        tf.function(lambda x: tf.reshape(x, [7]))(tf.ones([5]) + 0)

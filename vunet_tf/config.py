@@ -1,6 +1,7 @@
 """The configuration of a model and of its training: each field is a flag of the same name."""
 
 import dataclasses
+import math
 
 from vunet_tf.files.errors import InputError
 
@@ -9,6 +10,10 @@ APPEARANCES = ("parts", "picture")
 PRIORS = ("autoregressive", "standard_normal")
 VARIANCES = ("unit", "learned")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+RECONSTRUCTIONS = ("multiscale", "l1", "vgg19")
+KL_SCHEDULES = ("ramp", "constant")
+APPEARANCES_FROM = ("self", "other")
+SMALLEST_VGG19_SIDE = 16  # pixels: four poolings come before the last layer
 PICTURE_CHANNELS = 3
 
 
@@ -147,12 +152,10 @@ class TrainingConfig:
         feature_weights: of "vgg19": of the input and five layers.
         gram_weights: of "vgg19": likewise, for the Gram terms.
         kl_schedule: of beta, the KL term's weight: "ramp" (released program: 1e-6 up to half of the steps, at three
-            quarters `kl_weight`), "constant", or "target_rate" (a controller holds the KL at `target_rate`).
-        kl_weight: beta; where the ramp ends, or where the controller starts.
-        target_rate: nats per picture that the controller aims at.
-        free_bits: nats per latent scale below which the KL costs nothing.
-        ema: momentum of the averaged weights that evaluation and export use.
-        clip_norm: largest norm of the gradient; 0 for no clipping.
+            quarters `kl_weight`), or "constant".
+        kl_weight: beta; where the ramp ends.
+        ema: momentum of the averaged weights that evaluation and export use, reached step by step: after n updates it
+            is at most (1 + n) / (10 + n). 0 for no averages.
         mixed_precision: "float32", "mixed_bfloat16" or "mixed_float16" (with loss scaling).
         appearance_from: whose picture the appearance encoder sees: "self" (the paper), or "other": another picture of
             the same appearance.
@@ -185,10 +188,7 @@ class TrainingConfig:
     gram_weights: tuple[float, ...] = (0.0,) * 6
     kl_schedule: str = "ramp"
     kl_weight: float = 1.0
-    target_rate: float = 0.0
-    free_bits: float = 0.0
     ema: float = 0.999
-    clip_norm: float = 0.0
     mixed_precision: str = "float32"
     appearance_from: str = "self"
     mirror: bool = False
@@ -213,11 +213,35 @@ class TrainingConfig:
         positive = ("steps", "batch_size", "steps_per_call", "init_batches", "log_every", "checkpoint_every")
         for flag in (*positive, "keep_checkpoints", "max_skipped"):
             require(getattr(self, flag) >= 1, flag, "must be at least 1")
-        for flag in ("seed", "valid_batches", "pictures_every", "free_bits", "clip_norm", "kl_weight"):
+        for flag in ("valid_batches", "pictures_every", "shift"):
             require(getattr(self, flag) >= 0, flag, "must not be negative")
-        require(self.learning_rate > 0, "learning_rate", "must be above 0")
+        require(0 <= self.seed < 2**31, "seed", "must be between 0 and 2,147,483,647")
+        require(0 < self.learning_rate < math.inf, "learning_rate", "must be a number above 0")
+        require(0 <= self.kl_weight < math.inf, "kl_weight", "must be a number from 0 on")
         require(0 <= self.ema < 1, "ema", "must be in [0, 1)")
-        require(self.mixed_precision in PRECISIONS, "mixed_precision", f"must be one of {', '.join(PRECISIONS)}")
+        require(0 <= self.hue <= 0.5, "hue", "must be between 0 and 0.5 turns")
+        for flag, choices in [
+            ("reconstruction", RECONSTRUCTIONS),
+            ("kl_schedule", KL_SCHEDULES),
+            ("mixed_precision", PRECISIONS),
+            ("appearance_from", APPEARANCES_FROM),
+        ]:
+            require(getattr(self, flag) in choices, flag, f"must be one of {', '.join(choices)}")
+        for flag in ("feature_weights", "gram_weights"):
+            weights, layers = getattr(self, flag), len(getattr(TrainingConfig, flag))
+            if len(weights) != layers or not all(0 <= weight < math.inf for weight in weights):
+                given = ",".join(f"{weight:g}" for weight in weights)
+                raise InputError(f"--{flag}={given}: must be {layers} numbers from 0 on, of the input and five layers")
+
+    def check_size(self, image_size: int) -> None:
+        """Raises InputError where pictures of this side, in pixels, cannot be trained on so; it names the flag."""
+        if self.shift >= image_size:
+            raise InputError(f"--shift={self.shift}: must be less than the pictures' side, {image_size} pixels")
+        if self.reconstruction == "vgg19" and image_size < SMALLEST_VGG19_SIDE:
+            raise InputError(
+                f"--reconstruction=vgg19 needs pictures of at least {SMALLEST_VGG19_SIDE} pixels, and the dataset's "
+                f"have {image_size}: use --reconstruction=multiscale"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

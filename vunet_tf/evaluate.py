@@ -69,6 +69,7 @@ def _evaluate() -> None:
         settings=evaluation.settings,
         model=dataclasses.asdict(run.model.config),
         training=run.flags,
+        changes=tuple(change for start in runs.history(run.directory) for change in start["changed"]),
         versions={package: importlib.metadata.version(package) for package in PACKAGES},
         measures=tuple(each for each in evaluation.found if isinstance(each, report.Measure)),
         missing=tuple(each for each in evaluation.found if isinstance(each, report.Missing)),

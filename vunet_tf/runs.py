@@ -3,12 +3,13 @@
 RUN/config.json        {"format": 2, "class": "VUNet", "config": {...}, "fitting": {...}}, see `Run`
 RUN/model.weights.h5   weights, as Keras writes them
 RUN/flags.txt          the flags of the training, as used: a flagfile
-RUN/versions.json      the packages that it was trained with
+RUN/history.jsonl      a line for each start that changed flags or packages, see `history`
 RUN/checkpoints/ ...   see `vunet_tf.training`
 """
 
 import contextlib
 import dataclasses
+import datetime
 import importlib.metadata
 import io
 import json
@@ -26,7 +27,7 @@ FORMAT = 2
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 FLAGS = "flags.txt"
-VERSIONS = "versions.json"
+HISTORY = "history.jsonl"
 CLASSES = {"VUNet": VUNet}
 PACKAGES = ("vunet-tf", "tensorflow", "keras", "tensorflow-probability", "numpy")
 
@@ -96,22 +97,21 @@ def save(model, run_dir, fitting: Fitting):
     model.save_weights(weights)
     atomic.write_bytes(run_dir / WEIGHTS, weights.getbuffer())
     config = {"class": class_name, "config": model.get_config(), "fitting": fitting._asdict()}
-    _write_json(run_dir / CONFIG, {"format": FORMAT, **config})
-
-
-def _write_json(path, content):
-    atomic.write_text(path, json.dumps(content, indent=2) + "\n")
+    atomic.write_text(run_dir / CONFIG, json.dumps({"format": FORMAT, **config}, indent=2) + "\n")
 
 
 @contextlib.contextmanager
-def open_for_training(run_dir, model_config, flags, chief=True):
-    """A new run, or one that goes on, for as long as the block lasts, with its flags and package versions written down.
+def open_for_training(run_dir, model_config, chief=True):
+    """A new run, or one that goes on, for as long as the block lasts. A new one that never begins leaves no folder.
 
     Args:
         run_dir: made if need be.
         model_config: of the model to be trained.
-        flags: text of a flagfile.
         chief: whether this process writes the run; another one only looks whether it can go on.
+
+    Yields:
+        begin(step, flags): to be called when all is ready, with the steps done and the text of a flagfile. It writes
+        flags and history, and returns what changed since the last start, a list of sentences.
 
     Raises:
         InputError: `run_dir` holds another model, is being trained already, or cannot be written.
@@ -125,16 +125,69 @@ def open_for_training(run_dir, model_config, flags, chief=True):
                 f"{run_dir} holds another model, trained with {' '.join(differing)}; name another --run_dir"
             )
     if not chief:
-        yield
+        yield lambda step, flags: []
         return
-    with atomic.locked(run_dir / ".lock", run_dir, "--run_dir"):
-        versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-        try:
-            atomic.write(run_dir / FLAGS, lambda path: path.write_text(flags))
-            _write_json(run_dir / VERSIONS, {"python": platform.python_version(), **versions})
-        except OSError as error:
-            raise InputError(f"cannot write to {run_dir}: {error.strerror}") from error
-        yield
+    is_new = not run_dir.exists()
+    try:
+        with atomic.locked(run_dir / ".lock", run_dir, "--run_dir"):
+            yield lambda step, flags: _begin(run_dir, step, flags)
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # it is not empty: training has begun
+                run_dir.rmdir()
+
+
+def _begin(run_dir, step, flags):
+    """Writes flags and history of a start at this step, and returns the sentences that say what changed."""
+    before = [entry for entry in history(run_dir) if entry["step"] < step]  # later ones left nothing in the weights
+    try:
+        atomic.write_text(run_dir / FLAGS, flags)
+        entry = {
+            "step": step,
+            "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "changed": [],
+            "flags": _training_flags(run_dir),
+            "versions": {
+                "python": platform.python_version(),
+                **{package: importlib.metadata.version(package) for package in PACKAGES},
+            },
+        }
+        if before:
+            old, new = map(_settings, (before[-1], entry))
+            entry["changed"] = [
+                f"{name}: {old.get(name, 'none')} before, {new.get(name, 'none')} from step {step} on"
+                for name in {**old, **new}
+                if old.get(name) != new.get(name)
+            ]
+        if entry["changed"] or not before:
+            before.append(entry)
+        atomic.write_text(run_dir / HISTORY, "".join(f"{json.dumps(each)}\n" for each in before))
+    except OSError as error:
+        raise InputError(f"cannot write to {run_dir}: {error.strerror}") from error
+    return entry["changed"]
+
+
+def _settings(entry):
+    """What can change between two starts of a run: its flags but for where it lies and began, and its packages."""
+    flags = {f"--{name}": value for name, value in entry["flags"].items() if name not in ("run_dir", "init_from")}
+    return flags | entry["versions"]
+
+
+def history(run_dir) -> list[dict]:
+    """The starts of a run's training that changed something, the first of them included; [] if none are kept.
+
+    Returns:
+        {"step": steps done before, "date": ISO 8601, "changed": sentences like "--learning_rate: 0.001 before, 0.0005
+        from step 2000 on", "flags": all flags by name, "versions": of Python and packages} for each.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = Path(run_dir) / HISTORY
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}") from error
 
 
 def load(run_dir, dataset_dir=None) -> Run:

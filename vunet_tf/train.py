@@ -9,6 +9,7 @@ The run directory holds the trained model (`vunet_tf.load(run_dir)`), checkpoint
 grids of pictures.
 """
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -76,7 +77,7 @@ def _warn_of_slow_bfloat16(config: TrainingConfig) -> None:
         )
 
 
-def _train() -> bool:
+def _train() -> None:
     settings = RunConfig(**values(RunConfig))
     if not settings.dataset_dir or not settings.run_dir:
         raise InputError("give --dataset_dir and --run_dir; `python -m vunet_tf.train --help` explains")
@@ -89,19 +90,25 @@ def _train() -> bool:
 
     info = read_info(settings.dataset_dir)
     model_config = _model_config(info, settings.dataset_dir)
+    config.check_size(model_config.image_size)
     _warn_of_slow_bfloat16(config)
     strategy, chief = _strategy(settings)
+    if "valid" not in info.splits and (config.valid_batches or config.pictures_every):
+        config = dataclasses.replace(config, valid_batches=0, pictures_every=0)
+        if chief:
+            print(f"{settings.dataset_dir} has no split 'valid': training without validation and without pictures")
 
     from vunet_tf import runs
     from vunet_tf.data.own_pictures import Fitting
     from vunet_tf.models.appearance_input import AppearanceInput
-    from vunet_tf.training.loop import Loop
+    from vunet_tf.training.loop import Loop, explained
     from vunet_tf.training.step import TrainingStep
     from vunet_tf.training.transfer_matrix import TransferMatrix
 
     run_dir = Path(settings.run_dir)
     crops = AppearanceInput(model_config).crops
-    with runs.open_for_training(run_dir, model_config, as_flagfile(), chief):
+    opened = runs.open_for_training(run_dir, model_config, chief)
+    with opened as begin, explained(run_dir, settings.dataset_dir):
         matrix = TransferMatrix(settings.dataset_dir, crops=crops) if config.pictures_every and chief else None
         training_step = TrainingStep(model_config, config, strategy)
 
@@ -110,7 +117,14 @@ def _train() -> bool:
 
         loop = Loop(training_step, settings.dataset_dir, run_dir, save, crops, matrix, chief)
         loop.start(settings.init_from)
-        return loop.run()
+        if loop.step >= config.steps:
+            print(f"{run_dir} has {loop.step} steps; --steps={config.steps} asks for no more")
+            return
+        for change in begin(loop.step, as_flagfile()):
+            print(change)
+        stopped_by = loop.run()
+    if stopped_by:
+        sys.exit(128 + stopped_by)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class Gallery:
     """
 
     def __init__(self, directory: Path | str, targets: dict[str, tuple[str, int]], watch: Callable = lambda x: x):
+        self.image_size = read_info(directory).image_size
         self._pools: dict[str, dict[str, Example]] = {}
         splits = [split for split in SPLITS if split in read_info(directory).splits]
         for split in splits:

@@ -10,6 +10,7 @@ from vunet_tf.data.example import Example
 COPY = "copy the reference picture"
 MEAN = "mean training picture of the shape"
 NEAREST = "nearest training appearance"
+BYTES_OF_SUMS = 256 * 2**20  # of the sums of pictures that are kept
 
 
 class TransferBaselines:
@@ -28,10 +29,11 @@ class TransferBaselines:
     def __init__(self, gallery: Gallery):
         self._gallery = gallery
         # What is decoded more than once is kept, as much of it as the next pictures are likely to need.
-        self._sum = lru_cache(maxsize=None)(self._sum)
+        sums = BYTES_OF_SUMS // (gallery.image_size**2 * 3 * np.float32().nbytes)
+        self._sum = lru_cache(maxsize=sums)(self._sum)
         self._decoded_in = lru_cache(maxsize=1)(self._decoded_in)
-        self._distances_to = lru_cache(maxsize=None)(self._distances_to)
-        self._colours_of = lru_cache(maxsize=None)(self._colours_of)
+        self._distances_to = lru_cache(maxsize=256)(self._distances_to)
+        self._colours_of = lru_cache(maxsize=None)(self._colours_of)  # smaller than the gallery's pictures
         self._references: dict[str, Example] = {}
 
     def pictures(self, reference: Example, target: Example) -> dict[str, np.ndarray]:

@@ -16,7 +16,8 @@ def run(
 ) -> None:
     """Parses the flags, runs a command and ends the process: the last line of every command's module.
 
-    The exit status is 0; 1 after an error of the user's (InputError), which is told in one line; 130 after Ctrl-C.
+    The exit status is 0; 1 after an error of the user's (InputError), which is told in one line; 130 after Ctrl-C and
+    143 after SIGTERM, also where a command saves its work first.
 
     Args:
         work: the command. Or several by name: then the first argument names the one to run.

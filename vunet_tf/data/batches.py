@@ -14,6 +14,7 @@ import tensorflow as tf
 from vunet_tf.body.body_parts import Crops, crop_body_parts
 from vunet_tf.body.skeleton import BODY_PARTS, JOINTS, MIRRORED
 from vunet_tf.body.stickman import draw_stickman
+from vunet_tf.config import APPEARANCES_FROM
 from vunet_tf.data.dataset import DatasetInfo, read_info, shard_paths
 from vunet_tf.data.example import Example
 from vunet_tf.files.errors import InputError
@@ -22,7 +23,6 @@ from vunet_tf.files.pixels import to_float
 MEMORY_LIMIT = 2 * 2**30  # bytes of records: a smaller split is held in memory and shuffled as a whole
 SHUFFLE_BLOCK = 4096  # records: what is shuffled at a time of a larger split, besides its shards
 METADATA = ("name", "appearance_id", "shape_id", "attributes")
-APPEARANCES_FROM = ("self", "other")
 # Random numbers of one example each come from the seed, its position and one of these.
 _PARTNER, _MIRROR_APPEARANCE, _SHIFT, _HUE = range(1, 5)
 

@@ -71,7 +71,8 @@ def _training(results):
     told += ["learning_rate", "appearance", "appearance_from", "mirror", "shift", "hue", "latent_scales"]
     if results.training.get("latent_scales"):
         told += ["kl_schedule", "kl_weight", "variance", "prior"]
-    return ", ".join(f"--{key}={results.training[key]}" for key in told if key in results.training) or "flags unknown"
+    flags = ", ".join(f"--{key}={results.training[key]}" for key in told if key in results.training)
+    return "; ".join([flags or "flags unknown", *results.changes])
 
 
 def _find(results: Results, split, section, quantity, of) -> Measure | None:

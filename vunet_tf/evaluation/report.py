@@ -20,6 +20,7 @@ class Results:
     command: the command line that measured.
     settings: what decides the figures besides the model: seed, references, protocols, ...
     model: the model's configuration. training: the flags it was trained with. versions: of the packages.
+    changes: what changed while it was trained, a sentence each.
     """
 
     run: str
@@ -32,6 +33,7 @@ class Results:
     versions: dict
     measures: tuple[Measure, ...]
     missing: tuple[Missing, ...]
+    changes: tuple[str, ...] = ()
     format: str = FORMAT
 
 

@@ -9,7 +9,6 @@ a mean absolute difference on the 0-255 scale of pictures or features, so that b
 
 from keras import ops
 
-from vunet_tf.files.errors import InputError
 from vunet_tf.objective.perceptual import FEATURES, VGG19Features
 
 LAMBDA = 5.0  # released program; the paper's lambda is 1 / (number of elements), i.e. means instead of sums
@@ -87,9 +86,6 @@ class Perceptual:
     """
 
     def __init__(self, vgg_weights="imagenet", feature_weights=(1.0,) * 6, gram_weights=(0.0,) * 6):
-        for flag, weights in [("feature_weights", feature_weights), ("gram_weights", gram_weights)]:
-            if len(weights) != len(FEATURES):
-                raise InputError(f"--{flag} has {len(weights)} numbers; one each for {', '.join(FEATURES)}")
         self.features = VGG19Features(vgg_weights)
         self.feature_weights = tuple(feature_weights)
         self.gram_weights = tuple(gram_weights)
@@ -131,7 +127,4 @@ def negative_elbo(reconstruction, kl, kl_weight):
 
 def reconstruction_loss(name, **settings):
     """The loss of that name: "multiscale" (no download), "l1", or "vgg19"; settings go to its class."""
-    losses = {"multiscale": MultiscaleL1, "l1": lambda: l1, "vgg19": Perceptual}
-    if name not in losses:
-        raise InputError(f"--reconstruction={name}: must be one of {', '.join(losses)}")
-    return losses[name](**settings)
+    return {"multiscale": MultiscaleL1, "l1": lambda: l1, "vgg19": Perceptual}[name](**settings)

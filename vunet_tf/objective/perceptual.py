@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
+from vunet_tf.config import SMALLEST_VGG19_SIDE
 from vunet_tf.files.errors import InputError
 
 FEATURES = ("input", "block1_conv2", "block2_conv2", "block3_conv2", "block4_conv2", "block5_conv2")
 # Means of ImageNet in the order blue, green, red on the 0-255 scale, as the published weights were trained with.
 BGR_MEANS = (103.939, 116.779, 123.68)
-SMALLEST_SIDE = 16  # pixels: four poolings come before block 5
 
 
 class VGG19Features:
@@ -19,7 +19,7 @@ class VGG19Features:
             classifier, as by `keras.applications.VGG19(include_top=False).save_weights`; None for random ones.
 
     Raises:
-        InputError: a file that does not hold these weights; the message names --vgg_weights.
+        InputError: weights that cannot be downloaded, or a file that does not hold them; it names --vgg_weights.
     """
 
     def __init__(self, weights="imagenet"):
@@ -27,6 +27,8 @@ class VGG19Features:
         keras.config.set_dtype_policy("float32")  # the application's layers take no dtype of their own
         try:
             vgg = keras.applications.VGG19(include_top=False, weights=None if weights != "imagenet" else weights)
+        except Exception as error:  # as Keras raises it where there is no network
+            raise InputError(f"--vgg_weights={weights}: {error}; download it elsewhere and name the file") from error
         finally:
             keras.config.set_dtype_policy(policy)
         if weights not in (None, "imagenet"):
@@ -42,8 +44,8 @@ class VGG19Features:
 
         "input" is the picture as the network takes it: BGR, 0-255, mean subtracted. Raises InputError under 16 pixels.
         """
-        if min(images.shape[1:3]) < SMALLEST_SIDE:
-            raise InputError(f"VGG19 features need pictures of at least {SMALLEST_SIDE} px: change --image_size")
+        if min(images.shape[1:3]) < SMALLEST_VGG19_SIDE:
+            raise InputError(f"VGG19 features need pictures of at least {SMALLEST_VGG19_SIDE} px: change --image_size")
         bgr = ops.flip((ops.cast(images, "float32") + 1) * 127.5, axis=-1) - ops.array(BGR_MEANS, "float32")
         return [bgr, *self.network(bgr, training=False)]
 

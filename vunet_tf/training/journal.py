@@ -1,5 +1,6 @@
 """What a run leaves to look at: `metrics.csv`, TensorBoard's events, and grids of pictures as PNG."""
 
+import contextlib
 import csv
 import io
 from pathlib import Path
@@ -23,6 +24,15 @@ def _metadata(plugin, data_class):
 _SCALAR, _IMAGE = _metadata("scalars", 1), _metadata("images", 3)  # DATA_CLASS_SCALAR, DATA_CLASS_BLOB_SEQUENCE
 
 
+@contextlib.contextmanager
+def _as_os_errors():
+    """Inside, what TensorFlow cannot write is an OSError, as elsewhere; its own error may look like spent memory."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(None, error.message) from error
+
+
 class Journal:
     """The curves and pictures of one run.
 
@@ -41,7 +51,8 @@ class Journal:
         self._columns, rows = self._read()
         if rows:
             self._write([row for row in rows if int(row["step"]) <= step])
-        self._events = tf.summary.create_file_writer(str(self.run_dir / TENSORBOARD))
+        with _as_os_errors():
+            self._events = tf.summary.create_file_writer(str(self.run_dir / TENSORBOARD))
 
     def _read(self):
         if not self._path.exists():
@@ -68,18 +79,19 @@ class Journal:
             self._write(rows)
         with self._path.open("a", newline="") as file:
             csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
-        with self._events.as_default(step):
-            for name, value in values.items():
-                tf.summary.write(f"{split}/{name}", tf.constant(value, tf.float32), metadata=_SCALAR)
-        self._events.flush()
+        tensors = {f"{split}/{name}": tf.constant(value, tf.float32) for name, value in values.items()}
+        self._tell_tensorboard(step, tensors, _SCALAR)
 
     def picture(self, name: str, step: int, picture) -> None:
         """Keeps a [H, W, 3] uint8 picture."""
         folder = self.run_dir / PICTURES
         folder.mkdir(exist_ok=True)
         atomic.write(folder / f"{name}_{step:08d}.png", Image.fromarray(picture).save)
-        with self._events.as_default(step):
-            height, width, _ = picture.shape
-            png = tf.io.encode_png(picture)
-            tf.summary.write(name, tf.stack([str(width), str(height), png]), metadata=_IMAGE)
-        self._events.flush()
+        height, width, _ = picture.shape
+        self._tell_tensorboard(step, {name: tf.stack([str(width), str(height), tf.io.encode_png(picture)])}, _IMAGE)
+
+    def _tell_tensorboard(self, step, values, metadata):
+        with _as_os_errors(), self._events.as_default(step):
+            for name, value in values.items():
+                tf.summary.write(name, value, metadata=metadata)
+            self._events.flush()

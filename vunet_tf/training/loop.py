@@ -1,6 +1,7 @@
 """The loop around the step: data, curves, checkpoints, and an end that loses nothing."""
 
 import contextlib
+import re
 import signal
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ from vunet_tf.training.step import TrainingStep, array
 
 AUGMENTATIONS = ("mirror", "mirror_appearance", "shift", "hue")  # of the pipeline, for training alone
 BEST = "loop/best"  # of a checkpoint: the lowest validation loss so far
+# How CUDA says that a GPU's memory is spent, where TensorFlow does not say so with an error of its own.
+_OUT_OF_MEMORY = re.compile("out.of.memory|Dst tensor is not initialized", re.IGNORECASE)
 
 
 class Loop:
@@ -37,7 +40,6 @@ class Loop:
         self.dataset_dir, self.run_dir = Path(dataset_dir), Path(run_dir)
         self.save_model, self.crops, self.matrix, self.chief = save_model, crops, matrix, chief
         self.best = np.inf
-        self._valid_batches: list | None = None
 
     # Data
 
@@ -72,11 +74,16 @@ class Loop:
 
     def start(self, init_from=None) -> None:
         """Goes on from the run's last checkpoint; or begins with the weights and slots of the run `init_from`; or with
-        weights that fit the first batches.
+        weights that fit the first batches. Writes nothing.
 
         Raises:
-          InputError: if a checkpoint is of another model, or none can be read.
+          InputError: if a checkpoint is of another model, or none can be read; or the dataset cannot be used so.
         """
+        self._restore(init_from)
+        self._train_batches = self.batches("train", self.config.seed, first_batch=self.step, augment=True)
+        self._valid_batches = self.batches("valid", seed=0) if self.config.valid_batches else None
+
+    def _restore(self, init_from):
         found = checkpoints.latest(self.run_dir, tell=self._say)
         new_run = found is None and init_from is not None
         if new_run:
@@ -89,8 +96,11 @@ class Loop:
         path, state = found
         try:
             self.training_step.restore(state, new_run)
-        except (KeyError, ValueError) as error:
-            raise InputError(f"{path} is of another model: {error}; name another --run_dir") from error
+        except ValueError as error:
+            flag = "--init_from" if new_run else "--run_dir"
+            raise InputError(
+                f"{path} is of another model, or of an earlier version of vunet_tf: {error}; name another {flag}"
+            ) from error
         if not new_run:
             self.best = float(state[BEST])
         self._say(f"{path}: {'weights and optimizer taken' if new_run else f'going on from step {self.step}'}")
@@ -100,34 +110,26 @@ class Loop:
         """Steps done."""
         return int(array(self.training_step.step))
 
-    def run(self) -> bool:
-        """Trains to the end: true; or until SIGTERM or Ctrl-C: false. Either way everything is saved.
+    def run(self) -> int:
+        """Trains to the end, or until SIGTERM or Ctrl-C. Either way everything is saved.
+
+        Returns:
+          0 at the end, else the number of the signal that stopped it.
 
         Raises:
-          InputError: if the loss is no finite number `config.max_skipped` times in a row, or nothing can be written.
+          InputError: if the loss is no finite number `config.max_skipped` times in a row.
         """
-        try:
-            with _stop_signals() as stop:
-                return self._run(stop)
-        except (OSError, tf.errors.ResourceExhaustedError, tf.errors.UnknownError) as error:
-            reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
-            raise InputError(f"cannot write {self.run_dir}: {reason}; {self._last_checkpoint()}") from error
-
-    def _run(self, stop) -> bool:
         config = self.config
         journal = Journal(self.run_dir, self.step) if self.chief else None
-        if self.step >= config.steps:
-            self._say(f"{self.run_dir} has {self.step} steps; --steps={config.steps} asks for no more")
-            return True
-        batches = iter(self.batches("train", config.seed, first_batch=self.step, augment=True))
+        batches = iter(self._train_batches)
         rows, clock = [], time.perf_counter()
         bar = tqdm(total=config.steps, initial=self.step, unit=" steps", disable=None if self.chief else True)
-        with bar:
+        with _stop_signals() as stop, bar:
             while self.step < config.steps:
                 rows.append(self.training_step.train(batches, tf.constant(self._steps_until_event())).numpy())
                 bar.update(len(rows[-1]))
                 self._check_skipped()
-                stopped = self._agree(stop.is_set)
+                stopped = self._agree(stop.signal)
                 if self._due(config.log_every):
                     values = self._means(rows)
                     values["images_per_second"] = (
@@ -146,10 +148,10 @@ class Loop:
                     self._save()
                 if stopped:
                     self._say(f"stopped after step {self.step}; the same command goes on from here")
-                    return False
+                    return stopped
                 if not rows:
                     clock = time.perf_counter()
-        return True
+        return 0
 
     def _due(self, every):
         return self.step % every == 0 or self.step == self.config.steps
@@ -169,8 +171,8 @@ class Loop:
             name: float(rows[-1, i] if name in last else means[i]) for i, name in enumerate(self.training_step.names)
         }
 
-    def _agree(self, stop: bool) -> bool:
-        """Whether any machine is to stop: all stop at the same step."""
+    def _agree(self, stop: int) -> int:
+        """The signal that stops this machine, SIGTERM where another was asked to stop, or 0: all stop at one step."""
         if not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
             return stop
 
@@ -178,19 +180,16 @@ class Loop:
             context = tf.distribute.get_replica_context()
             return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(float(stop)))
 
-        return float(self.strategy.experimental_local_results(self.strategy.run(replica))[0]) > 0
+        asked = float(self.strategy.experimental_local_results(self.strategy.run(replica))[0]) > 0
+        return (stop or signal.SIGTERM) if asked else 0
 
     def _check_skipped(self):
         in_a_row = int(array(self.training_step.skipped_in_a_row))
         if in_a_row >= self.config.max_skipped:
             raise InputError(
                 f"loss or gradient was no finite number for {in_a_row} steps in a row, up to step {self.step}; "
-                f"{self._last_checkpoint()}; a smaller --learning_rate or --clip_norm may help"
+                f"{_last_checkpoint(self.run_dir)}; a smaller --learning_rate may help"
             )
-
-    def _last_checkpoint(self):
-        found = checkpoints.paths(self.run_dir)
-        return f"the last good checkpoint is {found[-1]}" if found else "there is no checkpoint yet"
 
     # What is kept
 
@@ -198,13 +197,15 @@ class Loop:
         """Measures the averaged weights on the valid split, and keeps the model if it is the one to use.
 
         While the weight of the KL term moves, losses cannot be compared and the latest model is kept; then the best.
+        Without validation it is always the latest.
         """
         config = self.config
+        settled = config.kl_schedule == "constant" or self.step > 0.75 * config.steps
         with self.training_step.averaged_weights():
-            loss = -np.inf
+            loss = np.inf
             if config.valid_batches:
-                if self._valid_batches is None:
-                    batches = iter(self.batches("valid", seed=0))
+                if not isinstance(self._valid_batches, list):
+                    batches = iter(self._valid_batches)
                     self._valid_batches = [next(batches) for _ in range(config.valid_batches)]
                 measured = [
                     self.training_step.test(batch, tf.constant(i, tf.int64))
@@ -215,10 +216,7 @@ class Loop:
                 if journal:
                     journal.scalars("valid", self.step, values)
                 self._tell(bar, "valid", values)
-            settled = config.kl_schedule == "constant" or (
-                config.kl_schedule == "ramp" and self.step > 0.75 * config.steps
-            )
-            if not settled or loss <= self.best:
+            if not (settled and config.valid_batches) or loss <= self.best:
                 self.best = loss if settled else np.inf
                 if self.chief:
                     self.save_model(self.training_step.model)
@@ -265,10 +263,36 @@ def _replica_batches(batches, replicas):
     return batches.flat_map(cut).map(static).prefetch(2 * replicas)
 
 
-class _Stop:
-    """Whether the program has been asked to stop."""
+@contextlib.contextmanager
+def explained(run_dir, dataset_dir):
+    """Inside, a full disk, memory that runs out and a damaged dataset become an InputError, which says what to do."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        whole = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
+        reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", whole.splitlines()[0])  # without TensorFlow's names of nodes
+        if isinstance(error, OSError):
+            told = f"cannot write {run_dir}: {reason}"
+        elif isinstance(error, tf.errors.ResourceExhaustedError) or _OUT_OF_MEMORY.search(whole):
+            told = f"the memory does not suffice ({reason}): give a smaller --batch_size, --width or --max_width"
+        elif isinstance(error, tf.errors.DataLossError):
+            told = f"{dataset_dir} is damaged ({reason}): prepare it again"
+        elif isinstance(error, tf.errors.InvalidArgumentError) and "IteratorGetNext" in whole:
+            told = f"{dataset_dir} has a damaged picture ({reason}): prepare it again"
+        else:
+            raise
+        raise InputError(f"{told}; {_last_checkpoint(run_dir)}") from error
 
-    is_set = False
+
+def _last_checkpoint(run_dir):
+    found = checkpoints.paths(run_dir)
+    return f"the last good checkpoint is {found[-1]}" if found else "there is no checkpoint yet"
+
+
+class _Stop:
+    """The signal that asked the program to stop, or 0."""
+
+    signal = 0
 
 
 @contextlib.contextmanager
@@ -277,9 +301,9 @@ def _stop_signals():
     stop = _Stop()
 
     def ask(number, frame):
-        if stop.is_set and number == signal.SIGINT:
+        if stop.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
-        stop.is_set = True
+        stop.signal = number
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

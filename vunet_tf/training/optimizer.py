@@ -8,7 +8,8 @@ class SummedAdam(keras.optimizers.Adam):
     """Adam for gradients that are summed over the replicas already: the step clips and checks the sum.
 
     Keras writes Adam as a dozen passes over memory; here it is TensorFlow's kernel for it, one pass, to rounding the
-    same. So for the moving average.
+    same. So for the moving average, whose momentum grows with the updates made so far, min(ema_momentum,
+    (1 + updates) / (10 + updates)): else the averages of a short run would be its first weights.
     """
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
@@ -30,10 +31,12 @@ class SummedAdam(keras.optimizers.Adam):
             grad=gradient,
         )
         if self.use_ema:
+            growing = tf.minimum(self.ema_momentum, (1 + updates) / (10 + updates))
+            momentum = tf.where(updates > 0, growing, 0.0)  # the average begins as the weights after the first update
             average = self._model_variables_moving_average[index].value
             tf.raw_ops.ResourceApplyGradientDescent(
                 var=average.handle,
-                alpha=tf.where(updates > 0, 1 - self.ema_momentum, 1.0),  # it begins as the weights
+                alpha=1 - momentum,
                 delta=average - variable,
             )
 

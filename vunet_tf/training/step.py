@@ -10,7 +10,7 @@ from vunet_tf.config import ModelConfig, TrainingConfig
 from vunet_tf.models import VUNet
 from vunet_tf.models.vunet import INPUTS
 from vunet_tf.objective import losses
-from vunet_tf.objective.schedules import KLWeight, learning_rate
+from vunet_tf.objective.schedules import kl_weight, learning_rate
 from vunet_tf.training.optimizer import SummedAdam
 
 APPEARANCE = "appearance_"  # of the keys of a batch that F sees instead of the picture itself
@@ -56,7 +56,6 @@ class TrainingStep:
     def __init__(self, model_config: ModelConfig, config: TrainingConfig, strategy=None):
         self.config = config
         self.strategy = strategy or tf.distribute.get_strategy()
-        self.kl_weight = KLWeight(config.kl_schedule, config.kl_weight, config.target_rate)
         vgg = {"feature_weights": config.feature_weights, "gram_weights": config.gram_weights}
         settings = {"vgg_weights": config.vgg_weights, **vgg} if config.reconstruction == "vgg19" else {}
         keras.utils.set_random_seed(config.seed)
@@ -73,7 +72,6 @@ class TrainingStep:
             )
             self.optimizer.build(self.model.trainable_variables)
             self.step = self._variable(0, tf.int64, "step")
-            self.kl_state = self._variable(self.kl_weight.start, tf.float32, "kl_state")
             float16 = config.mixed_precision == "mixed_float16"
             self.loss_scale = self._variable(LARGEST_LOSS_SCALE if float16 else 1.0, tf.float32, "loss_scale")
             self.good_steps = self._variable(0, tf.int64, "good_steps")  # since the last skipped one
@@ -96,6 +94,11 @@ class TrainingStep:
 
     # Steps
 
+    def kl_weight(self):
+        """beta at the present step."""
+        config = self.config
+        return kl_weight(self.step, config.steps, config.kl_schedule, config.kl_weight)
+
     def loss_terms(self, batch, noise, training):
         """The terms of the loss on this replica's share of a global batch, each a mean over it.
 
@@ -117,10 +120,8 @@ class TrainingStep:
         kl = {}
         if self.model.config.latent_scales:
             kl = losses.kl_terms(self.model.latent, out["posterior"], out["prior"])
-        beta = self.kl_weight(self.step, self.config.steps, self.kl_state)
-        paid = {name: tf.maximum(value, self.config.free_bits) for name, value in kl.items()}
         return {
-            "loss": losses.negative_elbo(reconstruction, paid, beta),
+            "loss": losses.negative_elbo(reconstruction, kl, self.kl_weight()),
             "reconstruction": sum(reconstruction.values()),
             "error": losses.HALF_RANGE * losses.mean_absolute(batch["image"], image_hat),
             "kl": tf.add_n([*kl.values(), tf.constant(0.0)]),
@@ -159,11 +160,8 @@ class TrainingStep:
         gradients, terms = self._local_gradients(batch, noise)
         gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         norm = tf.linalg.global_norm(gradients) / self.loss_scale
-        factor = 1 / self.loss_scale
-        if self.config.clip_norm:
-            factor *= tf.minimum(1.0, self.config.clip_norm / norm)
-        if self.config.clip_norm or self.config.mixed_precision == "mixed_float16":
-            gradients = [gradient * factor for gradient in gradients]
+        if self.config.mixed_precision == "mixed_float16":
+            gradients = [gradient / self.loss_scale for gradient in gradients]
         return gradients, {**self._mean_over_replicas(terms), "gradient_norm": norm}
 
     def _update(self, gradients):
@@ -173,7 +171,7 @@ class TrainingStep:
     def train_step(self, batch):
         """One step on a (distributed) batch: the terms of its loss as scalars, and what the step was made with."""
         rate = learning_rate(self.step, self.config.steps, self.config.learning_rate)
-        beta = self.kl_weight(self.step, self.config.steps, self.kl_state)
+        beta = self.kl_weight()
         self.optimizer.learning_rate.assign(rate)
         gradients, terms = self.strategy.run(self._gradients, (batch,))
         terms = {name: self.strategy.experimental_local_results(value)[0] for name, value in terms.items()}
@@ -181,7 +179,6 @@ class TrainingStep:
 
         def update():
             self.strategy.run(self._update, (gradients,))
-            self.kl_state.assign(self.kl_weight.next_state(self.kl_state, terms["kl"]))
             self.good_steps.assign_add(1)
             self.skipped_in_a_row.assign(0)
             return tf.constant(0)
@@ -250,8 +247,8 @@ class TrainingStep:
         """Everything that a run needs to go on exactly, by place: Keras numbers its names anew in every process."""
         variables = {f"model/{i:04d}": variable for i, variable in enumerate(self.model.variables)}
         variables |= {f"optimizer/{i:04d}": variable for i, variable in enumerate(self.optimizer.variables)}
-        own = ("step", "kl_state", "loss_scale", "good_steps", "skipped", "skipped_in_a_row")
-        return variables | {f"trainer/{name}": getattr(self, name) for name in own}
+        own = ("step", "loss_scale", "good_steps", "skipped", "skipped_in_a_row")
+        return variables | {f"training/{name}": getattr(self, name) for name in own}
 
     def state(self) -> dict[str, np.ndarray]:
         """All that changes during training, as arrays."""
@@ -261,15 +258,16 @@ class TrainingStep:
         """Goes on from `state`.
 
         Args:
-            state: of a training_step of the same model.
+            state: of a training step of the same model.
             new_run: a second round: weights and optimizer slots are taken, steps and schedules start anew.
 
         Raises:
-            KeyError, ValueError: if the state is of another model.
+            ValueError: if the state is of another model, or an earlier version of this program wrote it.
         """
         for name, variable in self._state_variables().items():
-            if not (new_run and name.startswith("trainer/")):
-                value = state[name]
-                if value.shape != tuple(variable.shape):
-                    raise ValueError(f"{name} has shape {value.shape}, here {tuple(variable.shape)}")
-                variable.assign(value)
+            if not (new_run and name.startswith("training/")):
+                if name not in state:
+                    raise ValueError(f"it has no {name}")
+                if state[name].shape != tuple(variable.shape):
+                    raise ValueError(f"{name} has shape {state[name].shape}, here {tuple(variable.shape)}")
+                variable.assign(state[name])

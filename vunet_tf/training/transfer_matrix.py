@@ -3,7 +3,7 @@
 import numpy as np
 
 from vunet_tf.data.batches import evaluation_batches
-from vunet_tf.data.dataset import read_info
+from vunet_tf.data.dataset import read_examples
 from vunet_tf.files.grids import Header, draw_table
 from vunet_tf.files.pixels import to_uint8
 
@@ -21,15 +21,15 @@ class TransferMatrix:
     """
 
     def __init__(self, directory, split="valid", size=6, crops=None):
-        count = min(read_info(directory).examples(split), SEARCHED)
-        batches = evaluation_batches(directory, min(count, 100), split=split, crops=crops).take(-(-count // 100))
-        found = {}
-        for batch in batches:
-            for key, value in batch.items():
-                found.setdefault(key, []).append(value.numpy())
-        found = {key: np.concatenate(values) for key, values in found.items()}
-        self.appearances = _spread(found, "appearance_id", size)
-        self.shapes = _spread(found, "shape_id", size)
+        examples = read_examples(directory, split, count=SEARCHED)  # as they are on disk, not decoded
+        ids = np.array([(example.appearance_id, example.shape_id) for example in examples])
+        chosen = [_spread(column, size) for column in ids.T]
+        positions = np.unique(np.concatenate(chosen)).tolist()
+        batches = evaluation_batches(directory, len(positions), split=split, positions=positions, crops=crops)
+        (batch,) = batches.take(1)
+        self.appearances, self.shapes = (
+            {key: value.numpy()[np.searchsorted(positions, at)] for key, value in batch.items()} for at in chosen
+        )
 
     def draw(self, model) -> np.ndarray:
         """The matrix of a model, [H, W, 3] uint8."""
@@ -45,8 +45,7 @@ def _headers(pictures):
     return [Header(pictures=(picture,)) for picture in to_uint8(pictures)]
 
 
-def _spread(examples, key, size):
-    """Up to `size` examples that differ in `key`, evenly spread over those there are."""
-    _, first = np.unique(examples[key], return_index=True)
-    chosen = first[np.linspace(0, len(first) - 1, min(size, len(first))).round().astype(int)]
-    return {name: values[chosen] for name, values in examples.items()}
+def _spread(ids, size):
+    """Positions of up to `size` examples that differ in their id, evenly spread over those there are."""
+    _, first = np.unique(ids, return_index=True)
+    return first[np.linspace(0, len(first) - 1, min(size, len(first))).round().astype(int)]
