@@ -114,7 +114,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path):
         (["figures"], "unexpected argument 'figures'"),
         (
             ["--source=figures", "--output=d", "--image_size=4"],
-            "--image_size=4: 4 is not an integer in the range [8, 4096]",
+            "--image_size=4: must be from 8 to 4,096",
         ),
     ],
 )

@@ -5,20 +5,61 @@ import math
 
 from vunet_tf.files.errors import InputError
 
-ACTIVATIONS = ("elu", "leaky_relu")
-APPEARANCES = ("parts", "picture")
-PRIORS = ("autoregressive", "standard_normal")
-VARIANCES = ("unit", "learned")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-RECONSTRUCTIONS = ("multiscale", "l1", "vgg19")
-KL_SCHEDULES = ("ramp", "constant")
-APPEARANCES_FROM = ("self", "other")
-SMALLEST_VGG19_SIDE = 16  # pixels: four poolings come before the last layer
 PICTURE_CHANNELS = 3
+SMALLEST_VGG19_SIDE = 16  # pixels: four poolings come before the last layer
+SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution")  # of an evaluation
+
+
+def one_of(*choices, optional=False):
+    """A setting with these values; the first is the default, or None where it is optional."""
+    return dataclasses.field(default=None if optional else choices[0], metadata={"choices": choices})
+
+
+def within(least, most, default):
+    """A number between two bounds, both included; None for no bound."""
+    return dataclasses.field(default=default, metadata={"least": least, "most": most})
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class Settings:
+    """What all settings have in common: their values are checked by what the fields say, when they are made.
+
+    Raises:
+        InputError: a value of another type, none of the choices, or beyond the bounds; the message names the flag.
+    """
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, known = getattr(self, field.name), field.metadata
+            if value is None:
+                continue
+            if field.type in (bool, int, str) and type(value) is not field.type:
+                raise InputError(f"--{field.name} must be of type {field.type.__name__}, got {value!r}")
+            if field.type is float and not (type(value) in (int, float) and math.isfinite(value)):
+                raise InputError(f"--{field.name} must be a number, got {value!r}")
+            self.demand(value in known.get("choices", [value]), field.name, f"must be {told(known)}")
+            least, most = known.get("least"), known.get("most")
+            beyond = (least is not None and value < least) or (most is not None and value > most)
+            self.demand(not beyond, field.name, f"must be {told(known)}")
+
+    def demand(self, condition, flag, wanted):
+        """Raises InputError, which says of the flag what is wanted, unless the condition holds."""
+        if not condition:
+            raise InputError(f"--{flag}={getattr(self, flag)}: {wanted}")
+
+
+def told(known) -> str:
+    """What a setting can be, in words, from its field's metadata; "" for anything."""
+    if "choices" in known:
+        return f"one of {', '.join(known['choices'])}"
+    least, most = known.get("least"), known.get("most")
+    if least is not None and most is not None:
+        return f"from {least:,} to {most:,}"
+    return "" if least is None else f"at least {least:,}"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(Settings):
     """Sizes and variants of a VU-Net; the defaults are the released program's market configuration.
 
     Attributes:
@@ -31,8 +72,8 @@ class ModelConfig:
         bottleneck_factor: the bottom feature map has a side of 2**bottleneck_factor positions.
         width: channels at full resolution; doubled at every coarser scale up to `max_width`.
         max_width: largest number of channels, and the channels of a latent.
-        blocks_per_scale: residual blocks per scale in E, F and D, at least 2.
-        latent_scales: scales that carry a latent z, from the bottom up, 1 to 3; 0 leaves z out (the ablation "no z").
+        blocks_per_scale: residual blocks per scale in E, F and D.
+        latent_scales: scales that carry a latent z, from the bottom up; 0 leaves z out (the ablation "no z").
         variance: of posterior and prior: "unit" (released program) or "learned" diagonal.
         prior: "autoregressive" p(z | shape) (released program) or "standard_normal" p(z) (ablation).
         activation: "elu" (released program), or "leaky_relu" (faster).
@@ -44,58 +85,30 @@ class ModelConfig:
     """
 
     image_size: int = 128
-    shape_channels: int = 3
-    appearance: str = "parts"
-    parts: int = 8
-    box_factor: int = 1
-    bottleneck_factor: int = 1
-    width: int = 32
+    shape_channels: int = within(1, None, 3)
+    appearance: str = one_of("parts", "picture")
+    parts: int = within(1, None, 8)
+    box_factor: int = within(0, None, 1)
+    bottleneck_factor: int = within(0, None, 1)
+    width: int = within(1, None, 32)
     max_width: int = 128
-    blocks_per_scale: int = 2
-    latent_scales: int = 2
-    variance: str = "unit"
-    prior: str = "autoregressive"
-    activation: str = "elu"
+    blocks_per_scale: int = within(2, None, 2)
+    latent_scales: int = within(0, 3, 2)
+    variance: str = one_of("unit", "learned")
+    prior: str = one_of("autoregressive", "standard_normal")
+    activation: str = one_of("elu", "leaky_relu")
     dropout: float = 0.0
     weight_norm: bool = True
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            number_ok = field.type is float and type(value) is int
-            if type(value) is not field.type and not number_ok:
-                raise InputError(f"--{field.name} must be of type {field.type.__name__}, got {value!r}")
-
-        def require(condition, flag, demand):
-            if not condition:
-                raise InputError(f"--{flag}={getattr(self, flag)}: {demand}")
-
-        for flag, choices in [
-            ("appearance", APPEARANCES),
-            ("variance", VARIANCES),
-            ("prior", PRIORS),
-            ("activation", ACTIVATIONS),
-        ]:
-            require(getattr(self, flag) in choices, flag, f"must be one of {', '.join(choices)}")
-        size = self.image_size
-        require(size >= 2 and size & (size - 1) == 0, "image_size", "must be a power of two")
-        for flag in ("shape_channels", "parts", "width"):
-            require(getattr(self, flag) >= 1, flag, "must be at least 1")
-        require(self.max_width >= self.width, "max_width", f"must be at least --width={self.width}")
-        require(self.blocks_per_scale >= 2, "blocks_per_scale", "must be at least 2 (one before z, one after it)")
-        require(0 <= self.dropout < 1, "dropout", "must be in [0, 1)")
-        require(self.bottleneck_factor >= 0, "bottleneck_factor", "must not be negative")
-        require(self.box_factor >= 0, "box_factor", "must not be negative")
-        require(
-            self.appearance_scales >= 1,
-            "bottleneck_factor",
-            "leaves no scale for what the appearance encoder sees; lower it or --box_factor",
-        )
-        require(
-            0 <= self.latent_scales <= min(3, self.appearance_scales),
-            "latent_scales",
-            f"must be between 0 and {min(3, self.appearance_scales)} here (F has {self.appearance_scales} scales)",
-        )
+        super().__post_init__()
+        size, scales = self.image_size, self.appearance_scales
+        self.demand(size >= 2 and size & (size - 1) == 0, "image_size", "must be a power of two")
+        self.demand(self.max_width >= self.width, "max_width", f"must be at least --width={self.width}")
+        self.demand(0 <= self.dropout < 1, "dropout", "must be in [0, 1)")
+        too_deep = "leaves no scale for what the appearance encoder sees; lower it or --box_factor"
+        self.demand(scales >= 1, "bottleneck_factor", too_deep)
+        self.demand(self.latent_scales <= scales, "latent_scales", f"must be at most {scales}: F has {scales} scales")
 
     @classmethod
     def from_dict(cls, values):
@@ -138,7 +151,7 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Settings):
     """How a model is trained; the defaults are the released program's, but for the loss, which needs no download.
 
     Attributes:
@@ -178,55 +191,37 @@ class TrainingConfig:
         InputError: a value that makes no sense; the message names the flag.
     """
 
-    steps: int = 100_000
-    batch_size: int = 16
-    seed: int = 0
+    steps: int = within(1, None, 100_000)
+    batch_size: int = within(1, None, 16)
+    seed: int = within(0, 2**31 - 1, 0)
     learning_rate: float = 1e-3
-    reconstruction: str = "multiscale"
+    reconstruction: str = one_of("multiscale", "l1", "vgg19")
     vgg_weights: str = "imagenet"
     feature_weights: tuple[float, ...] = (1.0,) * 6
     gram_weights: tuple[float, ...] = (0.0,) * 6
-    kl_schedule: str = "ramp"
-    kl_weight: float = 1.0
+    kl_schedule: str = one_of("ramp", "constant")
+    kl_weight: float = within(0, None, 1.0)
     ema: float = 0.999
-    mixed_precision: str = "float32"
-    appearance_from: str = "self"
+    mixed_precision: str = one_of("float32", "mixed_bfloat16", "mixed_float16")
+    appearance_from: str = one_of("self", "other")
     mirror: bool = False
     mirror_appearance: bool = False
-    shift: int = 0
-    hue: float = 0.0
-    steps_per_call: int = 10
+    shift: int = within(0, None, 0)
+    hue: float = within(0, 0.5, 0.0)
+    steps_per_call: int = within(1, None, 10)
     jit_compile: bool = False
-    init_batches: int = 4
-    log_every: int = 100
-    valid_batches: int = 10
-    checkpoint_every: int = 1000
-    keep_checkpoints: int = 3
-    pictures_every: int = 1000
-    max_skipped: int = 20
+    init_batches: int = within(1, None, 4)
+    log_every: int = within(1, None, 100)
+    valid_batches: int = within(0, None, 10)
+    checkpoint_every: int = within(1, None, 1000)
+    keep_checkpoints: int = within(1, None, 3)
+    pictures_every: int = within(0, None, 1000)
+    max_skipped: int = within(1, None, 20)
 
     def __post_init__(self):
-        def require(condition, flag, demand):
-            if not condition:
-                raise InputError(f"--{flag}={getattr(self, flag)}: {demand}")
-
-        positive = ("steps", "batch_size", "steps_per_call", "init_batches", "log_every", "checkpoint_every")
-        for flag in (*positive, "keep_checkpoints", "max_skipped"):
-            require(getattr(self, flag) >= 1, flag, "must be at least 1")
-        for flag in ("valid_batches", "pictures_every", "shift"):
-            require(getattr(self, flag) >= 0, flag, "must not be negative")
-        require(0 <= self.seed < 2**31, "seed", "must be between 0 and 2,147,483,647")
-        require(0 < self.learning_rate < math.inf, "learning_rate", "must be a number above 0")
-        require(0 <= self.kl_weight < math.inf, "kl_weight", "must be a number from 0 on")
-        require(0 <= self.ema < 1, "ema", "must be in [0, 1)")
-        require(0 <= self.hue <= 0.5, "hue", "must be between 0 and 0.5 turns")
-        for flag, choices in [
-            ("reconstruction", RECONSTRUCTIONS),
-            ("kl_schedule", KL_SCHEDULES),
-            ("mixed_precision", PRECISIONS),
-            ("appearance_from", APPEARANCES_FROM),
-        ]:
-            require(getattr(self, flag) in choices, flag, f"must be one of {', '.join(choices)}")
+        super().__post_init__()
+        self.demand(self.learning_rate > 0, "learning_rate", "must be a number above 0")
+        self.demand(0 <= self.ema < 1, "ema", "must be in [0, 1)")
         for flag in ("feature_weights", "gram_weights"):
             weights, layers = getattr(self, flag), len(getattr(TrainingConfig, flag))
             if len(weights) != layers or not all(0 <= weight < math.inf for weight in weights):
@@ -245,7 +240,7 @@ class TrainingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Settings):
     """Where a training reads and writes, and on what it runs.
 
     Attributes:
@@ -259,15 +254,12 @@ class RunConfig:
     dataset_dir: str | None = None
     run_dir: str | None = None
     init_from: str | None = None
-    replicas: int = dataclasses.field(default=0, metadata={"least": 0})
+    replicas: int = within(0, None, 0)
     deterministic: bool = False
 
 
-SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution")  # of an evaluation
-
-
 @dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
+class EvaluationConfig(Settings):
     """What an evaluation measures, and on what.
 
     Attributes:
@@ -291,13 +283,14 @@ class EvaluationConfig:
     split: tuple[str, ...] = ()
     sections: tuple[str, ...] = SECTIONS
     reference: str | None = None
-    max_examples: int = dataclasses.field(default=2000, metadata={"least": 0})
-    batch_size: int = dataclasses.field(default=32, metadata={"least": 1})
-    samples: int = dataclasses.field(default=16, metadata={"least": 1})
+    max_examples: int = within(0, None, 2000)
+    batch_size: int = within(1, None, 32)
+    samples: int = within(1, None, 16)
     vgg_weights: str | None = None
     inception_weights: str | None = None
-    seed: int = dataclasses.field(default=0, metadata={"least": 0})
+    seed: int = within(0, None, 0)
 
     def __post_init__(self):
+        super().__post_init__()
         if unknown := [section for section in self.sections if section not in SECTIONS]:
             raise InputError(f"--sections={','.join(unknown)}: must be some of {', '.join(SECTIONS)}")

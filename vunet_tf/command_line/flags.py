@@ -1,6 +1,6 @@
 """Flags made from a dataclass, one for each field: its default, its type, and its help out of the docstring.
 
-A field's `metadata` may have "choices" (the values that it can take), and "least" and "most" (its bounds).
+What a setting can be is checked by itself (`config.Settings`), so that a wrong value is refused from Python as well.
 """
 
 import dataclasses
@@ -12,12 +12,15 @@ from pathlib import Path
 
 from absl import flags
 
-from vunet_tf.config import ModelConfig, RunConfig, TrainingConfig
+from vunet_tf.config import ModelConfig, RunConfig, TrainingConfig, told
 from vunet_tf.files.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / "configs"  # the flagfiles of a clone
 
 flags.disclaim_key_flags()  # they belong to the command that asks for them
+
+
+_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, tuple: flags.DEFINE_list}
 
 
 def _kind(annotation):
@@ -28,6 +31,10 @@ def _kind(annotation):
 
 def _optional(annotation):
     return type(None) in typing.get_args(annotation)
+
+
+def _ending(words):
+    return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
 def define(settings_class, from_dataset=(), into: flags.FlagValues = flags.FLAGS) -> None:
@@ -42,20 +49,10 @@ def define(settings_class, from_dataset=(), into: flags.FlagValues = flags.FLAGS
     for field in dataclasses.fields(settings_class):
         default = None if field.name in from_dataset else field.default
         text = helps.get(field.name, "") + (" By default the dataset's." if field.name in from_dataset else "")
-        kind, known = _kind(types[field.name]), field.metadata
-        bounds = {f"{side}_bound": known[key] for side, key in (("lower", "least"), ("upper", "most")) if key in known}
-        if kind is bool:
-            flags.DEFINE_bool(field.name, default, text, flag_values=into)
-        elif kind is int:
-            flags.DEFINE_integer(field.name, default, text, flag_values=into, **bounds)
-        elif kind is float:
-            flags.DEFINE_float(field.name, default, text, flag_values=into, **bounds)
-        elif kind is tuple:
-            flags.DEFINE_list(field.name, ",".join(map(str, default)), text, flag_values=into)
-        elif "choices" in known:
-            flags.DEFINE_enum(field.name, default, list(known["choices"]), text, flag_values=into)
-        else:
-            flags.DEFINE_string(field.name, default, text, flag_values=into)
+        define_one = _DEFINE.get(_kind(types[field.name]), flags.DEFINE_string)
+        if isinstance(default, tuple):
+            default = ",".join(map(str, default))
+        define_one(field.name, default, f"{text} {_ending(told(field.metadata))}".strip(), flag_values=into)
 
 
 def values(settings_class, of: flags.FlagValues = flags.FLAGS) -> dict:
@@ -83,7 +80,7 @@ def descriptions(settings_class) -> dict[str, str]:
     _, _, attributes = (settings_class.__doc__ or "").partition("Attributes:\n")
     entries = re.findall(r"^(\w+): (.+(?:\n +.+)*)", textwrap.dedent(attributes.split("\n\n")[0]), re.MULTILINE)
     texts = {name: re.sub(r"\s+", " ", text) for name, text in entries}
-    return {name: text[0].upper() + text[1:] for name, text in texts.items()}
+    return {name: text if text.split()[0].endswith(":") else text[0].upper() + text[1:] for name, text in texts.items()}
 
 
 def own() -> list[flags.Flag]:

@@ -14,7 +14,6 @@ import tensorflow as tf
 from vunet_tf.body.body_parts import Crops, crop_body_parts
 from vunet_tf.body.skeleton import BODY_PARTS, JOINTS, MIRRORED
 from vunet_tf.body.stickman import draw_stickman
-from vunet_tf.config import APPEARANCES_FROM
 from vunet_tf.data.dataset import DatasetInfo, read_info, shard_paths
 from vunet_tf.data.example import Example
 from vunet_tf.files.errors import InputError
@@ -83,8 +82,8 @@ def training_batches(
         raise InputError(f"--batch_size={batch_size} cannot be shared evenly by {workers} workers")
     if not 0 <= worker < workers:
         raise InputError(f"worker {worker} of {workers}: they are counted from 0")
-    if appearance_from not in APPEARANCES_FROM:
-        raise InputError(f"--appearance_from={appearance_from}: must be one of {', '.join(APPEARANCES_FROM)}")
+    if appearance_from not in ("self", "other"):
+        raise InputError(f"--appearance_from={appearance_from}: must be one of self, other")
     if not 0 <= shift < info.image_size:
         raise InputError(f"--shift={shift}: must be between 0 and {info.image_size - 1} pixels")
     if not 0 <= hue <= 0.5:

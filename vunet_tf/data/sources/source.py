@@ -9,6 +9,7 @@ import numpy as np
 
 from vunet_tf.body import keypoints
 from vunet_tf.body.skeleton import JOINTS
+from vunet_tf.config import Settings, one_of, within
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
@@ -17,13 +18,8 @@ from vunet_tf.files.errors import InputError
 DEFAULT_FITS = {"deepfashion": "stretch", "market": "stretch", "index": "stretch", "pairs": "stretch", "folder": "pad"}
 
 
-def _setting(default, **metadata):
-    """A field with what its flag must know: its "choices", or the "least" and the "most" that it can be."""
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True)
-class Options:
+class Options(Settings):
     """How `prepare` reads a source. Each field is a flag of the same name; a source takes those that it needs.
 
     Attributes:
@@ -53,17 +49,17 @@ class Options:
     images: Path | None = None
     annotations: Path | None = None
     valid_annotations: Path | None = None
-    image_size: int | None = _setting(None, least=8, most=4096)
-    fit: str | None = _setting(None, choices=pictures.FITS)
-    encoding: str | None = _setting(None, choices=pictures.ENCODINGS)
-    valid_fraction: float = _setting(0.05, least=0.0, most=1.0)
-    margin: float = _setting(0.15, least=0.0, most=2.0)
-    min_person: int = _setting(64, least=1)
-    min_joints: int = _setting(8, least=4, most=15)
+    image_size: int | None = within(8, 4096, None)
+    fit: str | None = one_of(*pictures.FITS, optional=True)
+    encoding: str | None = one_of(*pictures.ENCODINGS, optional=True)
+    valid_fraction: float = within(0, 1, 0.05)
+    margin: float = within(0, 2, 0.15)
+    min_person: int = within(1, None, 64)
+    min_joints: int = within(0, 15, 8)
     shape_map: str | None = None
     shapes: Path | None = None
-    edges_side: str = _setting("left", choices=("left", "right"))
-    seed: int = _setting(0, least=0)
+    edges_side: str = one_of("left", "right")
+    seed: int = within(0, None, 0)
     looks: int = 1000
     poses: int = 1000
     examples: int = 8000
