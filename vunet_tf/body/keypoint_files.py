@@ -33,11 +33,11 @@ def read_person(path: Path, picture: str) -> Person:
     """The person of a picture; of several the one with the largest box.
 
     Args:
-      path: the JSON file.
-      picture: file name of the picture, by which a file of many pictures finds its own.
+        path: the JSON file.
+        picture: file name of the picture, by which a file of many pictures finds its own.
 
     Raises:
-      InputError: if the file cannot be read, is of neither format, or has no person for this picture.
+        InputError: if the file cannot be read, is of neither format, or has no person for this picture.
     """
     try:
         status = path.stat()

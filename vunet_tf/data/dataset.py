@@ -68,7 +68,7 @@ class DatasetInfo:
         """How many examples a split has.
 
         Raises:
-          InputError: if there is no such split.
+            InputError: if there is no such split.
         """
         if split not in self.splits:
             raise InputError(f"this dataset has no split {split!r}; it has {', '.join(self.splits)}")
@@ -79,7 +79,7 @@ def read_info(directory: Path | str) -> DatasetInfo:
     """Reads a dataset's `dataset.json` and checks that its shards are there, whole.
 
     Raises:
-      InputError: if the folder is no dataset, of another format, or a shard is missing or of another size.
+        InputError: if the folder is no dataset, of another format, or a shard is missing or of another size.
     """
     directory = Path(directory)
     path = directory / INFO_FILE
@@ -168,11 +168,11 @@ def read_examples(directory: Path | str, split: str, first: int = 0, count: int 
     """The examples of a split, in the order of its files, as they are on disk.
 
     Args:
-      first: position of the first one, counted from 0.
-      count: how many; -1 for all that follow.
+        first: position of the first one, counted from 0.
+        count: how many; -1 for all that follow.
 
     Raises:
-      InputError: if it is no dataset, has no such split, or a record is damaged.
+        InputError: if it is no dataset, has no such split, or a record is damaged.
     """
     records = tf.data.TFRecordDataset(shard_paths(directory, read_info(directory), split)).skip(first).take(count)
     try:
@@ -227,7 +227,7 @@ class DatasetWriter:
         """Closes all files and writes `dataset.json`; `info` has the fields of `DatasetInfo` not counted here.
 
         Raises:
-          InputError: if no example was written.
+            InputError: if no example was written.
         """
         for split in list(self._writers):
             self._close_shard(split)
@@ -293,7 +293,7 @@ def write_dataset(directory: Path | str, overwrite: bool = False) -> Iterator[Da
     in place until the new one is whole.
 
     Raises:
-      InputError: if the name is taken (and by what), the folder cannot be written, or another run is writing it.
+        InputError: if the name is taken (and by what), the folder cannot be written, or another run is writing it.
     """
     directory = Path(directory).resolve()
     partial = directory.parent / f".{directory.name}.partial"

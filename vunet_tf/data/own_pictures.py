@@ -53,7 +53,7 @@ class Fitting(NamedTuple):
         """The example of a [H, W, 3] uint8 picture and its keypoints.
 
         Raises:
-          InputError: if a shoulder or hip is unseen or outside of the square, or there is no box to cut.
+            InputError: if a shoulder or hip is unseen or outside of the square, or there is no box to cut.
         """
         height, width = picture.shape[:2]
         if self.fit == "person":
@@ -68,7 +68,7 @@ class Fitting(NamedTuple):
         """The example of a [H, W, 3] uint8 picture and its shape map [h, w, 3]; without one, its edges.
 
         Raises:
-          InputError: if the map's channels are not those of the dataset.
+            InputError: if the map's channels are not those of the dataset.
         """
         square, fitted_shape = fitted(picture, shape, self._whole, self.size)
         encoded = self._encoded_map(fitted_shape)
@@ -78,7 +78,7 @@ class Fitting(NamedTuple):
         """An example that is only a shape, from a shape map [h, w, 3] uint8; its picture has no bytes.
 
         Raises:
-          InputError: if the map's channels are not those of the dataset.
+            InputError: if the map's channels are not those of the dataset.
         """
         box = pictures.fit_box(shape.shape[1], shape.shape[0], self._whole)
         return Example(image=b"", shape=self._encoded_map(pictures.cut(shape, box, self.size)), **_named(name))

@@ -20,18 +20,18 @@ def prepare(
     """Makes every picture of a source and writes the dataset. The same source gives the same bytes.
 
     Args:
-      source: an opened source.
-      directory: where the dataset is to appear.
-      name: of the source, for `dataset.json`.
-      flags: what to note in `dataset.json` of how it was made.
-      overwrite: whether a dataset of that name may be replaced.
-      workers: processes; by default one for each core.
+        source: an opened source.
+        directory: where the dataset is to appear.
+        name: of the source, for `dataset.json`.
+        flags: what to note in `dataset.json` of how it was made.
+        overwrite: whether a dataset of that name may be replaced.
+        workers: processes; by default one for each core.
 
     Returns:
-      What `dataset.json` says.
+        What `dataset.json` says.
 
     Raises:
-      InputError: if it cannot be written, or no picture is left.
+        InputError: if it cannot be written, or no picture is left.
     """
     order = np.random.default_rng(_ORDER_SEED).permutation(len(source.items))
     with write_dataset(directory, overwrite) as writer:

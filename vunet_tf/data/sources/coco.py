@@ -31,7 +31,7 @@ def open_source(options: Options) -> Source:
     `appearance_id`. Others have one each.
 
     Raises:
-      InputError: if a flag is missing or an annotation file is not in COCO's format.
+        InputError: if a flag is missing or an annotation file is not in COCO's format.
     """
     options.require("images", "annotations")
     if not options.images.is_dir():
@@ -105,12 +105,12 @@ def square_around(bbox, margin: float, least: int = 0) -> pictures.Box:
     """The square around a person.
 
     Args:
-      bbox: COCO's box [x, y, width, height] in pixels.
-      margin: what is added on each side, as a fraction of the longer side.
-      least: length in pixels that the longer side must have.
+        bbox: COCO's box [x, y, width, height] in pixels.
+        margin: what is added on each side, as a fraction of the longer side.
+        least: length in pixels that the longer side must have.
 
     Raises:
-      InputError: if it is no such box, or too small.
+        InputError: if it is no such box, or too small.
     """
     try:
         left, top, width, height = (float(value) for value in bbox)

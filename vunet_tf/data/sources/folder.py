@@ -16,7 +16,7 @@ def open_source(options: Options) -> Source:
     """All pictures below --input; with --shapes, the map (silhouette, doll, edges) of the same name there.
 
     Raises:
-      InputError: if --input is missing or has no pictures, or --shapes is no folder.
+        InputError: if --input is missing or has no pictures, or --shapes is no folder.
     """
     options.require("input")
     if options.shapes and not options.shapes.is_dir():
@@ -60,13 +60,13 @@ def fitted(picture: np.ndarray, shape: np.ndarray | None, fit: str, size: int) -
     """A picture and its shape map as squares.
 
     Args:
-      picture: [H, W, 3] uint8.
-      shape: [h, w, 3] uint8, its map, of any size; None for the edges of the picture.
-      fit: one of `pictures.FITS`.
-      size: side of the squares in pixels.
+        picture: [H, W, 3] uint8.
+        shape: [h, w, 3] uint8, its map, of any size; None for the edges of the picture.
+        fit: one of `pictures.FITS`.
+        size: side of the squares in pixels.
 
     Returns:
-      [size, size, 3] uint8, and the map: [size, size, 3], or [size, size, 1] where it is edges.
+        [size, size, 3] uint8, and the map: [size, size, 3], or [size, size, 1] where it is edges.
     """
     box = pictures.fit_box(picture.shape[1], picture.shape[0], fit)
     square = pictures.cut(picture, box, size)

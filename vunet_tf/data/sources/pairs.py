@@ -15,7 +15,7 @@ def open_source(options: Options) -> Source:
     """Halves of pictures; a folder `train`, `val`, `valid` or `test` in a picture's path decides its split.
 
     Raises:
-      InputError: if --input is missing or has no pictures.
+        InputError: if --input is missing or has no pictures.
     """
     options.require("input")
     options = options.with_defaults(image_size=256, fit=DEFAULT_FITS["pairs"], encoding="jpeg")

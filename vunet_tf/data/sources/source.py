@@ -101,15 +101,15 @@ def person_example(
     """Cuts a person out of a picture, joints and all.
 
     Args:
-      picture: [H, W, 3] uint8.
-      joints: [15, 2] float32 fractions of the picture; NaN where unseen.
-      box: what to cut out.
-      options: the side of the result (`image_size`, pixels), its `encoding`, and `min_joints`, how many must lie in the
-        box.
-      **fields: the other fields of the `Example`.
+        picture: [H, W, 3] uint8.
+        joints: [15, 2] float32 fractions of the picture; NaN where unseen.
+        box: what to cut out.
+        options: the side of the result (`image_size`, pixels), its `encoding`, and `min_joints`, how many must lie in
+            the box.
+        **fields: the other fields of the `Example`.
 
     Raises:
-      InputError: if a shoulder or hip is not in the box, or too few joints are.
+        InputError: if a shoulder or hip is not in the box, or too few joints are.
     """
     height, width = picture.shape[:2]
     cut_joints = keypoints.mark_unseen(pictures.fractions_in_box(joints, width, height, box))

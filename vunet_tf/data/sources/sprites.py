@@ -25,7 +25,7 @@ def open_source(options: Options) -> Source:
     """All characters in all poses.
 
     Raises:
-      InputError: if --input is no such folder, its index is damaged, or it has no map --shape_map.
+        InputError: if --input is no such folder, its index is damaged, or it has no map --shape_map.
     """
     options.require("input")
     path = options.input / "index.json"
