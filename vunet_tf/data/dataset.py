@@ -20,6 +20,7 @@ from vunet_tf import __version__
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.words import json_fault
 
 FORMAT = "vunet-dataset-1"
 SHARD_BYTES = 32 * 2**20
@@ -91,7 +92,7 @@ def read_info(directory: Path | str) -> DatasetInfo:
             f"{directory} is not a dataset: cannot read {INFO_FILE} ({error.strerror}); {remedy}"
         ) from None
     except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); {remedy}") from None
+        raise InputError(f"{path} is damaged: {json_fault(error)}; {remedy}") from None
     found = fields.get("format") if isinstance(fields, dict) else None
     if found != FORMAT:
         raise InputError(f"{path} has format {found!r}, this version reads {FORMAT!r}; {remedy}")
@@ -102,7 +103,7 @@ def read_info(directory: Path | str) -> DatasetInfo:
         fields["joints"] = fields["joints"] and tuple(fields["joints"])
         info = DatasetInfo(**fields)
     except (TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error}); {remedy}") from None
+        raise InputError(f"{path} is damaged: {json_fault(error)}; {remedy}") from None
     for shard in (shard for shards in info.splits.values() for shard in shards):
         file = directory / shard.file
         size = file.stat().st_size if file.is_file() else None
@@ -142,7 +143,7 @@ def serialise(example: Example) -> bytes:
 
 
 def parse(serialised: bytes) -> Example:
-    """The inverse of `serialise`, outside of a pipeline (`pipeline` parses with TensorFlow ops)."""
+    """The inverse of `serialise`, outside of a pipeline (`batches` parses with TensorFlow ops)."""
     features = tf.train.Example.FromString(serialised).features.feature
 
     def value(key: str) -> bytes | None:

@@ -113,7 +113,9 @@ def cut(picture: np.ndarray, box: Box, size: int) -> np.ndarray:
         cropped = np.pad(cropped, [*beyond, (0, 0)][: picture.ndim], mode="edge")
     if cropped.shape[:2] == (size, size):
         return np.ascontiguousarray(cropped)
-    return np.asarray(Image.fromarray(cropped).resize((size, size), Image.Resampling.BILINEAR))
+    planes = cropped[..., 0] if picture.shape[2:] == (1,) else cropped  # Pillow knows no axis of one channel
+    resized = np.asarray(Image.fromarray(planes).resize((size, size), Image.Resampling.BILINEAR))
+    return resized.reshape(size, size, *picture.shape[2:])
 
 
 def fractions_in_box(points: np.ndarray, width: int, height: int, box: Box) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The five uses of a trained model, on inputs by their names and on any number of them."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
@@ -35,7 +36,7 @@ class Generator:
         model: a trained `VUNet`, as `vunet_tf.load(run_dir)` gives it.
         dataset_dir: the dataset that it was trained on: for inputs like "valid:12", and to fit pictures alike. None
             for none; pictures are then padded to a square.
-        fit: how pictures of any size become square; by default as the dataset's own. One of `fitting.FITS`.
+        fit: how pictures of any size become square; by default as the dataset's own. One of `own_pictures.FITS`.
         batch_size: pictures made at once.
         rejects: a list to which inputs that cannot be used are added, each with the reason, while the rest is done.
             Without one, the first raises.
@@ -69,7 +70,7 @@ class Generator:
         self._fitting = self._fitting_by(fit)
         self._batch_size, self._rejects, self._progress = batch_size, rejects, progress
         self._crops = self.config.crops
-        self._graphs = {}
+        self._graphs, self._doubts = {}, set()
 
     def reconstruct(self, inputs: Names) -> Sheet:
         """Each picture by its own appearance and shape (z the posterior's mean): a row each, one column."""
@@ -204,8 +205,13 @@ class Generator:
         if rejected not in self._rejects:
             self._rejects.append(rejected)
 
+    def _doubt(self, name: str, doubt: str) -> None:
+        if doubt not in self._doubts:  # once, of a folder too
+            self._doubts.add(doubt)
+            print(f"warning: {name}: {doubt}", file=sys.stderr)
+
     def _inputs(self, names: Names) -> Inputs:
-        return Inputs(names, self._fitting, self._dataset_dir, self._info, self._reject)
+        return Inputs(names, self._fitting, self._dataset_dir, self._info, self._reject, self._doubt)
 
     def _shapes(self, names: Names) -> list[Input]:
         """Shapes to be used more than once: held in memory without their pictures."""
@@ -252,10 +258,11 @@ class Generator:
         return Sheet(bar, total, self.config.image_size, by_column)
 
     def _graph(self, use: str):
-        """A wiring of the model as one graph: called by itself it runs op by op."""
+        """A wiring of the model as one graph for batches of any size: called by itself it runs op by op."""
         if use not in self._graphs:
             wiring = self.model.wiring(use)
-            self._graphs[use] = tf.function(lambda inputs: wiring(inputs), reduce_retracing=True)
+            signature = tf.nest.map_structure(lambda given: tf.TensorSpec(given.shape, given.dtype), wiring.input)
+            self._graphs[use] = tf.function(lambda inputs: wiring(inputs)).get_concrete_function(signature)
         return self._graphs[use]
 
 

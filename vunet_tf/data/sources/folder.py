@@ -7,7 +7,7 @@ import numpy as np
 
 from vunet_tf.data.edges import edge_map
 from vunet_tf.data.example import Example
-from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words, split_by_hash
+from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
@@ -28,6 +28,7 @@ def open_source(options: Options) -> Source:
         make=partial(_make, options=options),
         name_of=lambda path: path.relative_to(options.input).as_posix(),
         image_size=options.image_size,
+        valid_fraction=options.valid_fraction,
         has_joints=False,
         shape_channels=3 if options.shapes else 1,
         how={
@@ -35,7 +36,7 @@ def open_source(options: Options) -> Source:
             "shape": f"the map of the same name in {options.shapes}"
             if options.shapes
             else "Canny edges of the picture",
-            "split": f"by hash of the name, {options.valid_fraction:.0%} valid",
+            "split": f"by hash of the name, {options.valid_fraction:.0%} valid, at least one",
         },
     )
 
@@ -46,7 +47,8 @@ def _make(path: Path, options: Options) -> list[Example]:
     square, shape = fitted(pictures.read_picture(path), shape, options.fit, options.image_size)
     return [
         Example(
-            split=split_by_hash(name, options.valid_fraction),
+            split="",
+            split_key=name,
             name=name,
             appearance_id=name,
             shape_id=name,
