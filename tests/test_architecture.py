@@ -87,6 +87,7 @@ def test_only_distributions_imports_tensorflow_probability(path):
 
 
 def test_what_workers_import_does_not_start_tensorflow():
-    """It takes seconds and hundreds of megabytes, and `prepare` starts a worker for each core."""
-    code = "import sys, vunet_tf.prepare, vunet_tf.data.workers; sys.exit('tensorflow' in sys.modules)"
+    """It takes seconds and hundreds of megabytes, and `prepare` starts a worker for each core. Nor do clients."""
+    modules = "vunet_tf.prepare, vunet_tf.data.workers, export.serving.shapes, export.serving.rest_client"
+    code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

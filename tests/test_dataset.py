@@ -161,6 +161,8 @@ def test_an_output_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InputError, match=r"cannot write to .*file.*name another --output"):
         write(tmp_path / "file/d", [example(1)])
+    with pytest.raises(InputError, match=r"cannot write to /proc: .*name another --output"):
+        write("/proc/d", [example(1)])
 
 
 def test_damaged_datasets_are_refused(tmp_path):

@@ -8,12 +8,16 @@ from PIL import Image
 
 from vunet_tf.body.keypoint_files import read_person
 from vunet_tf.body.skeleton import SCHEMAS
+from vunet_tf.body.stickman import draw_stickman
+from vunet_tf.data import recognise
 from vunet_tf.data.dataset import DatasetInfo
+from vunet_tf.data.edges import edge_map
 from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
 from vunet_tf.files.errors import InputError
-from vunet_tf.files.pictures import read_picture
+from vunet_tf.files.pictures import cut, encode, fit_box, read_picture
+from vunet_tf.files.pixels import to_uint8
 
 SIZE = 32
 
@@ -59,7 +63,7 @@ def test_a_person_with_a_box_as_coco(tmp_path, margin):
     annotations = tmp_path / "coco.json"
     annotations.write_text(json.dumps({"images": [{"id": 1, "file_name": "a.png"}], "annotations": [annotation]}))
     theirs, fitting = prepared("coco", tmp_path, images=tmp_path, annotations=annotations, margin=margin)
-    assert_alike(fitting.person("a", read_picture(picture), read_person(annotations, "a.png")), theirs)
+    assert_alike(fitting.person("a", read_picture(picture), read_person(annotations, "a.png", (90, 140))), theirs)
 
 
 @pytest.mark.parametrize("fit", [None, "pad", "crop"])
@@ -70,7 +74,7 @@ def test_a_person_in_a_whole_picture_as_market(tmp_path, fit):
     rows = ["name:keypoints_y:keypoints_x", f"{picture.name}: {[p[1] for p in points]}: {[p[0] for p in points]}"]
     (tmp_path / "keypoints.csv").write_text("\n".join(rows))
     theirs, fitting = prepared("market", tmp_path, images=tmp_path, annotations=tmp_path / "keypoints.csv", fit=fit)
-    ours = fitting.person("a", read_picture(picture), read_person(tmp_path / "openpose.json", picture.name))
+    ours = fitting.person("a", read_picture(picture), read_person(tmp_path / "openpose.json", picture.name, (90, 140)))
     assert_alike(ours, theirs)
 
 
@@ -108,8 +112,32 @@ def test_people_that_cannot_be_cut_out_are_refused(tmp_path):
     picture = read_picture(save_picture(tmp_path / "a.png"))
     (tmp_path / "k.json").write_text(json.dumps({"people": [{"pose_keypoints_2d": [0.0] * 75}]}))
     with pytest.raises(InputError, match="no rectangle"):
-        fitting.person("a", picture, read_person(tmp_path / "k.json", "a.png"))
+        fitting.person("a", picture, read_person(tmp_path / "k.json", "a.png", (90, 140)))
     with pytest.raises(InputError, match="unseen: rshoulder, lshoulder, rhip, lhip"):
-        fitting._replace(fit="pad").person("a", picture, read_person(tmp_path / "k.json", "a.png"))
-    with pytest.raises(InputError, match="the run's are stickmen of 3 channels"):
-        fitting.shape_map("a", np.full((9, 9, 3), 255, np.uint8))
+        fitting._replace(fit="pad").person("a", picture, read_person(tmp_path / "k.json", "a.png", (90, 140)))
+    with pytest.raises(InputError, match="1 x 5 pixels are too few to show a person"):
+        fitting._replace(fit="pad").person("a", picture[:5, :1], read_person(tmp_path / "k.json", "a.png", (1, 5)))
+
+
+@pytest.mark.parametrize("size", [32, 64, 128])
+def test_kinds_of_pictures_are_told_apart(photo_people, figure_people, size):
+    def resized(pictures):
+        return [cut(picture, fit_box(*picture.shape[1::-1], "stretch"), size) for picture in pictures]
+
+    photos, drawn = resized(photo_people[0]), resized(figure_people[0])
+    joints = np.concatenate([photo_people[1], figure_people[1]])
+    stickmen = list(to_uint8(draw_stickman(joints, size, size)))
+    jpegs = [read_picture(encode(stickman, "jpeg")) for stickman in stickmen]
+    assert all(map(recognise.is_drawn, drawn)) and not any(map(recognise.is_drawn, photos))
+    assert all(map(recognise.is_stickman, stickmen + jpegs)) and not any(map(recognise.is_stickman, photos + drawn))
+    assert all(map(recognise.is_shape_map, map(edge_map, photos)))
+    assert not any(map(recognise.is_shape_map, photos + drawn))
+    assert recognise.is_stickman(np.zeros((size, size, 3), np.uint8)), "nobody is seen"
+
+
+@pytest.mark.parametrize("shape_map", ["body", "mask", "edges", "joints"])
+def test_the_maps_of_sprites_are_shape_maps_and_sprites_are_drawn(sprites_dir, shape_map):
+    source = SOURCES["sprites"](Options(input=sprites_dir, shape_map=shape_map, image_size=32))
+    examples = source.make(source.items[0])
+    assert all(recognise.is_shape_map(read_picture(example.shape)) for example in examples)
+    assert all(recognise.is_drawn(read_picture(example.image)) for example in examples)

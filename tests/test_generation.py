@@ -10,11 +10,11 @@ import tensorflow as tf
 from PIL import Image
 
 import vunet_tf
-from vunet_tf import ModelConfig, VUNet
+from vunet_tf import ModelConfig, VUNet, runs
 from vunet_tf.body import keypoints
 from vunet_tf.body.skeleton import JOINT_INDEX, SCHEMAS
 from vunet_tf.body.stickman import draw_stickman
-from vunet_tf.data.batches import evaluation_batches
+from vunet_tf.data.batches import evaluation_batches, shape_of
 from vunet_tf.data.dataset import read_examples
 from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.files.errors import InputError
@@ -225,6 +225,57 @@ def test_a_map_alone_is_no_appearance(maps_generator, tmp_path):
     (tmp_path / "k.json").write_text("{}")
     with pytest.raises(InputError, match="the run needs a shape map, not the keypoints"):
         maps_generator.reconstruct(f"{tmp_path}/red.png+{tmp_path}/k.json").array()
+
+
+def noise(path, seed=0):
+    """A picture without flat areas, as a photograph."""
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)).save(path)
+
+
+def test_a_photograph_is_no_stickman(generator, figures_dataset, tmp_path):
+    noise(tmp_path / "photo.png")
+    with pytest.raises(InputError, match=r"photo\.png: not a stickman; the run's are stickmen of 3 channels on black"):
+        generator.sample(f"map:{tmp_path}/photo.png").array()
+    Image.new("L", (32, 32), 200).save(tmp_path / "grey.png")
+    with pytest.raises(InputError, match=r"grey\.png: not a stickman"):
+        generator.sample(f"map:{tmp_path}/grey.png").array()
+    (example,) = read_examples(figures_dataset, "valid", 0, 1)
+    stickman = to_uint8(shape_of(example, 32))
+    Image.fromarray(stickman).save(tmp_path / "stickman.png")
+    made = generator.sample(f"map:{tmp_path}/stickman.png,valid:0", 1).array()
+    assert np.abs(made[0].astype(int) - made[1]).max() <= 2
+
+
+def test_what_does_not_look_like_the_dataset_is_told_once_and_made(model, figures_dataset, maps_run, tmp_path, capsys):
+    (example,) = read_examples(figures_dataset, "valid", 0, 1)
+    for i in range(2):
+        noise(tmp_path / f"{i}.png", i)
+        openpose(tmp_path / f"{i}.json", example.joints, 32)
+    assert Generator(model, figures_dataset).reconstruct(str(tmp_path)).array().shape[0] == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"warning: {tmp_path}/0.png: it looks like a photograph")
+    (tmp_path / "0.png").write_bytes(example.image)
+    Generator(model, figures_dataset).reconstruct(f"{tmp_path}/0.png").array()
+    assert capsys.readouterr().err == ""
+
+    maps = Generator(runs.load(maps_run), maps_run.parent / "maps")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)).save(tmp_path / "photo.png")
+    maps.sample(f"{tmp_path}/photo.png,train:0", 1).array()
+    assert "photo.png: its shape map looks like a picture" in capsys.readouterr().err
+
+
+def test_a_tiny_picture_is_told_from_missing_keypoints(generator, tmp_path):
+    Image.new("RGB", (1, 1)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="1 x 1 pixels are too few to show a person"):
+        generator.reconstruct(f"{tmp_path}/a.png").array()
+
+
+def test_batches_of_any_size_are_one_graph(model, figures_dataset, caplog, monkeypatch):
+    """TensorFlow warns of functions that are traced again and again."""
+    monkeypatch.setattr(tf.get_logger(), "propagate", True)
+    for batch_size in (2, 3):
+        Generator(model, figures_dataset, batch_size=batch_size).reconstruct("valid:0-6").array()
+    assert not [record for record in caplog.records if "retracing" in record.getMessage()]
 
 
 def test_a_model_without_latents_draws_shapes_and_has_nothing_to_sample(tmp_path):

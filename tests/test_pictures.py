@@ -127,6 +127,14 @@ def test_a_cut_repeats_the_edge_beyond_the_picture():
         pictures.cut(COLOUR, Box(100, 0, 5, 5), 8)
 
 
+def test_a_cut_keeps_one_channel():
+    grey = pictures.to_grey(COLOUR)
+    box = Box(0, 0, COLOUR.shape[1], COLOUR.shape[0])
+    cut = pictures.cut(grey, box, 5)
+    np.testing.assert_array_equal(cut[..., 0], pictures.cut(grey[..., 0], box, 5))
+    assert cut.shape == (5, 5, 1)
+
+
 def test_a_box_too_large_for_memory_is_refused():
     """A picture of 60,000 x 500 pixels, padded to a square, would take 10 GB."""
     with pytest.raises(InputError, match="over the limit of 67108864 pixels"):

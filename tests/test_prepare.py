@@ -9,10 +9,11 @@ import time
 import numpy as np
 import pytest
 
+from vunet_tf.data.dataset import read_examples
 from vunet_tf.data.preparation import prepare
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
-from vunet_tf.files.pictures import read_picture
+from vunet_tf.files.pictures import encode, read_picture
 
 SMALL = ["--source=figures", "--image_size=32", "--looks=24", "--poses=24", "--examples=100"]
 
@@ -40,6 +41,28 @@ def test_makes_a_dataset_and_shows_it(tmp_path):
     assert shown.returncode == 0, shown.stderr
     sheet = read_picture(tmp_path / "new/sheet.png")
     assert sheet.shape[0] > 3 * 32 and sheet.shape[1] > 12 * 16 and len(np.unique(sheet.reshape(-1, 3), axis=0)) > 500
+
+
+def test_small_folders_have_a_validation_split_and_one_picture_has_none(tmp_path):
+    """Where the hash puts no picture there, one is put there all the same; a broken one does not count."""
+    random = np.random.default_rng(0)
+    (tmp_path / "some").mkdir()
+    for name in ("0.png", "1.png", "2.png"):
+        (tmp_path / "some" / name).write_bytes(encode(random.integers(0, 256, (9, 9, 3), np.uint8), "png"))
+    options = Options(input=tmp_path / "some", image_size=8, valid_fraction=1e-6)
+    info = prepare(SOURCES["folder"](options), tmp_path / "d", "folder", {}, workers=1)
+    assert (info.examples("train"), info.examples("valid")) == (2, 1)
+    (valid,) = read_examples(tmp_path / "d", "valid")
+    (tmp_path / "some" / valid.name).write_bytes(b"broken")
+    info = prepare(SOURCES["folder"](options), tmp_path / "d", "folder", {}, overwrite=True, workers=1)
+    assert (info.examples("train"), info.examples("valid"), info.rejected) == (1, 1, 1)
+
+    next(path for path in (tmp_path / "some").iterdir() if path.name != valid.name).unlink()
+    made = run("--source=folder", f"--input={tmp_path / 'some'}", f"--output={tmp_path / 'one'}", "--workers=1")
+    assert made.stdout.splitlines()[1:3] == [
+        "  train: 1 example, 1 appearance, 1 shape",
+        "  no split 'valid': training goes without validation, and evaluate needs --split=train",
+    ]
 
 
 def test_a_killed_run_leaves_nothing_under_the_final_name_and_the_next_one_succeeds(tmp_path):

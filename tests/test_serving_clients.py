@@ -8,6 +8,8 @@ import http.server
 import io
 import json
 import re
+import subprocess
+import sys
 import threading
 from concurrent import futures
 from pathlib import Path
@@ -23,8 +25,12 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from export import runtime
 from export.serving import grpc_client, rest_client, shapes
+from vunet_tf.body import keypoint_files, keypoints
+from vunet_tf.body.skeleton import JOINT_INDEX, OPENPOSE_18
+from vunet_tf.data.dataset import read_examples
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
+from vunet_tf.people import sample_pose
 
 SERVING = Path(runtime.__file__).parent / "serving"
 
@@ -193,13 +199,74 @@ def test_shapes_are_read_from_joints_and_pictures(tmp_path):
     Image.fromarray(np.full((4, 6), 9, np.uint8)).save(tmp_path / "map.png")
     name, shape = shapes.read_shape(tmp_path / "map.png")
     assert name == "shape" and shape.shape == (4, 6, 1) and shape.dtype == np.uint8
-    (tmp_path / "short.json").write_text("[[1, 2]]")
-    (tmp_path / "rubbish.json").write_text("{")
-    for name, said in (
-        ("short.json", r"\[1, 2\]"),
-        ("rubbish.json", "no list"),
-        ("none.json", "No such"),
-        ("none.png", ""),
-    ):
+    for name, said in (("none.json", "No such"), ("none.png", "No such")):
         with pytest.raises(InputError, match=f"{name}.*{said}"):
             shapes.read_shape(tmp_path / name)
+
+
+def command(module, *arguments):
+    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_from_a_persons_joints_to_the_request_of_the_client(tmp_path):
+    """`joints` writes what `ask` sends; OpenPose's pixels become fractions of the picture that they belong to."""
+    received, pose = [], sample_pose(0, 7).joints
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            content = json.dumps({"predictions": [{"b64": base64.b64encode(b"a picture").decode()}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    told = command(
+        "export.serving.joints", "--of=drawn:7", f"--out={tmp_path}/pose.json", f"--picture={tmp_path}/clothes.png"
+    )
+    assert told == f"{tmp_path}/pose.json: {(pose >= 0).all(axis=1).sum()} of 15 joints\n"
+    rows = np.zeros((18, 3))
+    for row, name in enumerate(OPENPOSE_18):
+        if name in JOINT_INDEX and (pose[JOINT_INDEX[name]] >= 0).all():
+            rows[row] = [*keypoints.fractions_to_pixels(pose[JOINT_INDEX[name]], 256, 256), 1]
+    (tmp_path / "openpose.json").write_text(json.dumps({"people": [{"pose_keypoints_2d": rows.ravel().tolist()}]}))
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    command(
+        "export.serving.ask",
+        f"--rest=http://127.0.0.1:{server.server_port}",
+        *(f"--{name}={tmp_path}/{file}" for name, file in (("picture", "clothes.png"), ("shape", "openpose.json"))),
+        *(f"--{name}={tmp_path}/{file}" for name, file in (("target", "pose.json"), ("out", "out.png"))),
+    )
+    thread.join()
+    server.server_close()
+    assert (tmp_path / "out.png").read_bytes() == b"a picture"
+    (instance,) = received[0]["instances"]
+    assert base64.b64decode(instance["image_bytes"]["b64"]) == (tmp_path / "clothes.png").read_bytes()
+    for name in ("joints", "target_joints"):
+        np.testing.assert_allclose(instance[name], pose, atol=1e-5)
+
+
+def test_joints_of_an_example_of_a_file_and_of_nothing(figures_dataset, tmp_path):
+    (example,) = read_examples(figures_dataset, "valid", 3, 1)
+    joints, picture = shapes.joints_of("valid:3", figures_dataset)
+    np.testing.assert_array_equal(joints, example.joints)
+    assert picture == example.image
+    (tmp_path / "me.png").write_bytes(example.image)
+    keypoint_files.write_joints(tmp_path / "me.json", joints)
+    for named in (f"{tmp_path}/me.png", f"{tmp_path}/me.png+{tmp_path}/me.json"):
+        np.testing.assert_allclose(shapes.joints_of(named)[0], example.joints, atol=1e-6)
+    for named, directory, said in (
+        ("valid:3", None, "--of=valid:3 is no file: give --dataset_dir"),
+        ("valid:0-3", figures_dataset, "names 4 examples: name one"),
+        ("valid:99", figures_dataset, "--of=valid:99: the split 'valid' has 48 examples"),
+        ("drawn:x", None, "write drawn:NUMBER"),
+    ):
+        with pytest.raises(InputError, match=said):
+            shapes.joints_of(named, directory)

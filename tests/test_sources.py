@@ -16,7 +16,8 @@ from vunet_tf.body.skeleton import JOINT_INDEX, JOINTS, SCHEMAS
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.keypoint_csv import deepfashion_identity, market_identity
 from vunet_tf.data.sources.registry import OPTIONS, SOURCES
-from vunet_tf.data.sources.source import Options, split_by_hash
+from vunet_tf.data.sources.source import Options
+from vunet_tf.data.splits import split_by_hash
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.people import draw, sample_look, sample_pose
@@ -34,6 +35,7 @@ def run(source):
             made = [Rejected(source.name_of(item), str(error))]
         for result in made:
             (examples if isinstance(result, Example) else rejects).append(result)
+    examples = split_by_hash(examples, source.valid_fraction)
     return {example.name: example for example in examples}, {reject.file: reject.reason for reject in rejects}
 
 
@@ -309,6 +311,53 @@ def test_splits_of_identities_do_not_mix(market):
     assert all(len(splits) == 1 for splits in by_identity.values())
 
 
+# the split by hash
+
+
+def keyed(*keys, split=""):
+    return [Example(split, key, key, key, b"", split_key=key) for key in keys]
+
+
+def sides(examples, valid_fraction):
+    return {example.name: example.split for example in split_by_hash(examples, valid_fraction)}
+
+
+def test_adding_pictures_moves_none_to_the_other_side():
+    names = [f"{k}.png" for k in range(400)]
+    few, many = sides(keyed(*names[:200]), 0.3), sides(keyed(*names), 0.3)
+    assert few == {name: many[name] for name in few} and few.keys() | many.keys() == set(names)
+    assert 90 < sum(split == "valid" for split in many.values()) < 150
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.05, 0.5, 0.999, 1.0])
+def test_two_appearances_are_enough_for_both_splits(fraction):
+    for k in range(20):
+        names = [f"{k}/{i}" for i in range(2 + k)]
+        split = sides(keyed(*names), fraction)
+        assert set(split.values()) == {"train", "valid"} and split.keys() == set(names)
+        assert sides(keyed(*reversed(names)), fraction) == split, "the order decides nothing"
+
+
+def test_a_whole_appearance_goes_to_the_side_that_is_empty():
+    examples = [
+        Example("", f"{i}{who}", who, "", b"", split_key=who) for i in range(3) for who in ("ann", "bob", "eve")
+    ]
+    split = sides(examples, 1e-9)
+    valid = {name[1:] for name, side in split.items() if side == "valid"}
+    assert len(split) == 9 and len(valid) == 1 and sum(side == "valid" for side in split.values()) == 3
+
+
+def test_one_appearance_is_for_training_and_no_fraction_is_meant():
+    assert set(sides(keyed("a", "a"), 1.0).values()) == set(sides(keyed("a", "a"), 1e-9).values()) == {"train"}
+    assert set(sides(keyed(*"abcdefgh"), 0).values()) == {"train"}
+
+
+def test_splits_of_the_source_are_kept():
+    own = keyed("x", split="valid") + keyed("y", split="test")
+    assert sides([*own, *keyed("a", "b")], 1e-9) == {"x": "valid", "y": "test", "a": "train", "b": "train"}
+    assert sides([*keyed("a"), *keyed("x", split="train")], 1e-9) == {"x": "train", "a": "valid"}
+
+
 # index
 
 
@@ -377,7 +426,6 @@ def test_a_folder_of_any_pictures(tmp_path):
     examples, rejects = run(SOURCES["folder"](Options(input=tmp_path, image_size=32, valid_fraction=0.3)))
     assert len(examples) == 60 and set(rejects) == {"broken.jpg", "empty.png"}
     splits = {name: example.split for name, example in examples.items()}
-    assert splits == {name: split_by_hash(name, 0.3) for name in splits}
     assert 6 <= sum(split == "valid" for split in splits.values()) <= 32
     shape = np.asarray(Image.open(io.BytesIO(next(iter(examples.values())).shape)))
     assert shape.shape == (32, 32) and set(np.unique(shape)) <= {0, 255} and shape.any()
@@ -390,7 +438,8 @@ def test_a_folder_with_shape_maps_of_the_same_names(tmp_path):
         save(tmp_path, f"maps/{k}.{'png' if k else 'bmp'}", np.full((SIZE, SIZE, 3), 100 + k, np.uint8))
     options = Options(input=tmp_path / "photos", shapes=tmp_path / "maps", image_size=16)
     examples, rejects = run(SOURCES["folder"](options))
-    assert [pictures.read_picture(e.shape)[0, 0, 0] for e in examples.values()] == [100, 101]
+    greys = {name: pictures.read_picture(example.shape)[0, 0, 0] for name, example in examples.items()}
+    assert greys == {"0.png": 100, "1.png": 101}
     assert "no map of the same name" in rejects["2.png"]
 
 

@@ -39,6 +39,9 @@ def command(*arguments, name="many"):
     return subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True, preexec_fn=heed_ctrl_c)
 
 
+NAME_ONE = "name what to do, one of work, fail, wait"
+
+
 @pytest.mark.parametrize(
     ("arguments", "name", "status", "out", "error"),
     [
@@ -46,8 +49,15 @@ def command(*arguments, name="many"):
         (["work"], "many", 0, "works\n", ""),
         (["more"], "one", 1, "", "error: unexpected argument 'more'; everything else is given by flags\n"),
         (["work", "more"], "many", 1, "", "error: unexpected argument 'more'; everything else is given by flags\n"),
-        ([], "many", 1, "", "error: name what to do, one of work, fail, wait; --help explains\n"),
-        (["play"], "many", 1, "", "error: name what to do, one of work, fail, wait; --help explains\n"),
+        ([], "many", 1, "", f"error: {NAME_ONE}; --help explains\n"),
+        (["play"], "many", 1, "", f"error: 'play' is nothing to do; {NAME_ONE}; --help explains\n"),
+        (
+            ["wrok"],
+            "many",
+            1,
+            "",
+            f"error: 'wrok' is nothing to do; {NAME_ONE} (did you mean work?); --help explains\n",
+        ),
         (["fail"], "many", 1, "", "error: --sauce=hot: choose another\n"),
     ],
 )

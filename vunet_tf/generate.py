@@ -18,7 +18,8 @@ Inputs, several with commas between:
 
   valid:12  valid:0-7  valid:0,5,9  valid:all   examples of a split of the run's dataset, counted from 0
   valid:look1000_pose1003                       the example of that name
-  me.jpg                                        a picture, its keypoints beside it in me.json (COCO or OpenPose)
+  me.jpg                                        a picture, its keypoints beside it in me.json (COCO, OpenPose or
+                                                vunet-joints-1, see python -m export.serving.joints)
   me.jpg+keypoints.json                         a picture and its keypoints
   cat.png+map.png                               a picture and its shape map, for a run on shape maps
   map:map.png                                   a shape map: a shape without an appearance
@@ -40,6 +41,7 @@ from absl import flags
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files import atomic, pictures
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.words import counted
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of a trained run.")
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of the run; by default the one its flags.txt names.")
@@ -152,9 +154,6 @@ def _generate(mode: str) -> bool:
     try:
         arguments = {name: flags.FLAGS[name].value for names in MODES[mode] for name in names}
         _save(getattr(generator, mode)(**arguments), out)
-    except InputError as error:
-        first = f"; {rejects[0].file}: {rejects[0].reason}" if rejects else ""
-        raise InputError(f"{error}{first}") from error
     finally:
         _list_rejects(rejects, out)
     return not rejects
@@ -163,12 +162,12 @@ def _generate(mode: str) -> bool:
 def _save(sheet, out: Path) -> None:
     size = {} if _CELL.value is None else {"least": _CELL.value}
     if _SEPARATE.value:
-        print(f"{out}: {sheet.save_pictures(out)} pictures")
+        print(f"{out}: {counted(sheet.save_pictures(out), 'picture')}")
     elif out.suffix.lower() == ".png":
-        print(f"{out}: a grid of {sheet.save_grid(out, **size)} pictures")
+        print(f"{out}: a grid of {counted(sheet.save_grid(out, **size), 'picture')}")
     else:
         count = sheet.save_animation(out, _FPS.value, with_shapes=_SHOW_SHAPES.value, **size)
-        print(f"{out}: {count} frames")
+        print(f"{out}: {counted(count, 'frame')}")
 
 
 def _list_rejects(rejects, out: Path) -> None:

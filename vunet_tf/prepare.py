@@ -20,6 +20,7 @@ from vunet_tf.data.sources.registry import OPTIONS, SOURCES
 from vunet_tf.data.sources.source import Options
 from vunet_tf.files import atomic, pictures
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.words import counted
 
 _SOURCE = flags.DEFINE_enum(
     "source",
@@ -76,8 +77,10 @@ def _prepare() -> None:
     info = prepare(source, _OUTPUT.value, _SOURCE.value, of_the_data, _OVERWRITE.value, _WORKERS.value)
     print(f"{_OUTPUT.value}: {info.image_size} x {info.image_size} pixels")
     for split in info.splits:
-        counts = f"{info.appearances[split]} appearances, {info.shapes[split]} shapes"
-        print(f"  {split}: {info.examples(split)} examples, {counts}")
+        counts = f"{counted(info.appearances[split], 'appearance')}, {counted(info.shapes[split], 'shape')}"
+        print(f"  {split}: {counted(info.examples(split), 'example')}, {counts}")
+    if "valid" not in info.splits:
+        print("  no split 'valid': training goes without validation, and evaluate needs --split=train")
     if info.rejected:
         print(f"  left out: {info.rejected}, listed in {Path(_OUTPUT.value) / 'rejects.csv'}")
 

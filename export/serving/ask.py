@@ -3,7 +3,9 @@ r"""Asks a server for a transfer, over REST or gRPC.
   python -m export.serving.ask --picture=clothes.jpg --shape=clothes.json --target=pose.json --out=result.png
   python -m export.serving.ask --grpc=localhost:8500 --picture=... --shape=... --target=... --out=result.png
 
-Joints are JSON files with 15 pairs [x, y], fractions of the picture; a model without joints takes pictures as shapes.
+--shape and --target are joints: a file that `python -m export.serving.joints` writes (its --help says the order of the
+joints, and that null is an unseen one), COCO's or OpenPose's JSON in pixels of the picture, or a bare list of 15 pairs
+[x, y], fractions of the picture. For a model on shape maps both are pictures.
 """
 
 from absl import flags
@@ -17,8 +19,10 @@ _GRPC = flags.DEFINE_string("grpc", None, "The server's gRPC address, to ask the
 _MODEL = flags.DEFINE_string("model", "vunet", "Name of the model.")
 _VERSION = flags.DEFINE_integer("version", None, "Its version; by default the server's newest.")
 _PICTURE = flags.DEFINE_string("picture", None, "Whose looks: a PNG or JPEG file.")
-_SHAPE = flags.DEFINE_string("shape", None, "The shape in that picture.")
-_TARGET = flags.DEFINE_string("target", None, "The shape to be dressed.")
+_SHAPE = flags.DEFINE_string("shape", None, "The shape in that picture; pixels are its.")
+_TARGET = flags.DEFINE_string(
+    "target", None, "The shape to be dressed; joints in pixels need the picture of the same name beside them."
+)
 _OUT = flags.DEFINE_string("out", "transfer.png", "Where the picture goes.")
 _TIMEOUT = flags.DEFINE_float("timeout", 30.0, "Seconds to wait.", lower_bound=0.1)
 
@@ -26,7 +30,8 @@ _TIMEOUT = flags.DEFINE_float("timeout", 30.0, "Seconds to wait.", lower_bound=0
 def _ask() -> None:
     if not (_PICTURE.value and _SHAPE.value and _TARGET.value):
         raise InputError("give --picture, --shape and --target; `python -m export.serving.ask --help` explains")
-    question = shapes.read_bytes(_PICTURE.value), shapes.read_shape(_SHAPE.value), shapes.read_shape(_TARGET.value)
+    shape, target = shapes.read_shape(_SHAPE.value, _PICTURE.value), shapes.read_shape(_TARGET.value)
+    question = shapes.read_bytes(_PICTURE.value), shape, target
     if _GRPC.value:
         start_tensorflow()  # for the messages
         from export.serving import grpc_client

@@ -1,38 +1,85 @@
 """What a client sends as a shape: joints from a JSON file, or a shape map from a picture."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from vunet_tf.body import keypoint_files
+from vunet_tf.command_line.startup import start_tensorflow
+from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
+_DRAWN_SIZE = 256  # pixels
 
-def read_shape(path) -> tuple[str, np.ndarray]:
+
+def read_shape(path, picture=None) -> tuple[str, np.ndarray]:
     """The name of the input and its value for one example.
 
-    A JSON file holds 15 pairs [x, y], fractions of the picture in the order of `assets.extra/vunet.json`, null or [-1,
-    -1] for an unseen joint: ("joints", float32 [15, 2]). A picture is a shape map: ("shape", uint8 [H, W, 1 or 3]).
+    A JSON file holds joints, in any format of `keypoint_files`: ("joints", float32 [15, 2]), fractions of the picture,
+    (-1, -1) where unseen. A picture is a shape map: ("shape", uint8 [H, W, 1 or 3]).
+
+    Args:
+        path: the file.
+        picture: the picture whose shape it is, for joints in pixels; see `keypoint_files.read_joints`.
 
     Raises:
         InputError: the file cannot be read, or holds neither.
     """
     path = Path(path)
+    if path.suffix.lower() == ".json":
+        return "joints", keypoint_files.read_joints(path, picture)
     try:
-        if path.suffix.lower() != ".json":
-            with Image.open(path) as picture:
-                picture = picture if picture.mode == "L" else picture.convert("RGB")
-                pixels = np.asarray(picture)
-            return "shape", pixels.reshape(*pixels.shape[:2], -1)
-        joints = np.array([pair or (-1, -1) for pair in json.loads(path.read_text())], np.float32)
+        with Image.open(path) as image:
+            pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} holds no list of joints: {error}") from error
-    if joints.shape != (15, 2):
-        raise InputError(f"{path} must hold 15 pairs [x, y], it has the shape {list(joints.shape)}")
-    return "joints", np.where(np.isfinite(joints), joints, np.float32(-1))  # JSON has no NaN
+    return "shape", pixels.reshape(*pixels.shape[:2], -1)
+
+
+def joints_of(named: str, dataset_dir=None) -> tuple[np.ndarray, bytes | None]:
+    """Joints [15, 2] as fractions, and the picture's file where it is no file already.
+
+    Raises:
+        InputError: there is no such thing, or it has no joints.
+    """
+    picture, plus, beside = named.partition("+")
+    if plus or Path(picture).is_file():
+        return keypoint_files.read_joints(beside or Path(picture).with_suffix(".json"), picture), None
+    kind, _, number = named.partition(":")
+    if kind == "drawn":
+        if not number.isdecimal():
+            raise InputError(f"--of={named}: write drawn:NUMBER")
+        return _drawn(int(number))
+    if not dataset_dir:
+        raise InputError(f"--of={named} is no file: give --dataset_dir if it is of a dataset")
+    return _of_dataset(named, Path(dataset_dir))
+
+
+def _of_dataset(named: str, dataset_dir: Path) -> tuple[np.ndarray, bytes]:
+    start_tensorflow()  # only a dataset needs it
+    from vunet_tf.data.dataset import read_info
+    from vunet_tf.data.own_pictures import Fitting
+    from vunet_tf.generation.inputs import Inputs
+
+    def refuse(rejected):
+        raise InputError(f"--of={rejected.file}: {rejected.reason}")
+
+    info = read_info(dataset_dir)
+    if info.joints is None:
+        raise InputError(f"--dataset_dir={dataset_dir} has shape maps, not joints: its shapes are pictures")
+    inputs = Inputs([named], Fitting.of_dataset(info), dataset_dir, info, refuse)
+    if len(inputs) != 1:
+        raise InputError(f"--of={named} names {len(inputs)} examples: name one")
+    (given,) = inputs
+    return given.example.joints, given.example.image
+
+
+def _drawn(number: int) -> tuple[np.ndarray, bytes]:
+    from vunet_tf.people import draw, sample_look, sample_pose
+
+    pose = sample_pose(0, number)
+    return pose.joints, pictures.encode(draw(sample_look(0, number), pose, _DRAWN_SIZE).image, "png")
 
 
 def read_bytes(path) -> bytes:

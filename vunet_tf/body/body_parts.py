@@ -29,17 +29,17 @@ def crop_body_parts(images: tf.Tensor, joints: tf.Tensor, height: int, width: in
     """Cuts out the body parts of a batch of people.
 
     Args:
-      images: [B, H, W, 3] float32 in [-1, 1]: pictures, or the stickmen of the same people.
-      joints: [B, 15, 2] float32 fractions of the picture; NaN or outside [0, 1] where unseen.
-      height, width: size of a crop in pixels.
-      num_parts: 8 (released program) or 10 (with the shins).
+        images: [B, H, W, 3] float32 in [-1, 1]: pictures, or the stickmen of the same people.
+        joints: [B, 15, 2] float32 fractions of the picture; NaN or outside [0, 1] where unseen.
+        height, width: size of a crop in pixels.
+        num_parts: 8 (released program) or 10 (with the shins).
 
     Returns:
-      [B, height, width, 3 * num_parts] float32 in [-1, 1], the parts in the order of `skeleton.BODY_PARTS`;
-      `MISSING_PART` where a part is unseen or degenerate. Beyond the picture its edge is repeated.
+        [B, height, width, 3 * num_parts] float32 in [-1, 1], the parts in the order of `skeleton.BODY_PARTS`;
+        `MISSING_PART` where a part is unseen or degenerate. Beyond the picture its edge is repeated.
 
     Raises:
-      ValueError: if `num_parts` is neither 8 nor 10.
+        ValueError: if `num_parts` is neither 8 nor 10.
     """
     if num_parts not in BODY_PARTS:
         raise ValueError(f"there are tables of {' and '.join(map(str, BODY_PARTS))} body parts, not of {num_parts}")
@@ -65,14 +65,14 @@ def part_corners(joints, height, width, parts: tuple[BodyPart, ...]) -> tuple[tf
     """Where the parts lie in the picture.
 
     Args:
-      joints: [B, 15, 2] float32 fractions of the picture; NaN or outside [0, 1] where unseen.
-      height, width: size of the picture in pixels.
-      parts: P rows of a table of `skeleton`.
+        joints: [B, 15, 2] float32 fractions of the picture; NaN or outside [0, 1] where unseen.
+        height, width: size of the picture in pixels.
+        parts: P rows of a table of `skeleton`.
 
     Returns:
-      corners: [B, P, 4, 2] float32 in pixels, (0, 0) the upper left corner of the first pixel; the crop's upper left,
-        upper right, lower right and lower left corner. Any numbers where not found.
-      found: [B, P] booleans; False where a joint is unseen (and there is no fallback) or the corners degenerate.
+        corners: [B, P, 4, 2] float32 in pixels, (0, 0) the upper left corner of the first pixel; the crop's upper left,
+            upper right, lower right and lower left corner. Any numbers where not found.
+        found: [B, P] booleans; False where a joint is unseen (and there is no fallback) or the corners degenerate.
     """
     seen = tf.reduce_all((joints >= 0.0) & (joints <= 1.0), axis=-1)
     size = tf.cast(tf.stack([width, height]), tf.float32)

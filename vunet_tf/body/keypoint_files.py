@@ -1,10 +1,19 @@
-"""Keypoint files beside pictures: a person's joints from COCO's or OpenPose's JSON.
+"""Files with a person's joints: COCO's and OpenPose's JSON beside pictures, and our own format of joints alone.
 
-Understood are a COCO person-keypoints file (https://cocodataset.org/#format-data), a list of COCO results, one
-annotation alone, and what OpenPose writes for a picture with --write_json. Coordinates are pixels of the picture.
+In pixels of the picture: a COCO person-keypoints file (https://cocodataset.org/#format-data), a list of COCO results,
+one annotation alone, and what OpenPose writes for a picture with --write_json.
+
+In fractions of the picture (see `vunet_tf.body.keypoints`), so that no picture is needed to read it:
+
+  {"format": "vunet-joints-1", "unit": "fractions", "order": [the 15 joints' names],
+   "joints": [[x, y] or null for an unseen one, ...]}
+
+A bare list of 15 pairs is read as fractions in the order of `skeleton.JOINTS`, if none is beyond [-1, 1].
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -12,16 +21,20 @@ from typing import NamedTuple
 import numpy as np
 
 from vunet_tf.body import keypoints
-from vunet_tf.body.skeleton import SCHEMAS
+from vunet_tf.body.skeleton import JOINTS, SCHEMAS
+from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.words import json_fault
 
+FORMAT = "vunet-joints-1"
 _OPENPOSE_SCHEMAS = {3 * len(SCHEMAS[name]): name for name in ("body25", "openpose18")}
+_KNOWN = f"neither COCO's nor OpenPose's JSON nor {FORMAT}"
 
 
 class Person(NamedTuple):
     """One person of a file.
 
-    joints: [15, 2] float32 in pixels, whole numbers at the pixels' centres; NaN where unseen.
+    joints: [15, 2] float32 fractions of the picture; NaN where unseen.
     box: left, top, width and height in pixels: the file's own box, else the one around the seen joints.
     """
 
@@ -29,74 +42,168 @@ class Person(NamedTuple):
     box: tuple[float, float, float, float]
 
 
-def read_person(path: Path, picture: str) -> Person:
+def read_person(path: Path, picture: str, size: tuple[int, int]) -> Person:
     """The person of a picture; of several the one with the largest box.
 
     Args:
-      path: the JSON file.
-      picture: file name of the picture, by which a file of many pictures finds its own.
+        path: the JSON file.
+        picture: file name of the picture, by which a file of many pictures finds its own.
+        size: width and height of the picture in pixels.
 
     Raises:
-      InputError: if the file cannot be read, is of neither format, or has no person for this picture.
+        InputError: if the file cannot be read, is of no known format, or has no person for this picture.
     """
-    try:
-        status = path.stat()
-        people = _people(_content(path, status.st_mtime_ns, status.st_size), picture)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise InputError(f"{path}: {error}") from error
-        raise InputError(f"{path} is neither COCO's nor OpenPose's JSON ({type(error).__name__}: {error})") from error
+    content = _content(path)
+    with _named(path):
+        if content.fractions is not None:
+            return Person(content.fractions, _box_around(keypoints.fractions_to_pixels(content.fractions, *size)))
+        people = [_person(entry, size) for entry in content.of(picture) if not entry.get("iscrowd")]
     if not people:
         raise InputError(f"{path} has no person for {picture}")
     return max(people, key=lambda person: person.box[2] * person.box[3])
 
 
-class _Content(NamedTuple):
-    """A parsed file: what it holds, and the annotations of each picture where it is COCO's."""
+def read_joints(path: Path | str, picture: Path | str | None = None) -> np.ndarray:
+    """The joints of a file of any known format, [15, 2] float32 fractions; (-1, -1) where unseen.
 
-    people: list[dict]
-    by_image: dict[object, list[dict]]
-    image_ids: dict[str, object]
+    Args:
+        path: the JSON file.
+        picture: the picture that it belongs to, which has to be there for COCO's and OpenPose's pixels. By default the
+            picture of the same name beside it; without one, a COCO file of one picture may tell its size.
+
+    Raises:
+        InputError: as `read_person`, and if the size of the picture is not known.
+    """
+    path = Path(path)
+    content = _content(path)
+    if content.fractions is not None:
+        return keypoints.mark_unseen(content.fractions)
+    beside = (path.with_suffix(suffix) for suffix in pictures.SUFFIXES)
+    picture = Path(picture) if picture else next(filter(Path.is_file, beside), None)
+    if picture:
+        try:
+            height, width = pictures.read_picture(picture).shape[:2]
+        except InputError as error:
+            raise InputError(f"{picture}: {error}") from error
+    elif content.size:
+        width, height = content.size
+    else:
+        raise InputError(
+            f"{path} has joints in pixels, and the size of its picture is not known: put the picture of the same name "
+            f"beside it, or write fractions (format {FORMAT})"
+        )
+    return keypoints.mark_unseen(read_person(path, (picture or path).name, (width, height)).joints)
+
+
+def write_joints(path: Path | str, joints: np.ndarray) -> None:
+    """Writes [15, 2] fractions of a picture in our format; what is NaN or outside the picture is unseen.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    pairs = [
+        [round(float(x), 6), round(float(y), 6)] if seen else None
+        for (x, y), seen in zip(joints, keypoints.seen(joints), strict=True)
+    ]
+    content = {"format": FORMAT, "unit": "fractions", "order": JOINTS, "joints": pairs}
+    Path(path).write_text(json.dumps(content) + "\n")
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Says of which file an error in the block speaks, in words."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} is {_KNOWN}: {json_fault(error)}") from error
+
+
+class _Content(NamedTuple):
+    """A parsed file.
+
+    people: what it holds, where that is of one picture.
+    by_image, image_ids: annotations of each picture, and the pictures' ids by file name, where it is COCO's.
+    size: width and height of the picture, where it is COCO's and tells them of its only one.
+    fractions: [15, 2] joints where it is in fractions; NaN where unseen.
+    """
+
+    people: list[dict] = []  # noqa: RUF012 (never changed)
+    by_image: dict[object, list[dict]] = {}  # noqa: RUF012
+    image_ids: dict[str, object] = {}  # noqa: RUF012
+    size: tuple[int, int] | None = None
+    fractions: np.ndarray | None = None
+
+    def of(self, picture: str) -> list[dict]:
+        """The annotations of a picture."""
+        return self.by_image.get(self._image_id(Path(picture)), []) if self.by_image else self.people
+
+    def _image_id(self, picture: Path) -> object:
+        """The id of a picture in a COCO file; a list of results names it by its file or by the number in its name."""
+        if picture.name in self.image_ids:
+            return self.image_ids[picture.name]
+        for image_id in (picture.name, picture.stem, *([int(picture.stem)] if picture.stem.isdecimal() else [])):
+            if image_id in self.by_image and not self.image_ids:
+                return image_id
+        if len(self.by_image) == 1 and len(self.image_ids) <= 1:
+            return next(iter(self.by_image))
+        raise InputError(f"it has no picture {picture.name}")
+
+
+def _content(path: Path) -> _Content:
+    with _named(path):
+        status = path.stat()
+        return _parsed(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=4)  # one COCO file may serve thousands of pictures
-def _content(path: Path, modified: int, size: int) -> _Content:
+def _parsed(path: Path, modified: int, size: int) -> _Content:
     del modified, size  # a changed file is another one
     content = json.loads(path.read_bytes())
-    if isinstance(content, dict) and "people" in content:
-        return _Content(content["people"], {}, {})
-    if isinstance(content, dict) and "keypoints" in content:
-        return _Content([content], {}, {})
-    annotations = content["annotations"] if isinstance(content, dict) else content
-    images = content.get("images", []) if isinstance(content, dict) else []
+    if isinstance(content, list) and not any(isinstance(entry, dict) for entry in content):
+        return _Content(fractions=_fractions(content, JOINTS))
+    if not isinstance(content, dict):
+        return _Content(by_image=_by_image(content))
+    if "format" in content:
+        if (content["format"], content["unit"]) != (FORMAT, "fractions"):
+            raise InputError(f"it has joints in {content['unit']!r}, format {content['format']!r}; known is {FORMAT!r}")
+        return _Content(fractions=_fractions(content["joints"], tuple(content["order"])))
+    if "people" in content:
+        return _Content(content["people"])
+    if "keypoints" in content:
+        return _Content([content])
+    images = content.get("images", [])
+    return _Content(
+        by_image=_by_image(content["annotations"]),
+        image_ids={Path(str(image["file_name"])).name: image["id"] for image in images},
+        size=(images[0]["width"], images[0]["height"]) if len(images) == 1 and "width" in images[0] else None,
+    )
+
+
+def _by_image(annotations: list[dict]) -> dict[object, list[dict]]:
     by_image: dict[object, list[dict]] = {}
     for annotation in annotations:
         by_image.setdefault(annotation["image_id"], []).append(annotation)
-    return _Content([], by_image, {Path(str(image["file_name"])).name: image["id"] for image in images})
+    return by_image
 
 
-def _people(content: _Content, picture: str) -> list[Person]:
-    found = content.people
-    if content.by_image:
-        found = content.by_image.get(_image_id(content, Path(picture)), [])
-    return [_person(entry) for entry in found if not entry.get("iscrowd")]
+def _fractions(pairs: list, order: tuple[str, ...]) -> np.ndarray:
+    """A list of pairs, None or negative where unseen, as the canonical joints, NaN where unseen."""
+    points = np.array([pair or (np.nan, np.nan) for pair in pairs], np.float32)
+    if points.shape != (len(order), 2):
+        raise InputError(f"it must hold {len(order)} pairs [x, y], it has the shape {list(points.shape)}")
+    if (np.abs(points) > 1).any():
+        raise InputError(
+            "its joints are not fractions of the picture, some are beyond [-1, 1]; pixels are read from COCO's and "
+            "OpenPose's files only"
+        )
+    return keypoints.to_canonical(points, order, visible=(points >= 0).all(axis=1))
 
 
-def _image_id(content: _Content, picture: Path) -> object:
-    """The id of a picture in a COCO file; a list of results names it by its file or by the number in its name."""
-    if picture.name in content.image_ids:
-        return content.image_ids[picture.name]
-    for image_id in (picture.name, picture.stem, *([int(picture.stem)] if picture.stem.isdecimal() else [])):
-        if image_id in content.by_image and not content.image_ids:
-            return image_id
-    if len(content.by_image) == 1 and len(content.image_ids) <= 1:
-        return next(iter(content.by_image))
-    raise InputError(f"it has no picture {picture.name}")
-
-
-def _person(entry: dict) -> Person:
+def _person(entry: dict, size: tuple[int, int]) -> Person:
     if "keypoints" in entry:
         numbers, schema = entry["keypoints"], "coco17"
     else:
@@ -106,14 +213,22 @@ def _person(entry: dict) -> Person:
         schema = _OPENPOSE_SCHEMAS[len(numbers)]
     table = np.asarray(numbers, np.float32).reshape(-1, 3)
     seen = table[:, 2] > 0
+    if seen.sum() > 1 and (table[seen, :2] <= 1).all():
+        raise InputError(
+            f"its keypoints lie within one pixel; write them in pixels of the picture, or as fractions in {FORMAT}"
+        )
     joints = keypoints.to_canonical(table[:, :2], schema, visible=seen)
-    if not seen.any():
-        return Person(joints, (0.0, 0.0, 0.0, 0.0))
-    least, most = table[seen, :2].min(axis=0), table[seen, :2].max(axis=0)
-    if seen.sum() > 1 and (most <= 1).all():
-        raise InputError("its keypoints lie within one pixel; write them in pixels of the picture, not in fractions")
-    box = entry.get("bbox") or (*least, *(most - least))
-    return Person(joints, tuple(float(value) for value in box))
+    box = entry.get("bbox") or _box_around(np.where(seen[:, None], table[:, :2], np.nan))
+    return Person(keypoints.pixels_to_fractions(joints, *size), tuple(float(value) for value in box))
+
+
+def _box_around(points: np.ndarray) -> tuple[float, float, float, float]:
+    """Left, top, width and height of the box around [K, 2] points; of none, a box of no size."""
+    seen = points[np.isfinite(points).all(axis=1)]
+    if not len(seen):
+        return (0.0, 0.0, 0.0, 0.0)
+    least, most = seen.min(axis=0), seen.max(axis=0)
+    return tuple(map(float, (*least, *(most - least))))
 
 
 def _either(numbers) -> str:

@@ -17,15 +17,15 @@ def to_canonical(points, schema: str | tuple[str, ...], visible=None) -> np.ndar
     """Reorders keypoints of a schema into the canonical 15 joints.
 
     Args:
-      points: [K, 2] array-like, x and y in any unit; NaN or infinity where a joint is unseen.
-      schema: a key of `skeleton.SCHEMAS`, or the K joint names themselves.
-      visible: [K] array-like of booleans; by default every joint with finite coordinates.
+        points: [K, 2] array-like, x and y in any unit; NaN or infinity where a joint is unseen.
+        schema: a key of `skeleton.SCHEMAS`, or the K joint names themselves.
+        visible: [K] array-like of booleans; by default every joint with finite coordinates.
 
     Returns:
-      [15, 2] float32, in the unit of `points`; NaN where unseen or where the schema has no such joint.
+        [15, 2] float32, in the unit of `points`; NaN where unseen or where the schema has no such joint.
 
     Raises:
-      InputError: if the schema is unknown or the number of points is not the schema's.
+        InputError: if the schema is unknown or the number of points is not the schema's.
     """
     if isinstance(schema, str):
         if schema not in SCHEMAS:
@@ -50,11 +50,11 @@ def pixels_to_fractions(points, width: int, height: int) -> np.ndarray:
     """Turns pixel coordinates, whole numbers at the pixels' centres (as COCO's), into fractions of the picture.
 
     Args:
-      points: [..., 2] array-like in pixels.
-      width, height: size of the picture in pixels.
+        points: [..., 2] array-like in pixels.
+        width, height: size of the picture in pixels.
 
     Returns:
-      [..., 2] float32 fractions; a point outside the picture lies outside [0, 1].
+        [..., 2] float32 fractions; a point outside the picture lies outside [0, 1].
     """
     return ((np.asarray(points, np.float32) + 0.5) / np.array([width, height], np.float32)).astype(np.float32)
 
@@ -86,8 +86,8 @@ def between(first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:
     """A pose on the straight line from one to another: [..., 15, 2] fractions in and out.
 
     Args:
-      first, second: joints; one that is unseen in either is unseen in between.
-      weight: 0 for the first, 1 for the second.
+        first, second: joints; one that is unseen in either is unseen in between.
+        weight: 0 for the first, 1 for the second.
     """
     if weight in (0, 1):
         return second if weight else first

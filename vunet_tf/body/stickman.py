@@ -20,12 +20,12 @@ def draw_stickman(joints: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Draws people as stickmen.
 
     Args:
-      joints: [B, 15, 2] float32 fractions of the picture; NaN or outside [0, 1] where unseen. A line with an unseen
-        end is left out.
-      height, width: size of the map in pixels.
+        joints: [B, 15, 2] float32 fractions of the picture; NaN or outside [0, 1] where unseen. A line with an unseen
+            end is left out.
+        height, width: size of the map in pixels.
 
     Returns:
-      [B, height, width, 3] float32 in [-1, 1]: the right side, the left side, the torso; -1 is empty.
+        [B, height, width, 3] float32 in [-1, 1]: the right side, the left side, the torso; -1 is empty.
     """
     canvas = _Canvas(joints, height, width)
     radius = THICKNESS * width / 2

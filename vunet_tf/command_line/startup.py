@@ -1,6 +1,7 @@
 """How every command starts and ends: flags, exit status, processes, and TensorFlow without its start-up messages."""
 
 import contextlib
+import difflib
 import os
 import signal
 import sys
@@ -34,7 +35,10 @@ def run(
             command = work
             if isinstance(work, dict):
                 if not arguments or arguments[0] not in work:
-                    raise InputError(f"name what to do, one of {', '.join(work)}; --help explains")
+                    nearest = difflib.get_close_matches(arguments[0], work, 1) if arguments else []
+                    asked = f"{arguments[0]!r} is nothing to do; " if arguments else ""
+                    meant = f" (did you mean {nearest[0]}?)" if nearest else ""
+                    raise InputError(f"{asked}name what to do, one of {', '.join(work)}{meant}; --help explains")
                 command = work[arguments.pop(0)]
             if arguments and not takes_arguments:
                 raise InputError(f"unexpected argument {arguments[0]!r}; everything else is given by flags")

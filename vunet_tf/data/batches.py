@@ -48,32 +48,31 @@ def training_batches(
     Each epoch has every example once, in an order of its own; batches run on over the epochs' borders.
 
     Args:
-      directory: a dataset made by `python -m vunet_tf.prepare`.
-      batch_size: examples in a batch of all workers together.
-      split: which split.
-      seed: decides the order, the partners and all that is changed at random.
-      first_batch: how many batches to pass over: where a resumed run goes on.
-      mirror: flip half of the examples from left to right, sides of the joints swapped, and their partners with them.
-      appearance_from: whose picture the appearance encoder sees: "self", or "other" for a random other example of the
-        same appearance_id (the example itself where it has no other).
-      mirror_appearance: flip half of the pictures that the appearance encoder sees, with their shapes.
-      shift: move each picture and its shape together by up to so many pixels in x and in y, edges replicated. A
-        partner stays where it is.
-      hue: turn the hues of each picture, and of its partner with it, by an angle drawn from -hue to hue, in turns:
-        0.5 for any hue. Greys stay.
-      crops: which body parts to cut out; None for none.
-      workers, worker: how many machines share each batch, and which part of it this one makes.
-      memory_limit: bytes up to which a split is held in memory.
+        directory: a dataset made by `python -m vunet_tf.prepare`.
+        batch_size: examples in a batch of all workers together.
+        split: which split.
+        seed: decides the order, the partners and all that is changed at random.
+        first_batch: how many batches to pass over: where a resumed run goes on.
+        mirror: flip half of the examples from left to right, sides of the joints swapped, and their partners with them.
+        appearance_from: whose picture the appearance encoder sees: "self", or "other" for a random other example of the
+            same appearance_id (the example itself where it has no other).
+        mirror_appearance: flip half of the pictures that the appearance encoder sees, with their shapes.
+        shift: move each picture and its shape together by up to so many pixels in x and in y, edges replicated. A
+            partner stays where it is.
+        hue: turn the hues of each picture, and of its partner with it, by an angle drawn from -hue to hue, in turns:
+            0.5 for any hue. Greys stay.
+        crops: which body parts to cut out; None for none.
+        workers, worker: how many machines share each batch, and which part of it this one makes.
+        memory_limit: bytes up to which a split is held in memory.
 
     Returns:
-      A dataset of dictionaries of float32 tensors in [-1, 1], S the picture's side, B = batch_size / workers:
-      "image" [B, S, S, 3], "shape" [B, S, S, C], and where asked for "parts"
-      [B, size, size, 3 * parts]. Where the appearance encoder sees something else than these, that has
-      the same keys after "appearance_".
+        A dataset of dictionaries of float32 tensors in [-1, 1], S the picture's side, B = batch_size / workers:
+        "image" [B, S, S, 3], "shape" [B, S, S, C], and where asked for "parts" [B, size, size, 3 * parts].
+        Where the appearance encoder sees something else than these, that has the same keys after "appearance_".
 
     Raises:
-      InputError: if it is no dataset, has no such split, parts are asked of a dataset without joints, or partners of a
-        split that is too large to be held in memory.
+        InputError: if it is no dataset, has no such split, parts are asked of a dataset without joints, or partners of
+            a split that is too large to be held in memory.
     """
     info = read_info(directory)
     count = info.examples(split)
@@ -136,11 +135,11 @@ def evaluation_batches(
     """Every example of a split once, in the order of the files; the last batch may be smaller.
 
     Args and errors: as for `training_batches`, and
-      positions: only these examples, counted from 0 in the order of the files; the others are read but not decoded.
+        positions: only these examples, counted from 0 in the order of the files; the others are read but not decoded.
 
     Returns:
-      As `training_batches`, and besides "name", "appearance_id", "shape_id" and "attributes" (JSON) [B] strings,
-      "joints" [B, 15, 2] where there are joints, and "mask" [B, S, S, 1] in [0, 1] where there are masks.
+        As `training_batches`, and besides "name", "appearance_id", "shape_id" and "attributes" (JSON) [B] strings,
+        "joints" [B, 15, 2] where there are joints, and "mask" [B, S, S, 1] in [0, 1] where there are masks.
     """
     info = read_info(directory)
     _check(info, crops)
@@ -158,7 +157,7 @@ def batch_of(examples: Sequence[Example], *, crops: Crops | None = None) -> dict
     """The batch of examples at hand: "image", "shape" and crops as `evaluation_batches` makes them of a dataset's.
 
     Raises:
-      InputError: if crops are asked of an example without joints.
+        InputError: if crops are asked of an example without joints.
     """
     decoded = [tf.io.decode_image(example.image, 3, expand_animations=False) for example in examples]
     batch = {"image": to_float(tf.stack(decoded))}

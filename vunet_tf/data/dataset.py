@@ -20,6 +20,7 @@ from vunet_tf import __version__
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.words import json_fault
 
 FORMAT = "vunet-dataset-1"
 SHARD_BYTES = 32 * 2**20
@@ -68,7 +69,7 @@ class DatasetInfo:
         """How many examples a split has.
 
         Raises:
-          InputError: if there is no such split.
+            InputError: if there is no such split.
         """
         if split not in self.splits:
             raise InputError(f"this dataset has no split {split!r}; it has {', '.join(self.splits)}")
@@ -79,7 +80,7 @@ def read_info(directory: Path | str) -> DatasetInfo:
     """Reads a dataset's `dataset.json` and checks that its shards are there, whole.
 
     Raises:
-      InputError: if the folder is no dataset, of another format, or a shard is missing or of another size.
+        InputError: if the folder is no dataset, of another format, or a shard is missing or of another size.
     """
     directory = Path(directory)
     path = directory / INFO_FILE
@@ -91,7 +92,7 @@ def read_info(directory: Path | str) -> DatasetInfo:
             f"{directory} is not a dataset: cannot read {INFO_FILE} ({error.strerror}); {remedy}"
         ) from None
     except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); {remedy}") from None
+        raise InputError(f"{path} is damaged: {json_fault(error)}; {remedy}") from None
     found = fields.get("format") if isinstance(fields, dict) else None
     if found != FORMAT:
         raise InputError(f"{path} has format {found!r}, this version reads {FORMAT!r}; {remedy}")
@@ -102,7 +103,7 @@ def read_info(directory: Path | str) -> DatasetInfo:
         fields["joints"] = fields["joints"] and tuple(fields["joints"])
         info = DatasetInfo(**fields)
     except (TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error}); {remedy}") from None
+        raise InputError(f"{path} is damaged: {json_fault(error)}; {remedy}") from None
     for shard in (shard for shards in info.splits.values() for shard in shards):
         file = directory / shard.file
         size = file.stat().st_size if file.is_file() else None
@@ -142,7 +143,7 @@ def serialise(example: Example) -> bytes:
 
 
 def parse(serialised: bytes) -> Example:
-    """The inverse of `serialise`, outside of a pipeline (`pipeline` parses with TensorFlow ops)."""
+    """The inverse of `serialise`, outside of a pipeline (`batches` parses with TensorFlow ops)."""
     features = tf.train.Example.FromString(serialised).features.feature
 
     def value(key: str) -> bytes | None:
@@ -168,11 +169,11 @@ def read_examples(directory: Path | str, split: str, first: int = 0, count: int 
     """The examples of a split, in the order of its files, as they are on disk.
 
     Args:
-      first: position of the first one, counted from 0.
-      count: how many; -1 for all that follow.
+        first: position of the first one, counted from 0.
+        count: how many; -1 for all that follow.
 
     Raises:
-      InputError: if it is no dataset, has no such split, or a record is damaged.
+        InputError: if it is no dataset, has no such split, or a record is damaged.
     """
     records = tf.data.TFRecordDataset(shard_paths(directory, read_info(directory), split)).skip(first).take(count)
     try:
@@ -227,7 +228,7 @@ class DatasetWriter:
         """Closes all files and writes `dataset.json`; `info` has the fields of `DatasetInfo` not counted here.
 
         Raises:
-          InputError: if no example was written.
+            InputError: if no example was written.
         """
         for split in list(self._writers):
             self._close_shard(split)
@@ -293,7 +294,7 @@ def write_dataset(directory: Path | str, overwrite: bool = False) -> Iterator[Da
     in place until the new one is whole.
 
     Raises:
-      InputError: if the name is taken (and by what), the folder cannot be written, or another run is writing it.
+        InputError: if the name is taken (and by what), the folder cannot be written, or another run is writing it.
     """
     directory = Path(directory).resolve()
     partial = directory.parent / f".{directory.name}.partial"

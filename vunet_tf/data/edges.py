@@ -11,10 +11,10 @@ def edge_map(picture: np.ndarray) -> np.ndarray:
     one setting serves dark and bright pictures.
 
     Args:
-      picture: [H, W, 3] uint8, RGB.
+        picture: [H, W, 3] uint8, RGB.
 
     Returns:
-      [H, W, 1] uint8: 255 on an edge, 0 elsewhere.
+        [H, W, 1] uint8: 255 on an edge, 0 elsewhere.
     """
     grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
     high, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)

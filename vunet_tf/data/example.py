@@ -8,7 +8,7 @@ import numpy as np
 class Example(NamedTuple):
     """A picture with its shape.
 
-    split: "train", "valid", or one of the splits of `splits`.
+    split: "train", "valid", or another split of the source; "" where `split_key` decides, see `split_by_hash`.
     name: where it came from; unique within the split.
     appearance_id: examples with the same one look the same (person and clothes).
     shape_id: examples with the same one have the same shape (pose and camera).
@@ -17,6 +17,7 @@ class Example(NamedTuple):
     shape: bytes of a PNG file of 1 or 3 channels; None if it is drawn from the joints.
     mask: bytes of a PNG file of 1 channel, 255 inside the figure; None if unknown.
     attributes: what else is known of it (colours, clothes, action, the box it was cut from), for the evaluation.
+    split_key: the identity or name whose hash decides the split; not part of the dataset.
     """
 
     split: str
@@ -28,6 +29,7 @@ class Example(NamedTuple):
     shape: bytes | None = None
     mask: bytes | None = None
     attributes: dict = {}  # noqa: RUF012 (never changed)
+    split_key: str = ""
 
 
 class Rejected(NamedTuple):

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vunet_tf.body import keypoints
 from vunet_tf.body.keypoint_files import Person
+from vunet_tf.data import recognise
 from vunet_tf.data.dataset import DatasetInfo
 from vunet_tf.data.example import Example
 from vunet_tf.data.sources.coco import square_around
@@ -15,6 +15,7 @@ from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
 FITS = ("person", *pictures.FITS)
+_DRAWN = ("figures", "sprites")  # sources whose pictures are drawings
 
 
 class Fitting(NamedTuple):
@@ -26,6 +27,7 @@ class Fitting(NamedTuple):
     shape_channels: 1 for grey shape maps, 3 for coloured ones and stickmen.
     stickmen: whether shapes are drawn from joints.
     edges: whether the edges of a picture are its shape.
+    drawn: whether the dataset's pictures are drawings.
     """
 
     size: int
@@ -34,6 +36,7 @@ class Fitting(NamedTuple):
     shape_channels: int
     stickmen: bool
     edges: bool
+    drawn: bool = False
 
     @classmethod
     def of_dataset(cls, info: DatasetInfo):
@@ -47,28 +50,28 @@ class Fitting(NamedTuple):
             shape_channels=info.shape_channels,
             stickmen=info.joints is not None,
             edges=info.source == "folder" and not flags.get("shapes"),
+            drawn=info.source in _DRAWN,
         )
 
     def person(self, name: str, picture: np.ndarray, person: Person) -> Example:
         """The example of a [H, W, 3] uint8 picture and its keypoints.
 
         Raises:
-          InputError: if a shoulder or hip is unseen or outside of the square, or there is no box to cut.
+            InputError: if a shoulder or hip is unseen or outside of the square, or there is no box to cut.
         """
         height, width = picture.shape[:2]
         if self.fit == "person":
             box = square_around(person.box, self.margin)
         else:
             box = pictures.fit_box(width, height, self.fit)
-        joints = keypoints.pixels_to_fractions(person.joints, width, height)
         options = Options(image_size=self.size, encoding="png", min_joints=0)
-        return person_example(picture, joints, box, options, **_named(name))
+        return person_example(picture, person.joints, box, options, **_named(name))
 
     def mapped(self, name: str, picture: np.ndarray, shape: np.ndarray | None) -> Example:
         """The example of a [H, W, 3] uint8 picture and its shape map [h, w, 3]; without one, its edges.
 
         Raises:
-          InputError: if the map's channels are not those of the dataset.
+            InputError: if the map's channels are not those of the dataset.
         """
         square, fitted_shape = fitted(picture, shape, self._whole, self.size)
         encoded = self._encoded_map(fitted_shape)
@@ -78,10 +81,18 @@ class Fitting(NamedTuple):
         """An example that is only a shape, from a shape map [h, w, 3] uint8; its picture has no bytes.
 
         Raises:
-          InputError: if the map's channels are not those of the dataset.
+            InputError: if the map's channels are not those of the dataset.
         """
         box = pictures.fit_box(shape.shape[1], shape.shape[0], self._whole)
         return Example(image=b"", shape=self._encoded_map(pictures.cut(shape, box, self.size)), **_named(name))
+
+    def doubt(self, example: Example) -> str | None:
+        """Why nothing sensible will come of an example that the methods above have made, where its colours say so."""
+        if self.drawn and example.image and not recognise.is_drawn(pictures.read_picture(example.image)):
+            return "it looks like a photograph, and the run was trained on drawings only: expect nonsense"
+        if not self.stickmen and not recognise.is_shape_map(pictures.read_picture(example.shape)):
+            return "its shape map looks like a picture, no colour fills 40 % of it: expect nonsense"
+        return None
 
     @property
     def _whole(self) -> str:
@@ -89,12 +100,11 @@ class Fitting(NamedTuple):
         return "pad" if self.fit == "person" else self.fit
 
     def _encoded_map(self, shape: np.ndarray) -> bytes:
-        grey = (shape == shape[..., :1]).all()
-        if self.shape_channels == 1 and not grey:
-            raise InputError("a shape map in colour; the run's have 1 channel: save it as a grey picture")
-        if self.stickmen and grey and shape.shape[-1] == 3 and (shape > 0).any():
+        if self.shape_channels == 1 and (shape != shape[..., :1]).any():
+            raise InputError("a shape map in colour; the run's have 1 channel: give a grey one")
+        if self.stickmen and not recognise.is_stickman(shape):
             raise InputError(
-                "a grey shape map; the run's are stickmen of 3 channels: red right, green left, blue torso"
+                "not a stickman; the run's are stickmen of 3 channels on black: red right, green left, blue torso"
             )
         if self.shape_channels == 1 and shape.shape[-1] == 3:
             shape = pictures.to_grey(shape)

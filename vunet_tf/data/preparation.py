@@ -1,6 +1,7 @@
 """From an opened source to a dataset on disk: all cores, a progress bar, nothing lost and nothing half-written."""
 
 import os
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from tqdm import tqdm
 from vunet_tf.data.dataset import DatasetInfo, write_dataset
 from vunet_tf.data.example import Rejected
 from vunet_tf.data.sources.source import Source
+from vunet_tf.data.splits import split_by_hash
 from vunet_tf.data.workers import made_in_order
 
 _ORDER_SEED = 20180404  # items are written in one fixed random order, so that shards are mixed
@@ -20,18 +22,18 @@ def prepare(
     """Makes every picture of a source and writes the dataset. The same source gives the same bytes.
 
     Args:
-      source: an opened source.
-      directory: where the dataset is to appear.
-      name: of the source, for `dataset.json`.
-      flags: what to note in `dataset.json` of how it was made.
-      overwrite: whether a dataset of that name may be replaced.
-      workers: processes; by default one for each core.
+        source: an opened source.
+        directory: where the dataset is to appear.
+        name: of the source, for `dataset.json`.
+        flags: what to note in `dataset.json` of how it was made.
+        overwrite: whether a dataset of that name may be replaced.
+        workers: processes; by default one for each core.
 
     Returns:
-      What `dataset.json` says.
+        What `dataset.json` says.
 
     Raises:
-      InputError: if it cannot be written, or no picture is left.
+        InputError: if it cannot be written, or no picture is left.
     """
     order = np.random.default_rng(_ORDER_SEED).permutation(len(source.items))
     with write_dataset(directory, overwrite) as writer:
@@ -39,13 +41,17 @@ def prepare(
             writer.reject(rejected)
         made_items = made_in_order(source, order, workers or os.cpu_count() or 1)
         with tqdm(made_items, total=len(order), unit=" items", desc=f"preparing {name}", disable=None) as bar:
-            for made in bar:
-                for result in made:
+
+            def examples():
+                for result in chain.from_iterable(bar):
                     if isinstance(result, Rejected):
                         writer.reject(result)
                         bar.set_postfix_str(f"{writer.reasons.total()} left out", refresh=False)
                     else:
-                        writer.add(result)
+                        yield result
+
+            for example in split_by_hash(examples(), source.valid_fraction):
+                writer.add(example)
         return writer.finish(
             source=name,
             made_with={"flags": flags, "how": source.how},

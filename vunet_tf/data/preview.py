@@ -19,10 +19,10 @@ def contact_sheet(directory: Path | str, split: str = "train", rows: int = 8) ->
     """Draws examples of a split, evenly spread over it: picture, shape map and, where there are joints, ten parts.
 
     Returns:
-      [H, W, 3] uint8.
+        [H, W, 3] uint8.
 
     Raises:
-      InputError: if it is no dataset or has no such split.
+        InputError: if it is no dataset or has no such split.
     """
     info = read_info(directory)
     count = info.examples(split)

@@ -114,14 +114,22 @@ def locked(path: Path, what: Path, flag: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.open("w")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):  # removed by another, and made by a third
-            raise busy
-    except (BlockingIOError, FileNotFoundError):
+    except BlockingIOError:
         raise busy from None
     except OSError as error:
         raise InputError(f"cannot write to {path.parent}: {error.strerror}; name another {flag}") from error
+    if not _is_open(lock, path):  # removed by another, and perhaps made by a third
+        raise busy
     with lock:
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _is_open(file, path: Path) -> bool:
+    """Whether an open file is the one that has the name `path`."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -32,16 +32,17 @@ def grid(rows, gap: int = 2, background: int = 255) -> np.ndarray:
     """Lays pictures out in rows.
 
     Args:
-      rows: list of lists of [H, W, 1 or 3] uint8 pictures; None leaves a cell empty. Sizes may differ: a row is as
-        high as its highest picture, a column as wide as its widest, and pictures stand in the middle of their cells.
-      gap: pixels between cells and around the grid.
-      background: grey level between the pictures, 0..255.
+        rows: list of lists of [H, W, 1 or 3] uint8 pictures; None leaves a cell empty. Sizes may differ: a row is as
+            high as its highest picture, a column as wide as its widest, and pictures stand in the middle of their
+            cells.
+        gap: pixels between cells and around the grid.
+        background: grey level between the pictures, 0..255.
 
     Returns:
-      [H, W, 3] uint8 picture.
+        [H, W, 3] uint8 picture.
 
     Raises:
-      ValueError: if there is no picture at all.
+        ValueError: if there is no picture at all.
     """
     cells = [[None if image is None else to_rgb(np.asarray(image)) for image in row] for row in rows]
     pictures = [image for row in cells for image in row if image is not None]
@@ -81,15 +82,15 @@ def draw_table(
     """Draws a table. A long one is cut into strips: of rows, side by side, or else of columns, one below the other.
 
     Args:
-      cells: rows of [H, W, 1 or 3] uint8 pictures; None leaves a cell empty.
-      rows, columns: their headers.
-      least: about how many pixels high each picture is shown, by whole numbers (see `enlarge`).
+        cells: rows of [H, W, 1 or 3] uint8 pictures; None leaves a cell empty.
+        rows, columns: their headers.
+        least: about how many pixels high each picture is shown, by whole numbers (see `enlarge`).
 
     Returns:
-      [H, W, 3] uint8.
+        [H, W, 3] uint8.
 
     Raises:
-      ValueError: if there is no picture at all.
+        ValueError: if there is no picture at all.
     """
     before, above = _Margin(rows, least), _Margin(columns, least)
     shown = [[None if cell is None else enlarge(cell, least) for cell in row] for row in cells]

@@ -34,13 +34,13 @@ def read_picture(source: Path | str | bytes) -> np.ndarray:
     white, of an animation the first frame is taken.
 
     Args:
-      source: a path, or the bytes of a file.
+        source: a path, or the bytes of a file.
 
     Returns:
-      [H, W, 3] uint8.
+        [H, W, 3] uint8.
 
     Raises:
-      InputError: if there is no such file, or it is empty, truncated, of no known format, or over `MAX_PIXELS`.
+        InputError: if there is no such file, or it is empty, truncated, of no known format, or over `MAX_PIXELS`.
     """
     if not isinstance(source, bytes):
         try:
@@ -91,15 +91,15 @@ def cut(picture: np.ndarray, box: Box, size: int) -> np.ndarray:
     """Cuts a box out of a picture and resizes it to a square, bilinearly and without aliasing.
 
     Args:
-      picture: [H, W, C] or [H, W] uint8.
-      box: the rectangle; beyond the picture its edge is repeated.
-      size: side of the result in pixels.
+        picture: [H, W, C] or [H, W] uint8.
+        box: the rectangle; beyond the picture its edge is repeated.
+        size: side of the result in pixels.
 
     Returns:
-      [size, size, C] or [size, size] uint8.
+        [size, size, C] or [size, size] uint8.
 
     Raises:
-      InputError: if the box and the picture do not overlap, or the box is over `MAX_PIXELS`.
+        InputError: if the box and the picture do not overlap, or the box is over `MAX_PIXELS`.
     """
     if box.width * box.height > MAX_PIXELS:
         raise InputError(f"the box {tuple(box)} is over the limit of {MAX_PIXELS} pixels")
@@ -114,7 +114,9 @@ def cut(picture: np.ndarray, box: Box, size: int) -> np.ndarray:
         cropped = np.pad(cropped, [*beyond, (0, 0)][: picture.ndim], mode="edge")
     if cropped.shape[:2] == (size, size):
         return np.ascontiguousarray(cropped)
-    return np.asarray(Image.fromarray(cropped).resize((size, size), Image.Resampling.BILINEAR))
+    planes = cropped[..., 0] if picture.shape[2:] == (1,) else cropped  # Pillow knows no axis of one channel
+    resized = np.asarray(Image.fromarray(planes).resize((size, size), Image.Resampling.BILINEAR))
+    return resized.reshape(size, size, *picture.shape[2:])
 
 
 def fractions_in_box(points: np.ndarray, width: int, height: int, box: Box) -> np.ndarray:
@@ -139,7 +141,7 @@ def list_pictures(folder: Path) -> list[Path]:
     """All files below a folder whose name ends like a picture's, sorted; hidden ones are left out.
 
     Raises:
-      InputError: if it is no folder or has no such file.
+        InputError: if it is no folder or has no such file.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")

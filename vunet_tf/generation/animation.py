@@ -19,13 +19,13 @@ def write(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     """Writes frames as an animation, the format by the ending of the path.
 
     Args:
-      path: ends in .gif (endless) or .mp4.
-      frames: [H, W, 3] uint8 pictures of one size; in an MP4 an odd side loses its last pixel.
-      fps: frames a second, above 0. GIF counts in hundredths of a second, and players show at most 50 a second.
+        path: ends in .gif (endless) or .mp4.
+        frames: [H, W, 3] uint8 pictures of one size; in an MP4 an odd side loses its last pixel.
+        fps: frames a second, above 0. GIF counts in hundredths of a second, and players show at most 50 a second.
 
     Raises:
-      InputError: for another ending, or no frames.
-      OSError: if it cannot be written.
+        InputError: for another ending, or no frames.
+        OSError: if it cannot be written.
     """
     writers = {".gif": _write_gif, ".mp4": _write_mp4}
     if path.suffix.lower() not in writers:

@@ -1,5 +1,6 @@
 """The five uses of a trained model, on inputs by their names and on any number of them."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 
@@ -65,7 +66,7 @@ class Generator:
         self._info = read_info(run.dataset()) if there else None
         self._fitting = run.fitting if fit is None else run.fitting._replace(fit=fit)
         self._batch_size, self._rejects, self._progress = batch_size, rejects, progress
-        self._graphs = {}
+        self._graphs, self._doubts = {}, set()
 
     def reconstruct(self, inputs: Names) -> Sheet:
         """Each picture by its own appearance and shape (z the posterior's mean): a row each, one column."""
@@ -183,8 +184,13 @@ class Generator:
         if rejected not in self._rejects:
             self._rejects.append(rejected)
 
+    def _doubt(self, name: str, doubt: str) -> None:
+        if doubt not in self._doubts:  # once, of a folder too
+            self._doubts.add(doubt)
+            print(f"warning: {name}: {doubt}", file=sys.stderr)
+
     def _inputs(self, names: Names) -> Inputs:
-        return Inputs(names, self._fitting, self._dataset_dir, self._info, self._reject)
+        return Inputs(names, self._fitting, self._dataset_dir, self._info, self._reject, self._doubt)
 
     def _shapes(self, names: Names) -> list[Input]:
         """Shapes to be used more than once: held in memory without their pictures."""
@@ -231,10 +237,11 @@ class Generator:
         return Sheet(bar, total, self.config.image_size, by_column)
 
     def _graph(self, use: str):
-        """A wiring of the model as one graph: called by itself it runs op by op."""
+        """A wiring of the model as one graph for batches of any size: called by itself it runs op by op."""
         if use not in self._graphs:
             wiring = self.model.wiring(use)
-            self._graphs[use] = tf.function(lambda inputs: wiring(inputs), reduce_retracing=True)
+            signature = tf.nest.map_structure(lambda given: tf.TensorSpec(given.shape, given.dtype), wiring.input)
+            self._graphs[use] = tf.function(lambda inputs: wiring(inputs)).get_concrete_function(signature)
         return self._graphs[use]
 
 

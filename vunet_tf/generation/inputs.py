@@ -10,8 +10,8 @@
 | map:MAP | a shape map: a shape without an appearance |
 | FOLDER  FOLDER+FILE.json  FOLDER+MAPS  map:FOLDER | every picture of a folder, in the order of the names |
 
-Keypoint files are COCO's or OpenPose's (`vunet_tf.body.keypoint_files`). For a run on shape maps a picture that stands
-alone is a shape map, or, where the dataset's shapes are the edges of its pictures, a picture.
+Keypoint files are COCO's, OpenPose's or vunet-joints-1 (`vunet_tf.body.keypoint_files`). For a run on shape maps a
+picture that stands alone is a shape map, or, where the dataset's shapes are the edges of its pictures, a picture.
 """
 
 import re
@@ -24,6 +24,7 @@ from vunet_tf.data.dataset import DatasetInfo, read_examples
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.data.sources.folder import map_of
+from vunet_tf.data.sources.source import require_room
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
@@ -54,6 +55,7 @@ class Inputs:
         fitting: how pictures are fitted.
         dataset_dir, info: the dataset, or None for none.
         reject: takes a `Rejected`; it may raise.
+        doubt: takes the name of a picture of which nothing sensible will come, and why.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class Inputs:
         dataset_dir: Path | None,
         info: DatasetInfo | None,
         reject: Callable[[Rejected], None],
+        doubt: Callable[[str, str], None] = lambda name, why: None,
     ):
-        self._fitting, self._dataset_dir, self._info, self._reject = fitting, dataset_dir, info, reject
+        self._fitting, self._dataset_dir, self._info = fitting, dataset_dir, info
+        self._reject, self._doubt = reject, doubt
         self._items: list[_Item] = []
         split = None
         for name in names.split(",") if isinstance(names, str) else map(str, names):
@@ -146,7 +150,10 @@ class Inputs:
         def read():
             for path in paths:
                 try:
-                    yield Input(path.stem, self._file(path, folder, is_map, Path(beside) if plus else None))
+                    example = self._file(path, folder, is_map, Path(beside) if plus else None)
+                    if doubt := self._fitting.doubt(example):
+                        self._doubt(str(path), doubt)
+                    yield Input(path.stem, example)
                 except InputError as error:
                     yield Rejected(str(path), str(error))
 
@@ -162,14 +169,12 @@ class Inputs:
         if beside is not None and beside.is_dir():
             beside = _same_name(path, folder, beside)
         if self._fitting.stickmen:
+            require_room(picture)
             if beside is None:
-                raise InputError(
-                    f"no keypoints: there is no {path.with_suffix('.json')}; write PICTURE+FILE.json, or map:FILE "
-                    "for a stickman"
-                )
+                raise InputError(f"no keypoints: there is no {path.with_suffix('.json')}; write PICTURE+FILE.json")
             if beside.suffix.lower() != ".json":
                 raise InputError(f"the run needs keypoints (a .json file), not the shape map {beside}")
-            return self._fitting.person(name, picture, read_person(beside, path.name))
+            return self._fitting.person(name, picture, read_person(beside, path.name, picture.shape[1::-1]))
         if beside is None:
             return (
                 self._fitting.mapped(name, picture, None)

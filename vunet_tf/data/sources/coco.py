@@ -9,19 +9,20 @@ import numpy as np
 
 from vunet_tf.body import keypoints
 from vunet_tf.data.example import Example, Rejected
-from vunet_tf.data.sources.source import Options, Source, leaves_folder, person_example, split_by_hash
+from vunet_tf.data.sources.source import Options, Source, leaves_folder, person_example
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.words import json_fault
 
 SCHEMA = "coco17"
 
 
 class Photograph(NamedTuple):
-    """One photograph and the annotations of its people; split None: by hash."""
+    """One photograph and the annotations of its people; split "": by hash."""
 
     file: str
     people: tuple[dict, ...]
-    split: str | None
+    split: str
 
 
 def open_source(options: Options) -> Source:
@@ -31,7 +32,7 @@ def open_source(options: Options) -> Source:
     `appearance_id`. Others have one each.
 
     Raises:
-      InputError: if a flag is missing or an annotation file is not in COCO's format.
+        InputError: if a flag is missing or an annotation file is not in COCO's format.
     """
     options.require("images", "annotations")
     if not options.images.is_dir():
@@ -42,7 +43,7 @@ def open_source(options: Options) -> Source:
         items = _photographs(options.annotations, "train", rejects)
         items += _photographs(options.valid_annotations, "valid", rejects)
     else:
-        items = _photographs(options.annotations, None, rejects)
+        items = _photographs(options.annotations, "", rejects)
 
     return Source(
         items=items,
@@ -51,6 +52,7 @@ def open_source(options: Options) -> Source:
         image_size=options.image_size,
         has_joints=True,
         rejects=rejects,
+        valid_fraction=options.valid_fraction,
         how={
             "picture": f"a square around the person's box, {options.margin:.0%} of its longer side added on each side, "
             "the photograph's edge repeated beyond it",
@@ -59,7 +61,8 @@ def open_source(options: Options) -> Source:
             "appearance_id": "person and sequence where annotated, else the annotation's id",
             "split": "by annotation file"
             if options.valid_annotations
-            else f"by hash of the person where annotated, else of the file name, {options.valid_fraction:.0%} valid",
+            else "by hash of the person where annotated, else of the file name, "
+            f"{options.valid_fraction:.0%} valid, at least one",
         },
     )
 
@@ -93,7 +96,8 @@ def _person(picture, annotation, item, name, options) -> Example:
         keypoints.pixels_to_fractions(joints, width, height),
         box,
         options,
-        split=item.split or split_by_hash(appearance or item.file, options.valid_fraction),
+        split=item.split,
+        split_key=appearance or item.file,
         name=name,
         appearance_id=appearance or name,
         shape_id=name,
@@ -105,12 +109,12 @@ def square_around(bbox, margin: float, least: int = 0) -> pictures.Box:
     """The square around a person.
 
     Args:
-      bbox: COCO's box [x, y, width, height] in pixels.
-      margin: what is added on each side, as a fraction of the longer side.
-      least: length in pixels that the longer side must have.
+        bbox: COCO's box [x, y, width, height] in pixels.
+        margin: what is added on each side, as a fraction of the longer side.
+        least: length in pixels that the longer side must have.
 
     Raises:
-      InputError: if it is no such box, or too small.
+        InputError: if it is no such box, or too small.
     """
     try:
         left, top, width, height = (float(value) for value in bbox)
@@ -125,7 +129,7 @@ def square_around(bbox, margin: float, least: int = 0) -> pictures.Box:
     return pictures.Box(round(left + width / 2 - side / 2), round(top + height / 2 - side / 2), side, side)
 
 
-def _photographs(path: Path, split: str | None, rejects: list[Rejected]) -> list[Photograph]:
+def _photographs(path: Path, split: str, rejects: list[Rejected]) -> list[Photograph]:
     try:
         content = json.loads(path.read_bytes())
         images, annotations = content["images"], content["annotations"]
@@ -136,8 +140,7 @@ def _photographs(path: Path, split: str | None, rejects: list[Rejected]) -> list
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{path} is not a COCO person-keypoints file ({reason})") from error
+        raise InputError(f"{path} is not a COCO person-keypoints file: {json_fault(error)}") from error
     for image_id in [image_id for image_id in people if image_id not in files]:
         rejects.append(Rejected(f"{path.name}: image {image_id}", "annotated, but not in the file's list of images"))
     by_file: dict[str, list[dict]] = {}  # a photograph that is listed twice is read once, with all its people

@@ -17,7 +17,7 @@ def open_source(options: Options) -> Source:
     """--examples training pictures of random looks in random poses, and three validation grids.
 
     Raises:
-      InputError: if --looks, --poses or --examples leave nothing to train on.
+        InputError: if --looks, --poses or --examples leave nothing to train on.
     """
     options = options.with_defaults(image_size=64, encoding="png")
     size = options.image_size

@@ -7,7 +7,7 @@ import numpy as np
 
 from vunet_tf.data.edges import edge_map
 from vunet_tf.data.example import Example
-from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words, split_by_hash
+from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
@@ -16,7 +16,7 @@ def open_source(options: Options) -> Source:
     """All pictures below --input; with --shapes, the map (silhouette, doll, edges) of the same name there.
 
     Raises:
-      InputError: if --input is missing or has no pictures, or --shapes is no folder.
+        InputError: if --input is missing or has no pictures, or --shapes is no folder.
     """
     options.require("input")
     if options.shapes and not options.shapes.is_dir():
@@ -28,6 +28,7 @@ def open_source(options: Options) -> Source:
         make=partial(_make, options=options),
         name_of=lambda path: path.relative_to(options.input).as_posix(),
         image_size=options.image_size,
+        valid_fraction=options.valid_fraction,
         has_joints=False,
         shape_channels=3 if options.shapes else 1,
         how={
@@ -35,7 +36,7 @@ def open_source(options: Options) -> Source:
             "shape": f"the map of the same name in {options.shapes}"
             if options.shapes
             else "Canny edges of the picture",
-            "split": f"by hash of the name, {options.valid_fraction:.0%} valid",
+            "split": f"by hash of the name, {options.valid_fraction:.0%} valid, at least one",
         },
     )
 
@@ -46,7 +47,8 @@ def _make(path: Path, options: Options) -> list[Example]:
     square, shape = fitted(pictures.read_picture(path), shape, options.fit, options.image_size)
     return [
         Example(
-            split=split_by_hash(name, options.valid_fraction),
+            split="",
+            split_key=name,
             name=name,
             appearance_id=name,
             shape_id=name,
@@ -60,13 +62,13 @@ def fitted(picture: np.ndarray, shape: np.ndarray | None, fit: str, size: int) -
     """A picture and its shape map as squares.
 
     Args:
-      picture: [H, W, 3] uint8.
-      shape: [h, w, 3] uint8, its map, of any size; None for the edges of the picture.
-      fit: one of `pictures.FITS`.
-      size: side of the squares in pixels.
+        picture: [H, W, 3] uint8.
+        shape: [h, w, 3] uint8, its map, of any size; None for the edges of the picture.
+        fit: one of `pictures.FITS`.
+        size: side of the squares in pixels.
 
     Returns:
-      [size, size, 3] uint8, and the map: [size, size, 3], or [size, size, 1] where it is edges.
+        [size, size, 3] uint8, and the map: [size, size, 3], or [size, size, 1] where it is edges.
     """
     box = pictures.fit_box(picture.shape[1], picture.shape[0], fit)
     square = pictures.cut(picture, box, size)

@@ -22,7 +22,6 @@ from vunet_tf.data.sources.source import (
     fit_in_words,
     leaves_folder,
     person_example,
-    split_by_hash,
 )
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
@@ -52,12 +51,12 @@ def market_identity(file: str) -> str | None:
 
 
 class Row(NamedTuple):
-    """A line of the file: the two lists are still text, so that a bad line is one reject."""
+    """A line of the file: the two lists are still text, so that a bad line is one reject. Split "": by hash."""
 
     file: str
     y: str
     x: str
-    split: str | None
+    split: str
 
 
 def open_deepfashion(options: Options) -> Source:
@@ -76,7 +75,7 @@ def _open(options: Options, identity_of: Callable[[str], str | None], default_si
         raise InputError(f"--images={options.images} is not a folder")
     options = options.with_defaults(image_size=default_size, fit=default_fit, encoding="jpeg")
     rejects: list[Rejected] = []
-    rows = _rows(options.annotations, "train" if options.valid_annotations else None, rejects)
+    rows = _rows(options.annotations, "train" if options.valid_annotations else "", rejects)
     if options.valid_annotations:
         rows += _rows(options.valid_annotations, "valid", rejects)
 
@@ -87,13 +86,14 @@ def _open(options: Options, identity_of: Callable[[str], str | None], default_si
         image_size=options.image_size,
         has_joints=True,
         rejects=rejects,
+        valid_fraction=options.valid_fraction,
         how={
             "picture": fit_in_words(options.fit),
             "left out": f"people with fewer than {options.min_joints} of the 15 joints or without shoulders and hips",
             "appearance_id": "the identity in the file name",
             "split": "by keypoint file"
             if options.valid_annotations
-            else f"by hash of the identity, {options.valid_fraction:.0%} valid",
+            else f"by hash of the identity, {options.valid_fraction:.0%} valid, at least one",
         },
     )
 
@@ -111,7 +111,8 @@ def _make(row: Row, options: Options, identity_of) -> list[Example | Rejected]:
             keypoints.pixels_to_fractions(joints, width, height),
             pictures.fit_box(width, height, options.fit),
             options,
-            split=row.split or split_by_hash(identity, options.valid_fraction),
+            split=row.split,
+            split_key=identity,
             name=row.file,
             appearance_id=identity,
             shape_id=row.file,
@@ -119,7 +120,7 @@ def _make(row: Row, options: Options, identity_of) -> list[Example | Rejected]:
     ]
 
 
-def _rows(path: Path, split: str | None, rejects: list[Rejected]) -> list[Row]:
+def _rows(path: Path, split: str, rejects: list[Rejected]) -> list[Row]:
     csv.field_size_limit(2**20)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

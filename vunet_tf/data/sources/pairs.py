@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from vunet_tf.data.example import Example
-from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words, split_by_hash
+from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
@@ -13,7 +13,7 @@ def open_source(options: Options) -> Source:
     """Halves of pictures; a folder `train`, `val`, `valid` or `test` in a picture's path decides its split.
 
     Raises:
-      InputError: if --input is missing or has no pictures.
+        InputError: if --input is missing or has no pictures.
     """
     options.require("input")
     options = options.with_defaults(image_size=256, fit=DEFAULT_FITS["pairs"], encoding="jpeg")
@@ -23,13 +23,14 @@ def open_source(options: Options) -> Source:
         make=partial(_make, options=options),
         name_of=lambda path: path.relative_to(options.input).as_posix(),
         image_size=options.image_size,
+        valid_fraction=options.valid_fraction,
         has_joints=False,
         shape_channels=1,
         how={
             "picture": f"the half that is not on the {options.edges_side}; {fit_in_words(options.fit)}",
             "shape": f"the half on the {options.edges_side}, taken as it is",
             "split": f"by a folder train, val, valid or test, else by hash of the name, "
-            f"{options.valid_fraction:.0%} valid",
+            f"{options.valid_fraction:.0%} valid, at least one",
         },
     )
 
@@ -45,7 +46,8 @@ def _make(path: Path, options: Options) -> list[Example]:
     name, size = path.relative_to(options.input).as_posix(), options.image_size
     return [
         Example(
-            split=_split(path.relative_to(options.input), options.valid_fraction),
+            split=_split(path.relative_to(options.input)),
+            split_key=name,
             name=name,
             appearance_id=name,
             shape_id=name,
@@ -55,10 +57,11 @@ def _make(path: Path, options: Options) -> list[Example]:
     ]
 
 
-def _split(path: Path, valid_fraction: float) -> str:
+def _split(path: Path) -> str:
+    """The split that a folder of the path names, or ""."""
     for folder in path.parts[:-1]:
         if folder in ("train", "test"):
             return folder
         if folder in ("val", "valid"):
             return "valid"
-    return split_by_hash(path.as_posix(), valid_fraction)
+    return ""

@@ -34,7 +34,7 @@ def open_source(options: Options) -> Source:
     """The pictures of an index; --input is the index or the folder it lies in.
 
     Raises:
-      InputError: if the index is missing, refused, or not in the release's form.
+        InputError: if the index is missing, refused, or not in the release's form.
     """
     options.require("input")
     path = options.input / "index.p" if options.input.is_dir() else options.input
@@ -98,10 +98,10 @@ def load_index(path: Path) -> dict:
     """Reads an index without running anything in it.
 
     Returns:
-      {"imgs": list of strings, "train": list of booleans, "joints": list, "joint_order": tuple of strings or None}.
+        {"imgs": list of strings, "train": list of booleans, "joints": list, "joint_order": tuple of strings or None}.
 
     Raises:
-      InputError: if it cannot be read, is no pickle, asks for anything but plain data, or lacks a part.
+        InputError: if it cannot be read, is no pickle, asks for anything but plain data, or lacks a part.
     """
     try:
         with path.open("rb") as file:

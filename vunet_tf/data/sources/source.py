@@ -1,6 +1,5 @@
-"""What all sources share: their options, what they give, and the split by hash."""
+"""What all sources share: their options and what they give."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,8 @@ from vunet_tf.files.errors import InputError
 
 # How the sources make a picture square where --fit is not given.
 DEFAULT_FITS = {"deepfashion": "stretch", "market": "stretch", "index": "stretch", "pairs": "stretch", "folder": "pad"}
+
+LEAST_SIDE = 8  # pixels: a smaller picture shows no person
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Source:
     shape_channels: channels of the shape map.
     how: how each picture was made, in words, by what it concerns.
     rejects: what was already left out while opening.
+    valid_fraction: how much is for validation, where examples come without a split (see `split_by_hash`).
     """
 
     items: Sequence
@@ -98,21 +100,23 @@ class Source:
     how: dict[str, str]
     shape_channels: int = 3
     rejects: list[Rejected] = field(default_factory=list)
+    valid_fraction: float = 0.0
 
     @property
     def joints(self) -> tuple[str, ...] | None:
         return JOINTS if self.has_joints else None
 
 
-def split_by_hash(name: str, valid_fraction: float) -> str:
-    """ "train" or "valid", by the name alone: adding pictures never moves one from one side to the other."""
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    return "valid" if int.from_bytes(digest[:8], "big") < valid_fraction * 2**64 else "train"
-
-
 def leaves_folder(name: str) -> bool:
     """Whether a file name out of somebody's list points outside the folder it should lie in."""
     return Path(name).is_absolute() or ".." in Path(name).parts
+
+
+def require_room(picture: np.ndarray) -> None:
+    """Raises InputError if a [H, W, 3] picture is too small to show a person."""
+    height, width = picture.shape[:2]
+    if min(height, width) < LEAST_SIDE:
+        raise InputError(f"{width} x {height} pixels are too few to show a person: it needs {LEAST_SIDE} a side")
 
 
 def person_example(
@@ -125,16 +129,17 @@ def person_example(
     """Cuts a person out of a picture, joints and all.
 
     Args:
-      picture: [H, W, 3] uint8.
-      joints: [15, 2] float32 fractions of the picture; NaN where unseen.
-      box: what to cut out.
-      options: the side of the result (`image_size`, pixels), its `encoding`, and `min_joints`, how many must lie in the
-        box.
-      **fields: the other fields of the `Example`.
+        picture: [H, W, 3] uint8.
+        joints: [15, 2] float32 fractions of the picture; NaN where unseen.
+        box: what to cut out.
+        options: the side of the result (`image_size`, pixels), its `encoding`, and `min_joints`, how many must lie in
+            the box.
+        **fields: the other fields of the `Example`.
 
     Raises:
-      InputError: if a shoulder or hip is not in the box, or too few joints are.
+        InputError: if the picture is too small, a shoulder or hip is not in the box, or too few joints are.
     """
+    require_room(picture)
     height, width = picture.shape[:2]
     cut_joints = keypoints.mark_unseen(pictures.fractions_in_box(joints, width, height, box))
     if missing := keypoints.missing_required(cut_joints):

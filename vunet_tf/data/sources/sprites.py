@@ -15,6 +15,7 @@ from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.source import Options, Source, leaves_folder
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.words import json_fault
 
 FORMAT = "vunet-sprites-1"
 _FRAME_ATTRIBUTES = ("action", "direction", "t", "pose_seen_in_train")
@@ -25,7 +26,7 @@ def open_source(options: Options) -> Source:
     """All characters in all poses.
 
     Raises:
-      InputError: if --input is no such folder, its index is damaged, or it has no map --shape_map.
+        InputError: if --input is no such folder, its index is damaged, or it has no map --shape_map.
     """
     options.require("input")
     path = options.input / "index.json"
@@ -35,7 +36,7 @@ def open_source(options: Options) -> Source:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} is not a sprite index: {error}") from error
+        raise InputError(f"{path} is not a sprite index: {json_fault(error)}") from error
     if found != FORMAT:
         raise InputError(f"{path} has format {found!r}, this version reads {FORMAT!r}")
     options = options.with_defaults(shape_map="body", encoding="png")
@@ -53,7 +54,7 @@ def open_source(options: Options) -> Source:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+        raise InputError(f"{path} is damaged: {json_fault(error)}") from error
     grid = _Grid(options.input, cell, frames, background, shapes)
 
     return Source(

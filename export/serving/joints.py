@@ -1,0 +1,51 @@
+r"""Writes a person's joints as a client of a server sends them, from where they are.
+
+  python -m export.serving.joints --of=valid:3 --dataset_dir=datasets/figures --out=pose.json --picture=clothes.png
+  python -m export.serving.joints --of=me.jpg+keypoints.json --out=pose.json
+  python -m export.serving.joints --of=drawn:7 --out=pose.json
+
+The file is {"format": "vunet-joints-1", "unit": "fractions", "order": [names], "joints": [[x, y], ...]}. x and y are
+fractions of the picture's width and height, from its upper left corner; null is an unseen joint. The order is rankle,
+rknee, rhip, rshoulder, relbow, rwrist, reye, the same seven of the left side (lankle, ...), and cnose, the nose; right
+and left are the person's own. `export.serving.ask` takes it as --shape and --target, `vunet_tf.generate` beside a
+picture.
+"""
+
+from absl import flags
+
+from export.serving import shapes
+from vunet_tf.body import keypoint_files, keypoints
+from vunet_tf.command_line.startup import run
+from vunet_tf.files import pictures
+from vunet_tf.files.errors import InputError
+
+_OF = flags.DEFINE_string(
+    "of",
+    None,
+    "Whose joints: SPLIT:NUMBER or SPLIT:NAME of --dataset_dir; PICTURE+FILE.json (COCO or OpenPose), or PICTURE with "
+    "the file of the same name beside it; drawn:NUMBER, a person drawn by vunet_tf.people.",
+)
+_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of SPLIT:NUMBER.")
+_OUT = flags.DEFINE_string("out", "pose.json", "Where the joints go.")
+_PICTURE = flags.DEFINE_string(
+    "picture", None, "PNG file for the picture of an example or a drawn person, to go along."
+)
+
+
+def _write() -> None:
+    if not _OF.value:
+        raise InputError("give --of; `python -m export.serving.joints --help` explains")
+    joints, picture = shapes.joints_of(_OF.value, _DATASET_DIR.value)
+    if _PICTURE.value:
+        if picture is None:
+            raise InputError(f"--picture is for examples and drawn people: {_OF.value} is a file already")
+        shapes.write_bytes(_PICTURE.value, pictures.encode(pictures.read_picture(picture), "png"))
+    try:
+        keypoint_files.write_joints(_OUT.value, joints)
+    except OSError as error:
+        raise InputError(f"{_OUT.value}: {error.strerror}; name another --out") from error
+    print(f"{_OUT.value}: {keypoints.seen(joints).sum()} of {len(joints)} joints")
+
+
+if __name__ == "__main__":
+    run(_write, if_stopped="no joints were written")

@@ -1,0 +1,35 @@
+"""Tells pictures of one kind from another by their colours, where these make it plain.
+
+The bounds were measured at 32 to 256 pixels on 304 photographs, drawn people, sprites, and maps of each kind.
+"""
+
+import numpy as np
+
+
+def is_stickman(picture: np.ndarray) -> bool:
+    """Whether [H, W, 3] uint8 can be a stickman: at least half of it black, the rest in pure colours.
+
+    Photographs have at most 0.38 of black and mostly less than 0.28 of saturation; stickmen at least 0.84 and, after
+    JPEG at 32 pixels, 0.45. A black picture is a stickman of whom no joint is seen.
+    """
+    brightest = picture.max(axis=-1).astype(np.float32)
+    bright = brightest >= 64
+    saturation = 1 - picture.min(axis=-1)[bright] / brightest[bright]
+    return (brightest < 32).mean() >= 0.5 and (not bright.any() or saturation.mean() >= 0.4)
+
+
+def is_shape_map(picture: np.ndarray) -> bool:
+    """Whether [H, W, C] uint8 can be a mask, edges or a doll: one colour, give or take 2 levels, fills 0.4 of it.
+
+    Photographs have at most 0.18, pictures of drawn people 0.38, maps at least 0.66.
+    """
+    counts = [np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(picture, -1, 0)]
+    return min(np.convolve(of_channel, np.ones(5)).max() for of_channel in counts) >= 0.4 * picture[..., 0].size
+
+
+def is_drawn(picture: np.ndarray) -> bool:
+    """Whether [H, W, 3] uint8 has flat areas, as drawings have: 0.3 of its pixels equal to their neighbours.
+
+    Photographs have at most 0.29; drawings at least 0.58, after JPEG at 64 pixels 0.39.
+    """
+    return (picture[:, 1:] == picture[:, :-1]).all(axis=-1).mean() >= 0.3
