@@ -31,7 +31,6 @@ the folder or NAME.rejects.csv beside NAME.png, and the rest is made.
 Exit status: 0 if all was made, 1 for an error, 2 if inputs were left out.
 """
 
-import csv
 import sys
 from functools import partial
 from pathlib import Path
@@ -173,20 +172,13 @@ def _save(sheet, out: Path) -> None:
 def _list_rejects(rejects, out: Path) -> None:
     """Writes what was left out beside the pictures; a list of an earlier call is removed."""
     path = out / "rejects.csv" if _SEPARATE.value else out.with_name(f"{out.stem}.rejects.csv")
-
-    def write(temporary):
-        with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            csv.writer(file).writerows([("input", "reason"), *rejects])
-
-    try:
+    with atomic.writing(path):
         path.unlink(missing_ok=True)
         if rejects:
-            atomic.write(path, write)
+            atomic.write_csv(path, [("input", "reason"), *rejects])
             more = f", and {len(rejects) - 1} more" if len(rejects) > 1 else ""
             told = f"{rejects[0].file} ({rejects[0].reason}){more}"
             print(f"left out: {told}; listed in {path}", file=sys.stderr)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; name another --out") from error
 
 
 def _command(mode: str) -> None:

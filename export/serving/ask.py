@@ -8,10 +8,13 @@ joints, and that null is an unseen one), COCO's or OpenPose's JSON in pixels of 
 [x, y], fractions of the picture. For a model on shape maps both are pictures.
 """
 
+from pathlib import Path
+
 from absl import flags
 
 from export.serving import rest_client, shapes
 from vunet_tf.command_line.startup import run, start_tensorflow
+from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
 
 _REST = flags.DEFINE_string("rest", "http://localhost:8501", "The server's REST address.")
@@ -39,7 +42,8 @@ def _ask() -> None:
         made = grpc_client.transfer(_GRPC.value, _MODEL.value, *question, _VERSION.value, _TIMEOUT.value)
     else:
         made = rest_client.transfer(_REST.value, _MODEL.value, *question, _VERSION.value, _TIMEOUT.value)
-    shapes.write_bytes(_OUT.value, made)
+    with atomic.writing(_OUT.value):
+        atomic.write_bytes(Path(_OUT.value), made)
     print(_OUT.value)
 
 

@@ -11,12 +11,14 @@ and left are the person's own. `export.serving.ask` takes it as --shape and --ta
 picture.
 """
 
+from pathlib import Path
+
 from absl import flags
 
 from export.serving import shapes
 from vunet_tf.body import keypoint_files, keypoints
 from vunet_tf.command_line.startup import run
-from vunet_tf.files import pictures
+from vunet_tf.files import atomic, pictures
 from vunet_tf.files.errors import InputError
 
 _OF = flags.DEFINE_string(
@@ -39,11 +41,10 @@ def _write() -> None:
     if _PICTURE.value:
         if picture is None:
             raise InputError(f"--picture is for examples and drawn people: {_OF.value} is a file already")
-        shapes.write_bytes(_PICTURE.value, pictures.encode(pictures.read_picture(picture), "png"))
-    try:
+        with atomic.writing(_PICTURE.value, "--picture"):
+            atomic.write_bytes(Path(_PICTURE.value), pictures.encode(pictures.read_picture(picture), "png"))
+    with atomic.writing(_OUT.value):
         keypoint_files.write_joints(_OUT.value, joints)
-    except OSError as error:
-        raise InputError(f"{_OUT.value}: {error.strerror}; name another --out") from error
     print(f"{_OUT.value}: {keypoints.seen(joints).sum()} of {len(joints)} joints")
 
 

@@ -88,11 +88,3 @@ def read_bytes(path) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
-
-
-def write_bytes(path, content: bytes) -> None:
-    """Writes a file. Raises InputError if it cannot."""
-    try:
-        Path(path).write_bytes(content)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name another --out") from error

@@ -22,7 +22,7 @@ import numpy as np
 
 from vunet_tf.body import keypoints
 from vunet_tf.body.skeleton import JOINTS, SCHEMAS
-from vunet_tf.files import pictures
+from vunet_tf.files import atomic, pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import json_fault
 
@@ -106,7 +106,7 @@ def write_joints(path: Path | str, joints: np.ndarray) -> None:
         for (x, y), seen in zip(joints, keypoints.seen(joints), strict=True)
     ]
     content = {"format": FORMAT, "unit": "fractions", "order": JOINTS, "joints": pairs}
-    Path(path).write_text(json.dumps(content) + "\n")
+    atomic.write_text(Path(path), json.dumps(content) + "\n")
 
 
 @contextlib.contextmanager

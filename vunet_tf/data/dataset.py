@@ -248,7 +248,7 @@ class DatasetWriter:
             rejected=self.reasons.total(),
         )
         content = json.dumps(dataclasses.asdict(info), indent=1) + "\n"
-        atomic.write(self.directory / INFO_FILE, lambda path: path.write_text(content))
+        atomic.write_text(self.directory / INFO_FILE, content)
         return info
 
     def close(self) -> None:

@@ -1,9 +1,7 @@
 """The work of a source, spread over processes. Free of TensorFlow, which each process would have to start."""
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -11,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 
+from vunet_tf.command_line.startup import end_with_parent
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.source import Source
 from vunet_tf.files.errors import InputError
@@ -51,19 +50,13 @@ def _or_rejected(source: Source, index: int, made: list[Example | Rejected] | st
 _worker_make = None  # of this process
 
 
-def _start_worker(make, end_with_parent: bool = False) -> None:
+def _start_worker(make, of_pool: bool = False) -> None:
     global _worker_make
     _worker_make = make
     cv2.setNumThreads(1)  # the pictures are the parallel part
-    if end_with_parent:
+    if of_pool:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for ever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
+        end_with_parent()
 
 
 def _make(item) -> list[Example | Rejected] | str:

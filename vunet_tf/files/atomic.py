@@ -1,10 +1,12 @@
 """Files that are there whole or not at all, whatever happens to the program; and one writer at a time."""
 
 import contextlib
+import csv
 import fcntl
+import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vunet_tf.files.errors import InputError
@@ -34,6 +36,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a file in UTF-8, whole or not at all."""
     write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_csv(path: Path, rows: Iterable[Sequence]) -> None:
+    """Writes a CSV file, whole or not at all; a file name that is no text is written with backslashes."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    write_bytes(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
 
 @contextlib.contextmanager

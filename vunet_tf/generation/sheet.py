@@ -1,7 +1,5 @@
 """A sheet: pictures in rows and columns, made one after the other, and what can be done with them."""
 
-import contextlib
-import csv
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -89,8 +87,8 @@ class Sheet:
         self._require_room(least)
         made, rows, columns = self._gathered()
         drawn = pictures.encode(draw_table(made, rows, columns, least), "png")
-        with _writing(path):
-            atomic.write(Path(path), lambda temporary: temporary.write_bytes(drawn))
+        with atomic.writing(path):
+            atomic.write_bytes(Path(path), drawn)
         return sum(picture is not None for row in made for picture in row)
 
     def save_pictures(self, folder: Path | str) -> int:
@@ -111,14 +109,12 @@ class Sheet:
             labels = [header.label for header in (cell.row_header, cell.column_header) if header.label]
             name = _file_name([f"{cell.column:05d}", cell.row_header.label] if self.by_column else labels, names)
             rows.append([name, cell.row, cell.column, *labels])
-            with _writing(folder / name):
-                folder.mkdir(parents=True, exist_ok=True)
-                content = pictures.encode(cell.picture, "png")
-                atomic.write(folder / name, lambda temporary, content=content: temporary.write_bytes(content))
+            with atomic.writing(folder / name):
+                atomic.write_bytes(folder / name, pictures.encode(cell.picture, "png"))
         if not rows:
             raise InputError("no picture was made")
-        with _writing(folder / INDEX_FILE):
-            atomic.write(folder / INDEX_FILE, lambda path: _write_index(path, rows))
+        with atomic.writing(folder / INDEX_FILE):
+            atomic.write_csv(folder / INDEX_FILE, [("file", "row", "column", "row_label", "column_label"), *rows])
         return len(rows)
 
     def frames(self, least: int = FRAME_CELL, with_shapes: bool = False) -> Iterator[np.ndarray]:
@@ -161,7 +157,7 @@ class Sheet:
                 count += 1
                 yield frame
 
-        with _writing(path):
+        with atomic.writing(path):
             atomic.write(path, lambda temporary: animation.write(temporary, counted(), fps))
         return count
 
@@ -187,18 +183,3 @@ def _file_name(labels: list[str], taken: set[str]) -> str:
         name = f"{stem}-{number}.png"
     taken.add(name.lower())
     return name
-
-
-def _write_index(path: Path, rows: list[list]) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "row", "column", "row_label", "column_label"])
-        writer.writerows(rows)
-
-
-@contextlib.contextmanager
-def _writing(path):
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; name another --out") from error

@@ -68,7 +68,7 @@ class Journal:
         writer = csv.DictWriter(text, self._columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        atomic.write(self._path, lambda path: path.write_text(text.getvalue()))
+        atomic.write_text(self._path, text.getvalue())
 
     def scalars(self, split: str, step: int, values: dict[str, float]) -> None:
         """Adds a row of numbers."""
