@@ -246,12 +246,12 @@ def test_a_photograph_is_no_stickman(generator, figures_dataset, tmp_path):
     assert np.abs(made[0].astype(int) - made[1]).max() <= 2
 
 
-def test_what_does_not_look_like_the_dataset_is_told_once_and_made(model, figures_dataset, maps_run, tmp_path, capsys):
+def test_what_does_not_look_like_the_dataset_is_told_once_and_made(figures_run, figures_dataset, maps_run, tmp_path, capsys):
     (example,) = read_examples(figures_dataset, "valid", 0, 1)
     for i in range(2):
         noise(tmp_path / f"{i}.png", i)
         openpose(tmp_path / f"{i}.json", example.joints, 32)
-    assert Generator(model, figures_dataset).reconstruct(str(tmp_path)).array().shape[0] == 2
+    assert Generator(vunet_tf.load(figures_run)).reconstruct(str(tmp_path)).array().shape[0] == 2
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith(f"warning: {tmp_path}/0.png: it looks like a photograph")
     (tmp_path / "0.png").write_bytes(example.image)
