@@ -18,6 +18,7 @@ Arm's dot product).
 """
 
 import dataclasses
+import functools
 import os
 import statistics
 import time
@@ -93,8 +94,7 @@ def _benchmark() -> None:
         if name not in MODELS:
             raise InputError(f"--models={','.join(_MODELS.value)}: {name!r} is none of {', '.join(MODELS)}")
     start_tensorflow()
-    from ai_edge_litert.interpreter import Interpreter
-
+    from export.runtime import TFLiteFile
     from vunet_tf.models.sizes import sizes_of
 
     matrix = np.random.default_rng(0).random((MATRIX, MATRIX), np.float32)
@@ -103,9 +103,8 @@ def _benchmark() -> None:
         for precision, content in generator(MODELS[name]()).items():
             sizes[name, precision] = len(content) / 1e6
             for threads in (1, 2):
-                runner = Interpreter(model_content=content, num_threads=threads).get_signature_runner("generate")
-                inputs = {k: np.full(v["shape"], 0.5, np.float32) for k, v in runner.get_input_details().items()}
-                steps[name, precision, threads] = lambda run=runner, given=inputs: run(**given)
+                file = TFLiteFile(content, threads)
+                steps[name, precision, threads] = functools.partial(file.call, "generate", file.example("generate"))
     for step in steps.values():
         step()
     times = defaultdict(list)

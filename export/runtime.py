@@ -3,6 +3,11 @@
 TensorFlow is imported only for a SavedModel, so that what a TFLite file needs can be measured.
 """
 
+import atexit
+import contextlib
+import functools
+import math
+import os
 import re
 import resource
 import statistics
@@ -41,30 +46,88 @@ class SavedModel:
 
 
 class TFLiteFile:
-    """A TFLite file, its path or its content; `call(signature, inputs)` gives {output: array}."""
+    """A TFLite file, its path or its content; `call(signature, inputs)` gives {output: array}.
+
+    It runs in LiteRT's CompiledModel, as it does in apps and browsers. CompiledModel crashes on a damaged file that it
+    opens itself, so the file is read here. It also takes inputs of any size, so `call` compares their shapes.
+
+    Raises:
+        OSError: the file cannot be read.
+        RuntimeError: it is damaged, or no TFLite file.
+    """
 
     def __init__(self, file, threads: int = 2):
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, Options
 
-        given = {"model_content": file} if isinstance(file, bytes) else {"model_path": str(file)}
-        self._interpreter = Interpreter(**given, num_threads=threads)
-        self.signatures = self._interpreter.get_signature_list()
-        self._runners = {}
+        content = file if isinstance(file, bytes) else Path(file).read_bytes()
+        options, environment = Options(cpu_options=CpuOptions(num_threads=threads)), _environment()
+        with _silent():
+            self._model = CompiledModel.from_buffer(content, environment=environment, options=options)
+        self._signatures = {}
 
-    def runner(self, signature: str):
-        """LiteRT's own runner of a signature."""
-        if signature not in self._runners:
-            self._runners[signature] = self._interpreter.get_signature_runner(signature)
-        return self._runners[signature]
+    def _signature(self, name):
+        """Inputs and outputs of a signature, each {name: (shape, buffer)}."""
+        if name not in self._model.get_signature_list():
+            raise ValueError(f"it has no signature {name}")
+        if name not in self._signatures:
+            inputs = (self._model.get_input_tensor_details, self._model.create_input_buffer_by_name)
+            outputs = (self._model.get_output_tensor_details, self._model.create_output_buffer_by_name)
+            with _silent():
+                self._signatures[name] = [
+                    {key: (tuple(detail["shape"]), buffer(name, key)) for key, detail in details(name).items()}
+                    for details, buffer in (inputs, outputs)
+                ]
+        return self._signatures[name]
 
     def call(self, signature: str, inputs: dict) -> dict[str, np.ndarray]:
-        """The outputs of a signature for a batch of one."""
-        return {name: value.copy() for name, value in self.runner(signature)(**inputs).items()}
+        """The outputs of a signature for a batch of one; all arrays are float32.
+
+        Raises:
+            ValueError: the file has no such signature, or it takes other inputs.
+        """
+        given, made = self._signature(signature)
+        wanted = {key: shape for key, (shape, _) in sorted(given.items())}
+        found = {key: np.shape(value) for key, value in sorted(inputs.items())}
+        if found != wanted:
+            raise ValueError(f"{signature} takes {wanted}, not {found}")
+        for key, (_, buffer) in given.items():
+            buffer.write(np.asarray(inputs[key], np.float32))
+        buffers = [{key: buffer for key, (_, buffer) in side.items()} for side in (given, made)]
+        self._model.run_by_name(signature, *buffers)
+        return {key: buffer.read(math.prod(shape), np.float32).reshape(shape) for key, (shape, buffer) in made.items()}
 
     def example(self, signature: str) -> dict[str, np.ndarray]:
         """Inputs of a signature: 0.5 everywhere."""
-        details = self.runner(signature).get_input_details()
-        return {name: np.full(detail["shape"], 0.5, detail["dtype"]) for name, detail in details.items()}
+        return {key: np.full(shape, 0.5, np.float32) for key, (shape, _) in self._signature(signature)[0].items()}
+
+
+@contextlib.contextmanager
+def _silent():
+    """Shows nothing of what C++ writes to standard error: LiteRT tells there of its every step, and has no switch."""
+    shown = os.dup(2)
+    _mute()
+    try:
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+
+
+def _mute():
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+
+
+@functools.cache
+@_silent()
+def _environment():
+    """What LiteRT keeps until the process ends; it would tell of that end, too."""
+    from ai_edge_litert.compiled_model import Environment, TensorBuffer
+
+    atexit.register(_mute)
+    number = np.zeros(1, np.float32)
+    TensorBuffer.create_from_host_memory(number).write(number)  # LiteRT makes an environment of its own for this
+    return Environment.create()
 
 
 def is_saved_model(path) -> bool:
@@ -74,7 +137,7 @@ def is_saved_model(path) -> bool:
 
 def load(path, threads: int | None = None):
     """A `SavedModel` or a `TFLiteFile`. TensorFlow takes a number of threads only before it has done anything."""
-    return SavedModel(path, threads) if is_saved_model(path) else TFLiteFile(path, threads or 2)
+    return TFLiteFile(path, threads or 2) if Path(path).suffix == ".tflite" else SavedModel(path, threads)
 
 
 class Speed(NamedTuple):
@@ -94,7 +157,7 @@ def measure(path, signature: str, threads: int, seconds: float = 2.0) -> Speed:
     if is_saved_model(path):
         import tensorflow  # noqa: F401  (its size is not the model's)
     else:
-        import ai_edge_litert.interpreter  # noqa: F401
+        _environment()
     before = _peak_mib()
     start = time.perf_counter()
     model = load(path, threads)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 import vunet_tf
-from vunet_tf import ModelConfig, VUNet, runs
+from vunet_tf import ModelConfig, VUNet
 from vunet_tf.body import keypoints
 from vunet_tf.body.skeleton import JOINT_INDEX, SCHEMAS
 from vunet_tf.body.stickman import draw_stickman
@@ -246,7 +246,9 @@ def test_a_photograph_is_no_stickman(generator, figures_dataset, tmp_path):
     assert np.abs(made[0].astype(int) - made[1]).max() <= 2
 
 
-def test_what_does_not_look_like_the_dataset_is_told_once_and_made(figures_run, figures_dataset, maps_run, tmp_path, capsys):
+def test_what_does_not_look_like_the_dataset_is_told_once_and_made(
+    figures_run, figures_dataset, maps_run, tmp_path, capsys
+):
     (example,) = read_examples(figures_dataset, "valid", 0, 1)
     for i in range(2):
         noise(tmp_path / f"{i}.png", i)
@@ -255,10 +257,10 @@ def test_what_does_not_look_like_the_dataset_is_told_once_and_made(figures_run, 
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith(f"warning: {tmp_path}/0.png: it looks like a photograph")
     (tmp_path / "0.png").write_bytes(example.image)
-    Generator(model, figures_dataset).reconstruct(f"{tmp_path}/0.png").array()
+    Generator(vunet_tf.load(figures_run)).reconstruct(f"{tmp_path}/0.png").array()
     assert capsys.readouterr().err == ""
 
-    maps = Generator(runs.load(maps_run), maps_run.parent / "maps")
+    maps = Generator(vunet_tf.load(maps_run))
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)).save(tmp_path / "photo.png")
     maps.sample(f"{tmp_path}/photo.png,train:0", 1).array()
     assert "photo.png: its shape map looks like a picture" in capsys.readouterr().err
@@ -270,11 +272,11 @@ def test_a_tiny_picture_is_told_from_missing_keypoints(generator, tmp_path):
         generator.reconstruct(f"{tmp_path}/a.png").array()
 
 
-def test_batches_of_any_size_are_one_graph(model, figures_dataset, caplog, monkeypatch):
+def test_batches_of_any_size_are_one_graph(figures_run, caplog, monkeypatch):
     """TensorFlow warns of functions that are traced again and again."""
     monkeypatch.setattr(tf.get_logger(), "propagate", True)
     for batch_size in (2, 3):
-        Generator(model, figures_dataset, batch_size=batch_size).reconstruct("valid:0-6").array()
+        Generator(vunet_tf.load(figures_run), batch_size=batch_size).reconstruct("valid:0-6").array()
     assert not [record for record in caplog.records if "retracing" in record.getMessage()]
 
 

@@ -1,7 +1,10 @@
 """The TFLite files: every signature against Keras, what XNNPACK takes, and what quantisation must not break."""
 
 import json
+import re
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,10 +13,12 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 
 import vunet_tf
-from export import trained
+from export import runtime, trained
 from export.tflite import calibration, files, graph, integer_ops, model_file, quantise
+from vunet_tf import runs
 from vunet_tf.body.body_parts import crop_body_parts
 from vunet_tf.body.stickman import draw_stickman
+from vunet_tf.data.batches import training_batches
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_float
 
@@ -21,14 +26,20 @@ USES = ("encode", "generate", "sample")
 
 
 class File:
-    """A TFLite file, its signatures called with keyword arguments."""
+    """A TFLite file, its signatures called with keyword arguments by both of LiteRT's runtimes, which must agree."""
 
     def __init__(self, content):
         self.content, self.interpreter = content, Interpreter(model_content=content, num_threads=2)
+        self.compiled = runtime.TFLiteFile(content)
 
     def __call__(self, signature, **inputs):
         runner = self.interpreter.get_signature_runner(signature)
-        return {name: value.copy() for name, value in runner(**inputs).items()}
+        answer = {name: value.copy() for name, value in runner(**inputs).items()}
+        compiled = self.compiled.call(signature, inputs)
+        assert compiled.keys() == answer.keys()
+        for name, value in answer.items():
+            np.testing.assert_array_equal(compiled[name], value, f"CompiledModel, {signature}, {name}")
+        return answer
 
     def types(self, signature):
         runner = self.interpreter.get_signature_runner(signature)
@@ -43,7 +54,29 @@ def random_inputs(file, signature, seed=0):
     return {name: random.uniform(-1, 1, detail["shape"]).astype(np.float32) for name, detail in details.items()}
 
 
-@pytest.fixture(scope="module", params=["parts", "grey_maps"])
+@pytest.fixture(scope="module")
+def picture_run(tiny_figures, tmp_path_factory):
+    """A run directory, as `make demo` trains it: F sees picture and stickman, and the prior is standard normal."""
+    keras.utils.set_random_seed(3)
+    config = vunet_tf.ModelConfig(
+        image_size=16,
+        bottleneck_factor=2,
+        width=4,
+        max_width=8,
+        activation="leaky_relu",
+        appearance="picture",
+        variance="learned",
+        prior="standard_normal",
+    )
+    model = vunet_tf.VUNet(config)
+    model.initialise(training_batches(tiny_figures, 8).take(2))
+    run_dir = tmp_path_factory.mktemp("runs") / "picture"
+    runs.save(model, run_dir, keypoints=True)
+    (run_dir / runs.FLAGS).write_text(f"--dataset_dir={tiny_figures}\n")
+    return run_dir
+
+
+@pytest.fixture(scope="module", params=["parts", "grey_maps", "picture"])
 def case(request):
     """(the Keras model as trained, {precision: File}) of a run."""
     run_dir = request.getfixturevalue(f"{request.param}_run")
@@ -86,6 +119,24 @@ def test_every_precision_answers_like_keras(case, precision, tolerance):
             difference = answer[name] - value
             error = np.abs(difference).max() if precision == "float32" else np.sqrt(np.mean(np.square(difference)))
             assert error <= tolerance * max(np.std(value), 0.1), (use, name, error)
+
+
+@pytest.mark.parametrize("case", ["picture"], indirect=True)
+def test_the_noise_of_a_standard_normal_prior_comes_back_as_z(case):
+    """To the last bit, also in int8, and beyond the range that it was calibrated with."""
+    _, files = case
+    for precision, file in files.items():
+        inputs = {name: 5 * value for name, value in random_inputs(file, "sample", seed=4).items()}
+        answer = file("sample", **inputs)
+        for i in (0, 1):
+            np.testing.assert_array_equal(answer[f"z_{i}"], inputs[f"noise_{i}"], precision)
+
+
+def test_no_output_may_be_an_input():
+    """CompiledModel gives anything at all for it, without a word."""
+    through = graph._converted({"through": (lambda x: {"y": tf.identity(x)}, {"x": (3,)})})
+    with pytest.raises(ValueError, match="an output of through is one of its inputs"):
+        model_file.with_description(through, {"model": "none", "licence": "none"})
 
 
 def test_the_generator_is_one_partition_of_built_in_ops(case):
@@ -170,15 +221,40 @@ def test_files_say_how_to_feed_them(parts_run, tmp_path):
         assert {key: inside[key] for key in told} == told
     assert told["joints"][6] == "reye" and "Apache-2.0" in told["licence"]
     feeding = told["feeding"]
-    for path, signatures in ((written[2], feeding), (written[0], feeding["drawing.tflite"])):
-        file = File(path.read_bytes())
-        for name in file.interpreter.get_signature_list():
-            runner = file.interpreter.get_signature_runner(name)
-            details = {"inputs": runner.get_input_details(), "outputs": runner.get_output_details()}
-            for side, found in details.items():
-                assert {key: list(detail["shape"]) for key, detail in found.items()} == {
-                    key: value["shape"] for key, value in signatures[name][side].items()
-                }
+    assert_feeding(File(written[2].read_bytes()), feeding)
+    assert_feeding(File(written[0].read_bytes()), feeding["drawing.tflite"])
+
+
+def assert_feeding(file, signatures):
+    """What is told of a file's signatures is what they have."""
+    for name in file.interpreter.get_signature_list():
+        runner = file.interpreter.get_signature_runner(name)
+        details = {"inputs": runner.get_input_details(), "outputs": runner.get_output_details()}
+        for side, found in details.items():
+            assert {key: list(detail["shape"]) for key, detail in found.items()} == {
+                key: value["shape"] for key, value in signatures[name][side].items()
+            }
+
+
+def test_what_a_model_is_fed_with_is_told(case):
+    model, files = case
+    assert_feeding(files["int8"], graph.feeding(model.config, keypoints=True))
+
+
+@pytest.mark.parametrize("app", ["Dresser.kt", "Dresser.swift"])
+def test_apps_fit_every_model(app):
+    """Each name in an app is one that files have; what a model takes is there; and no size or number of latents."""
+    code = (Path(runtime.__file__).parent / "mobile" / app).read_text()
+    named = set(re.findall(r'"([a-z_0-9]+)"', code))
+    known = {"vunet_int8", "drawing", "tflite", "image_size", "feeding", "inputs", "outputs", "shape"}
+    for appearance, keypoints in (("picture", True), ("picture", False), ("parts", True), ("both", True)):
+        feeding = graph.feeding(vunet_tf.ModelConfig(appearance=appearance), keypoints)
+        drawing = feeding.get("drawing.tflite", {})
+        assert {*feeding["encode"]["inputs"], *drawing, "encode", "generate"} <= named, (appearance, keypoints)
+        for name, signature in [*drawing.items(), *((use, feeding[use]) for use in USES)]:
+            known |= {name, *signature["inputs"], *signature["outputs"]}
+    assert named <= known
+    assert not re.search(r"(z|noise)_\d|\b(8|16|32|64|128|256)\b", code)
 
 
 def test_the_drawing_is_that_of_training(parts_run, figure_people):

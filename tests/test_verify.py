@@ -1,7 +1,10 @@
 """What `python -m export.verify` says: each figure against one known by other means, and errors a user can make."""
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,8 +35,12 @@ def test_closeness_of_known_differences():
     assert closeness(outside, keras, keras, inside).ssim < 0.9
 
 
-def test_transfers_have_their_truth(parts_run, tiny_figures):
-    given = transfers.load(trained.load(parts_run), tiny_figures, "train", 10)
+@pytest.fixture(scope="module")
+def given(parts_run, tiny_figures):
+    return transfers.load(trained.load(parts_run), tiny_figures, "train", 10)
+
+
+def test_transfers_have_their_truth(given):
     assert len(given.truth) == 10 and given.seen["parts"].shape == (10, 8, 8, 24)
     names = given.batch.keys()
     assert {"image", "shape", "parts", "joints"} <= names
@@ -93,10 +100,45 @@ def test_what_is_no_artefact_is_named(exported, tmp_path):
     assert names == ["1", "1", "vunet_float32.tflite", "vunet_int8.tflite"], "the drawing is no model"
 
 
-def test_a_file_that_does_not_fit_is_named(exported, grey_maps_run, tmp_path):
-    given = transfers.Transfers({}, {}, {}, np.zeros((1, 16, 16, 3), np.float32), np.zeros((1, 16, 16, 3)), None)
-    with pytest.raises(InputError, match=r"vunet_int8\.tflite cannot be run"):
-        measurements.transferred(exported / "phone/vunet_int8.tflite", given)
-    (tmp_path / "rubbish.tflite").write_bytes(b"rubbish")
-    with pytest.raises(InputError, match=r"rubbish\.tflite cannot be run"):
-        measurements.transferred(tmp_path / "rubbish.tflite", given)
+def test_what_cannot_be_run_is_named(exported, given, parts_version, tmp_path):
+    """Files and versions that are damaged, not whole, without what is asked of them, or of a run of another size."""
+    whole = (exported / "phone/vunet_int8.tflite").read_bytes()
+    for name, content in (("rubbish", b"rubbish"), ("empty", b""), ("half", whole[: len(whole) // 2])):
+        (tmp_path / f"{name}.tflite").write_bytes(content)
+    without = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
+    for i, name in enumerate(without):
+        shutil.copytree(parts_version, tmp_path / f"versions{i}/1")
+        (tmp_path / f"versions{i}/1" / name).unlink()
+    damaged = [*tmp_path.glob("*.tflite"), *(tmp_path / f"versions{i}/1" for i in range(len(without)))]
+    for path in damaged:
+        with pytest.raises(InputError, match=f"{path.name} is damaged or not whole: .+; export it again"):
+            measurements.transferred(path, None)
+
+    larger = given._replace(
+        seen={name: value.repeat(2, axis=1) for name, value in given.seen.items()}, truth=given.truth.repeat(2, axis=1)
+    )
+    others = {
+        exported / "phone/vunet_int8.tflite": r"encode takes \{'parts': \(1, 8, 8, 24\)\}",
+        exported / "phone/drawing.tflite": "no signature encode",
+        parts_version: "its pictures have 16 pixels a side, the run's 32",
+    }
+    for path, why in others.items():
+        with pytest.raises(InputError, match=rf"{path.name} is not of this run; .*{why}"):
+            measurements.transferred(path, larger)
+
+
+def test_the_command_only_prints_unless_told_to_write(exported, parts_run, tmp_path):
+    """And LiteRT's own messages are not among what it prints."""
+    file = exported / "phone/vunet_float32.tflite"
+    options = [f"--run_dir={parts_run}", "--split=train", "--examples=2", "--seconds=0", file]
+    told = subprocess.run(
+        [sys.executable, "-m", "export.verify", *options],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(runtime.__file__).parent.parent)},
+    )
+    assert told.stdout.startswith("2 transfers on ") and told.stdout.splitlines()[-1].startswith("float32 ")
+    assert not list(tmp_path.iterdir())
+    assert "LiteRT" not in told.stderr and "XNNPACK" not in told.stderr and "Accelerator" not in told.stderr

@@ -1,11 +1,11 @@
 // Dresses one person's pose in another's clothes on Android, with LiteRT and the files of `python -m export.tflite`.
 //
 // build.gradle.kts:  implementation("com.google.ai.edge.litert:litert:2.3.0")
-// app/src/main/assets:  vunet_int8.tflite, drawing.tflite
+// app/src/main/assets:  vunet_int8.tflite, vunet.json and, where it was made, drawing.tflite
 //
-// The sizes below are those of a 64 pixel model that sees body parts; vunet.json, made beside the files, says yours. All
-// pictures are FloatArrays, rows from the top, RGB, [-1, 1]. Joints are 15 pairs x, y as fractions of the picture in the
-// order of vunet.json, NaN where unseen.
+// vunet.json says what the model takes and how large. A pose is what it calls the shape: 15 joints, pairs x, y as
+// fractions of the picture in its order, NaN where unseen; or, where the model has none, a shape map. Pictures and shape
+// maps inside are FloatArrays, rows from the top, [-1, 1].
 
 import android.content.res.AssetManager
 import android.graphics.Bitmap
@@ -13,36 +13,32 @@ import android.graphics.Color
 import com.google.ai.edge.litert.Accelerator
 import com.google.ai.edge.litert.CompiledModel
 import kotlin.math.roundToInt
+import org.json.JSONObject
 
-class Dresser(assets: AssetManager, private val size: Int = 64) : AutoCloseable {
-    private val options = CompiledModel.Options(Accelerator.CPU)
-    private val model = CompiledModel.create(assets, "vunet_int8.tflite", options)
-    private val drawing = CompiledModel.create(assets, "drawing.tflite", options)
+class Dresser(assets: AssetManager, file: String = "vunet_int8.tflite") : AutoCloseable {
+    private val about = JSONObject(assets.open("vunet.json").bufferedReader().use { it.readText() })
+    private val size = about.getInt("image_size")
+    private val feeding = about.getJSONObject("feeding")
+    private val model = Graph(assets, file, feeding)
+    private val drawing = feeding.optJSONObject("drawing.tflite")?.let { Graph(assets, "drawing.tflite", it) }
 
     /** The looks of a person: keep them, and dress as many poses as you like. */
-    fun looks(picture: Bitmap, joints: FloatArray): Map<String, FloatArray> {
-        val parts = drawing.call("parts", mapOf("image" to floats(picture), "joints" to joints), listOf("parts"))
-        return model.call("encode", parts, listOf("z_0", "z_1"))
+    fun looks(picture: Bitmap, pose: FloatArray): Map<String, FloatArray> {
+        val seen = shape(pose) + ("image" to floats(picture))
+        val wanted = model.shapes("encode", "inputs").keys
+        val parts = mapOf("parts" to "image", "shape_parts" to "shape").filterKeys { it in wanted }
+        return model.call("encode", seen + parts.mapValues { (_, whole) -> cut(seen.getValue(whole), pose) })
     }
 
     /** A pose in these looks. */
-    fun dress(looks: Map<String, FloatArray>, joints: FloatArray): Bitmap {
-        val shape = drawing.call("stickman", mapOf("joints" to joints), listOf("shape"))
-        return bitmap(model.call("generate", shape + looks, listOf("image")).getValue("image"))
-    }
+    fun dress(looks: Map<String, FloatArray>, pose: FloatArray): Bitmap =
+        bitmap(model.call("generate", shape(pose) + looks).getValue("image"))
 
-    private fun CompiledModel.call(
-        signature: String, inputs: Map<String, FloatArray>, outputs: List<String>,
-    ): Map<String, FloatArray> {
-        val given = inputs.mapValues { (name, value) -> createInputBuffer(name, signature).apply { writeFloat(value) } }
-        val made = outputs.associateWith { createOutputBuffer(it, signature) }
-        try {
-            run(given, made, signature)
-            return made.mapValues { (_, buffer) -> buffer.readFloat() }
-        } finally {
-            (given.values + made.values).forEach { it.close() }
-        }
-    }
+    private fun shape(pose: FloatArray): Map<String, FloatArray> =
+        drawing?.call("stickman", mapOf("joints" to pose)) ?: mapOf("shape" to pose)
+
+    private fun cut(image: FloatArray, joints: FloatArray): FloatArray =
+        drawing!!.call("parts", mapOf("image" to image, "joints" to joints)).getValue("parts")
 
     private fun floats(picture: Bitmap): FloatArray {
         val pixels = IntArray(size * size)
@@ -62,6 +58,39 @@ class Dresser(assets: AssetManager, private val size: Int = 64) : AutoCloseable 
 
     override fun close() {
         model.close()
-        drawing.close()
+        drawing?.close()
     }
+}
+
+/** A file and what vunet.json says of its signatures. */
+private class Graph(assets: AssetManager, file: String, private val signatures: JSONObject) : AutoCloseable {
+    private val compiled = CompiledModel.create(assets, file, CompiledModel.Options(Accelerator.CPU))
+
+    /** How many numbers each input or output of a signature has. */
+    fun shapes(signature: String, side: String): Map<String, Int> {
+        val tensors = signatures.getJSONObject(signature).getJSONObject(side)
+        return tensors.keys().asSequence().associateWith { name ->
+            val shape = tensors.getJSONObject(name).getJSONArray("shape")
+            (0 until shape.length()).fold(1) { product, i -> product * shape.getInt(i) }
+        }
+    }
+
+    /** All outputs of a signature; what it does not take of `known` is left out. */
+    fun call(signature: String, known: Map<String, FloatArray>): Map<String, FloatArray> {
+        val given = shapes(signature, "inputs").mapValues { (name, count) ->
+            // LiteRT itself takes arrays of any size.
+            val value = requireNotNull(known[name]) { "$signature needs $name" }
+            require(value.size == count) { "$name of $signature must have $count numbers, it has ${value.size}" }
+            compiled.createInputBuffer(name, signature).apply { writeFloat(value) }
+        }
+        val made = shapes(signature, "outputs").mapValues { (name, _) -> compiled.createOutputBuffer(name, signature) }
+        try {
+            compiled.run(given, made, signature)
+            return made.mapValues { (_, buffer) -> buffer.readFloat() }
+        } finally {
+            (given.values + made.values).forEach { it.close() }
+        }
+    }
+
+    override fun close() = compiled.close()
 }

@@ -1,51 +1,59 @@
 // Dresses one person's pose in another's clothes on iOS, with the files of `python -m export.tflite`.
 //
 // Podfile:  pod 'TensorFlowLiteSwift'   (2.14 or later: it has signature runners)
-// In the app's bundle:  vunet_int8.tflite, drawing.tflite
+// In the app's bundle:  vunet_int8.tflite and, where it was made, drawing.tflite
 //
-// All pictures are [Float], rows from the top, RGB, [-1, 1]; their size is in vunet.json, made beside the files. Joints
-// are 15 pairs x, y as fractions of the picture in the order of vunet.json, NaN where unseen.
+// All pictures are [Float], rows from the top, RGB, [-1, 1], of the size in vunet.json, made beside the files. A pose is
+// 15 joints, pairs x, y as fractions of the picture in the order of vunet.json, NaN where unseen; or, where there is no
+// drawing.tflite, a shape map. The files themselves tell the names of what they take.
 
 import Foundation
 import TensorFlowLite
 
 final class Dresser {
   private let model: Interpreter
-  private let drawing: Interpreter
+  private let drawing: Interpreter?
 
-  init(bundle: Bundle = .main, threads: Int = 2) throws {
+  init(bundle: Bundle = .main, file: String = "vunet_int8", threads: Int = 2) throws {
     var options = Interpreter.Options()
     options.threadCount = threads
     options.isXNNPackEnabled = true
-    func open(_ name: String) throws -> Interpreter {
-      guard let path = bundle.path(forResource: name, ofType: "tflite") else { throw CocoaError(.fileNoSuchFile) }
-      return try Interpreter(modelPath: path, options: options)
+    guard let path = bundle.path(forResource: file, ofType: "tflite") else { throw CocoaError(.fileNoSuchFile) }
+    model = try Interpreter(modelPath: path, options: options)
+    drawing = try bundle.path(forResource: "drawing", ofType: "tflite").map {
+      try Interpreter(modelPath: $0, options: options)
     }
-    model = try open("vunet_int8")
-    drawing = try open("drawing")
   }
 
   /// The looks of a person: keep them, and dress as many poses as you like.
-  func looks(picture: [Float], joints: [Float]) throws -> [String: [Float]] {
-    let parts = try call(drawing, "parts", ["image": picture, "joints": joints])
-    return try call(model, "encode", parts)
+  func looks(picture: [Float], pose: [Float]) throws -> [String: [Float]] {
+    var seen = try shape(pose)
+    seen["image"] = picture
+    let wanted = try model.signatureRunner(with: "encode").inputs
+    for (parts, whole) in [("parts", "image"), ("shape_parts", "shape")] where wanted.contains(parts) {
+      seen[parts] = try call(drawing!, "parts", ["image": seen[whole]!, "joints": pose])["parts"]
+    }
+    return try call(model, "encode", seen)
   }
 
   /// A pose in these looks: a picture.
-  func dress(looks: [String: [Float]], joints: [Float]) throws -> [Float] {
-    let shape = try call(drawing, "stickman", ["joints": joints])
-    return try call(model, "generate", shape.merging(looks) { first, _ in first })["image"]!
+  func dress(looks: [String: [Float]], pose: [Float]) throws -> [Float] {
+    try call(model, "generate", shape(pose).merging(looks) { first, _ in first })["image"]!
   }
 
+  private func shape(_ pose: [Float]) throws -> [String: [Float]] {
+    guard let drawing else { return ["shape": pose] }
+    return try call(drawing, "stickman", ["joints": pose])
+  }
+
+  /// All outputs of a signature; what it does not take of `known` is left out.
   private func call(
-    _ interpreter: Interpreter, _ signature: String, _ inputs: [String: [Float]]
+    _ interpreter: Interpreter, _ signature: String, _ known: [String: [Float]]
   ) throws -> [String: [Float]] {
     let runner = try interpreter.signatureRunner(with: signature)
-    try runner.allocateTensors()
-    for (name, values) in inputs {
-      try runner.copy(values.withUnsafeBufferPointer { Data(buffer: $0) }, toInputNamed: name)
-    }
-    try runner.invoke()
+    let given = known.filter { runner.inputs.contains($0.key) }
+    precondition(given.count == runner.inputs.count, "\(signature) needs \(runner.inputs)")
+    try runner.invoke(with: given.mapValues { values in values.withUnsafeBufferPointer { Data(buffer: $0) } })
     var made: [String: [Float]] = [:]
     for name in runner.outputs {
       let data = try runner.output(named: name).data

@@ -24,7 +24,7 @@ _USES = ("encode", "generate", "sample")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to export.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the files, made if need be.")
 _PRECISION = flags.DEFINE_list(
-    "precision", ",".join(_ALL), f"One or more of {', '.join(_ALL)}; export/quantise.py says what they are."
+    "precision", ",".join(_ALL), f"One or more of {', '.join(_ALL)}; export/tflite/quantise.py says what they are."
 )
 _SIGNATURES = flags.DEFINE_list(
     "signatures",

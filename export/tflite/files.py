@@ -8,7 +8,6 @@ from tqdm import tqdm
 from export.tflite import calibration, graph, model_file, quantise
 from export.trained import describe
 from vunet_tf.files import atomic
-from vunet_tf.files.errors import InputError
 from vunet_tf.runs import Run
 
 DRAWING = "drawing.tflite"
@@ -48,11 +47,8 @@ def write(
     written = []
 
     def put(name, content):
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            atomic.write(out / name, lambda path: path.write_bytes(content))
-        except OSError as error:
-            raise InputError(f"cannot write {out / name}: {error.strerror}; name another --out") from error
+        with atomic.writing(out / name):
+            atomic.write_bytes(out / name, content)
         written.append(out / name)
 
     ranges = None

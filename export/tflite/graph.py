@@ -53,7 +53,9 @@ def model_graph(model: VUNet, uses=USES) -> bytes:
 
     def sample(shape, **numbers):
         drawn = run["sample"]({"shape": shape, "noise": [numbers[key] for key in noise]})
-        return {"image": _clipped(drawn["image"]), **_named(drawn["z"])}
+        # z of a standard normal prior is the noise itself.
+        own_z = drawn["z"] if config.prior == "autoregressive" else [_computed(value) for value in drawn["z"]]
+        return {"image": _clipped(drawn["image"]), **_named(own_z)}
 
     signatures = {"encode": (encode, appearance), "generate": (generate, shape | z), "sample": (sample, shape | noise)}
     return _converted({use: signatures[use] for use in uses})
@@ -158,6 +160,11 @@ def _constant(model):
 def _clipped(picture):
     """To [-1, 1]: in the file a part of the last convolution, at no cost."""
     return tf.minimum(tf.maximum(picture, -1.0), 1.0)
+
+
+def _computed(value):
+    """The value, given by an op that the converter keeps: no output may be an input (`model_file.with_description`)."""
+    return tf.maximum(value, tf.float32.min)
 
 
 def _named(z):

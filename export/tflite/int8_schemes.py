@@ -2,9 +2,9 @@ r"""Compares ways to quantise a run to int8: how near each comes to float32, and
 
   python -m export.tflite.int8_schemes --run_dir=runs/quickstart
 
-A scheme is a rule by which an activation's range follows from the calibration (export/quantise.py), and the layers
-that stay float. Printed are the file's size, PSNR to float32 on transfers of the valid split (mean and worst), SSIM to
-the truth less that of float32, and the time of "generate" on two threads, all schemes in turns.
+A scheme is a rule by which an activation's range follows from the calibration (export/tflite/quantise.py), and the
+layers that stay float. Printed are the file's size, PSNR to float32 on transfers of the valid split (mean and worst),
+SSIM to the truth less that of float32, and the time of "generate" on two threads, all schemes in turns.
 """
 
 import statistics

@@ -13,8 +13,15 @@ _OP_NAMES = {number: name for name, number in vars(schema.BuiltinOperator).items
 
 
 def with_description(content: bytes, description: dict) -> bytes:
-    """The file with a description, JSON in its metadata buffer `METADATA`."""
+    """The file with a description, JSON in its metadata buffer `METADATA`.
+
+    Raises:
+        ValueError: an output of a signature is one of its inputs; LiteRT's CompiledModel would answer garbage.
+    """
     model = _read(content)
+    for signature in model.signatureDefs:
+        if {named.tensorIndex for named in signature.inputs} & {named.tensorIndex for named in signature.outputs}:
+            raise ValueError(f"an output of {_text(signature.signatureKey)} is one of its inputs")
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = list(json.dumps(description).encode())
     entry.name, entry.buffer = METADATA, len(model.buffers)

@@ -76,7 +76,8 @@ def _static_recipe(float_layers=()):
     for layers in float_layers:
         recipe.add_quantization_config(layers, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
         recipe.add_quantization_config(layers, _OPS.CONV_2D, _HALF_WEIGHTS, _ALGORITHMS.FLOAT_CASTING)
-    for end in (_OPS.INPUT, _OPS.OUTPUT):
+    # Inputs and outputs stay float, and so does the maximum between them by which "sample" gives z (graph.py).
+    for end in (_OPS.INPUT, _OPS.OUTPUT, _OPS.MAXIMUM):
         recipe.add_quantization_config(_EVERY, end, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
     return recipe
 

@@ -4,8 +4,8 @@ r"""Holds every exported artefact against the Keras model and the truth, and mea
   python -m export.verify --run_dir=runs/quickstart --examples=500 exports/phone/vunet_int8.tflite
 
 Arguments: folders of versions (the newest is taken), versions, folders of TFLite files, TFLite files. Transfers on a
-split of the run's dataset, each onto an example that is itself the truth. Prints a table; writes --out.json with all
-figures and --out.png with a strip of pictures.
+split of the run's dataset, each onto an example that is itself the truth. Prints a table; with --out it also writes
+--out.json with all figures and --out.png with a strip of pictures.
 
   max        largest difference to Keras of any pixel, in grey levels
   PSNR       to Keras, in dB, mean over the pictures and the worst; "exact" where all bytes are equal
@@ -29,7 +29,9 @@ _RUN_DIR = flags.DEFINE_string("run_dir", None, "The run that was exported.")
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "The dataset; by default what the run trained on.")
 _SPLIT = flags.DEFINE_string("split", "valid", "Split of the dataset to transfer on.")
 _EXAMPLES = flags.DEFINE_integer("examples", 100, "How many transfers, evenly spread over the split.", lower_bound=1)
-_OUT = flags.DEFINE_string("out", "verify", "Path of the JSON file and the picture, without their endings.")
+_OUT = flags.DEFINE_string(
+    "out", None, "Path of a JSON file and a picture, without their endings; by default only the table is printed."
+)
 _SECONDS = flags.DEFINE_float("seconds", 2.0, "How long each speed is measured; 0 leaves speeds out.", lower_bound=0.0)
 _ROWS = flags.DEFINE_integer("rows", 6, "Transfers in the picture.", lower_bound=1)
 
@@ -47,19 +49,18 @@ def _verify(arguments) -> None:
     trained_run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
     paths = measurements.artefacts(arguments)
     given, made, results = measurements.measured(trained_run, _SPLIT.value, _EXAMPLES.value, paths, _SECONDS.value)
-    picture = pictures.encode(measurements.strip(given, made, _ROWS.value), "png")
-    count = len(given.truth)
-    about = {"run": _RUN_DIR.value, "dataset": str(trained_run.dataset()), "split": _SPLIT.value, "transfers": count}
-    out = Path(_OUT.value)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**about, "results": results}, indent=1) + "\n"
-        atomic.write(out.with_name(out.name + ".json"), lambda path: path.write_text(text))
-        atomic.write(out.with_name(out.name + ".png"), lambda path: path.write_bytes(picture))
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}; name another --out") from error
-    print(f"{count} transfers on {trained_run.dataset()}, split {_SPLIT.value}")
+    count, dataset_dir = len(given.truth), str(trained_run.dataset())
+    print(f"{count} transfers on {dataset_dir}, split {_SPLIT.value}")
     print(measurements.table(results))
+    if not _OUT.value:
+        return
+    picture = pictures.encode(measurements.strip(given, made, _ROWS.value), "png")
+    about = {"run": _RUN_DIR.value, "dataset": dataset_dir, "split": _SPLIT.value, "transfers": count}
+    out = Path(_OUT.value)
+    with atomic.writing(out):
+        text = json.dumps({**about, "results": results}, indent=1) + "\n"
+        atomic.write_text(out.with_name(out.name + ".json"), text)
+        atomic.write_bytes(out.with_name(out.name + ".png"), picture)
     print(f"{out}.json, {out}.png")
 
 

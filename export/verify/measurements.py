@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from export import runtime
@@ -41,11 +42,24 @@ def transferred(path: Path, given) -> np.ndarray:
     Raises:
         InputError: it cannot be read, or does not fit the run.
     """
+    # What TensorFlow and LiteRT raise of what is damaged, or fed with what it does not take.
+    expected = (ValueError, LookupError, TypeError, RuntimeError, OSError, tf.errors.OpError)
     try:
         model = runtime.load(path)
-        return given.by_saved_model(model) if runtime.is_saved_model(path) else given.by_tflite(model)
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
-        raise InputError(f"{path} cannot be run on this dataset: {str(error).splitlines()[0]}") from error
+    except expected as error:
+        raise InputError(f"{path} is damaged or not whole: {_first_line(error)}; export it again") from error
+    try:
+        pictures = given.by_saved_model(model) if runtime.is_saved_model(path) else given.by_tflite(model)
+    except expected as error:
+        raise InputError(f"{path} is not of this run; name its own --run_dir ({_first_line(error)})") from error
+    if pictures.shape != given.truth.shape:
+        sizes = f"its pictures have {pictures.shape[1]} pixels a side, the run's {given.truth.shape[1]}"
+        raise InputError(f"{path} is not of this run; name its own --run_dir ({sizes})")
+    return pictures
+
+
+def _first_line(error):
+    return str(error).partition("\n")[0]
 
 
 def size_mb(path: Path) -> float:
