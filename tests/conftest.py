@@ -72,11 +72,12 @@ def saved_run(directory, dataset, **config):
     from vunet_tf.data.dataset import read_info
     from vunet_tf.data.own_pictures import Fitting
 
-    small = {"image_size": 32, "bottleneck_factor": 3, "width": 4, "max_width": 8, "latent_scales": 1}
+    info = read_info(dataset)
+    small = {"image_size": info.image_size, "bottleneck_factor": 3, "width": 4, "max_width": 8, "latent_scales": 1}
     keras.utils.set_random_seed(0)
     model = VUNet(ModelConfig(**{**small, **config}))
     model.initialise(training_batches(dataset, 8, crops=model.appearance_input.crops).take(1))
-    runs.save(model, directory, Fitting.of_dataset(read_info(dataset)))
+    runs.save(model, directory, Fitting.of_dataset(info))
     (directory / "flags.txt").write_text(f"--dataset_dir={dataset}\n--run_dir={directory}\n")
     return directory
 
@@ -148,21 +149,8 @@ def tiny_figures(tmp_path_factory):
 @pytest.fixture(scope="session")
 def parts_run(tiny_figures, tmp_path_factory):
     """A run directory: body parts and stickmen at 16 pixels, weights initialised on `tiny_figures`."""
-    import keras
-
-    from vunet_tf import ModelConfig, VUNet, runs
-    from vunet_tf.data.batches import training_batches
-    from vunet_tf.data.dataset import read_info
-    from vunet_tf.data.own_pictures import Fitting
-
-    keras.utils.set_random_seed(1)
-    config = ModelConfig(image_size=16, bottleneck_factor=2, width=4, max_width=8, activation="leaky_relu")
-    model = VUNet(config)
-    model.initialise(training_batches(tiny_figures, 8, crops=model.appearance_input.crops).take(2))
-    run_dir = tmp_path_factory.mktemp("runs") / "parts"
-    runs.save(model, run_dir, Fitting.of_dataset(read_info(tiny_figures)))
-    (run_dir / runs.FLAGS).write_text(f"--dataset_dir={tiny_figures}\n")
-    return run_dir
+    config = {"bottleneck_factor": 2, "latent_scales": 2, "activation": "leaky_relu"}
+    return saved_run(tmp_path_factory.mktemp("runs") / "parts", tiny_figures, **config)
 
 
 @pytest.fixture(scope="session")

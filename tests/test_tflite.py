@@ -4,21 +4,19 @@ import json
 import re
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
+from conftest import saved_run
 
 import vunet_tf
 from export import runtime, trained
 from export.tflite import calibration, files, graph, integer_ops, model_file, quantise
-from vunet_tf import runs
 from vunet_tf.body.body_parts import crop_body_parts
 from vunet_tf.body.stickman import draw_stickman
-from vunet_tf.data.batches import training_batches
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_float
 
@@ -57,23 +55,9 @@ def random_inputs(file, signature, seed=0):
 @pytest.fixture(scope="module")
 def picture_run(tiny_figures, tmp_path_factory):
     """A run directory, as `make demo` trains it: F sees picture and stickman, and the prior is standard normal."""
-    keras.utils.set_random_seed(3)
-    config = vunet_tf.ModelConfig(
-        image_size=16,
-        bottleneck_factor=2,
-        width=4,
-        max_width=8,
-        activation="leaky_relu",
-        appearance="picture",
-        variance="learned",
-        prior="standard_normal",
-    )
-    model = vunet_tf.VUNet(config)
-    model.initialise(training_batches(tiny_figures, 8).take(2))
-    run_dir = tmp_path_factory.mktemp("runs") / "picture"
-    runs.save(model, run_dir, keypoints=True)
-    (run_dir / runs.FLAGS).write_text(f"--dataset_dir={tiny_figures}\n")
-    return run_dir
+    directory = tmp_path_factory.mktemp("runs") / "picture"
+    config = {"bottleneck_factor": 2, "latent_scales": 2, "appearance": "picture", "prior": "standard_normal"}
+    return saved_run(directory, tiny_figures, **config, activation="leaky_relu", variance="learned")
 
 
 @pytest.fixture(scope="module", params=["parts", "grey_maps", "picture"])
@@ -91,7 +75,7 @@ def case(request):
 
 def keras_answers(model, inputs):
     """The Keras model's answers to the inputs of all three signatures."""
-    seen = np.concatenate([inputs["encode"][key] for key in graph.appearance_inputs(model.config)], axis=-1)
+    seen = np.concatenate([inputs["encode"][key] for key in model.appearance_input.shapes], axis=-1)
     latents = range(model.config.latent_scales)
     z = model.wiring("encode")({"appearance": seen})["z"]
     made = model.generate(inputs["generate"]["shape"], [inputs["generate"][f"z_{i}"] for i in latents])
@@ -247,7 +231,7 @@ def test_apps_fit_every_model(app):
     code = (Path(runtime.__file__).parent / "mobile" / app).read_text()
     named = set(re.findall(r'"([a-z_0-9]+)"', code))
     known = {"vunet_int8", "drawing", "tflite", "image_size", "feeding", "inputs", "outputs", "shape"}
-    for appearance, keypoints in (("picture", True), ("picture", False), ("parts", True), ("both", True)):
+    for appearance, keypoints in (("picture", True), ("picture", False), ("parts", True)):
         feeding = graph.feeding(vunet_tf.ModelConfig(appearance=appearance), keypoints)
         drawing = feeding.get("drawing.tflite", {})
         assert {*feeding["encode"]["inputs"], *drawing, "encode", "generate"} <= named, (appearance, keypoints)
@@ -274,7 +258,7 @@ def test_the_drawing_is_that_of_training(parts_run, figure_people):
 
 
 def test_calibration_takes_the_training_split_evenly(parts_run, tiny_figures):
-    examples = calibration.examples(trained.load(parts_run), tiny_figures, 5)
+    examples = calibration.examples(trained.load(parts_run), 5)
     assert {use: len(inputs) for use, inputs in examples.items()} == dict.fromkeys(USES, 5)
     assert examples["encode"][0]["parts"].shape == (1, 8, 8, 24)
     assert set(examples["generate"][0]) == {"shape", "z_0", "z_1"}

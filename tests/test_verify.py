@@ -37,7 +37,7 @@ def test_closeness_of_known_differences():
 
 @pytest.fixture(scope="module")
 def given(parts_run, tiny_figures):
-    return transfers.load(trained.load(parts_run), tiny_figures, "train", 10)
+    return transfers.load(trained.load(parts_run), "train", 10)
 
 
 def test_transfers_have_their_truth(given):
@@ -60,7 +60,7 @@ def exported(parts_run, parts_version, tmp_path_factory):
 
 def test_every_artefact_is_measured_against_keras(parts_run, tiny_figures, exported):
     paths = measurements.artefacts([exported / "vunet", exported / "phone"])
-    given, made, results = measurements.measured(trained.load(parts_run), tiny_figures, "train", 6, paths, seconds=0)
+    given, made, results = measurements.measured(trained.load(parts_run), "train", 6, paths, seconds=0)
     assert list(results) == list(made) == ["keras", "SavedModel 1", "float32", "int8"]
     assert results["SavedModel 1"]["largest"] <= 1 and results["float32"]["largest"] <= 1
     assert results["int8"]["largest"] > 1 and results["int8"]["psnr"] > 20

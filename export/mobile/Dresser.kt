@@ -25,9 +25,8 @@ class Dresser(assets: AssetManager, file: String = "vunet_int8.tflite") : AutoCl
     /** The looks of a person: keep them, and dress as many poses as you like. */
     fun looks(picture: Bitmap, pose: FloatArray): Map<String, FloatArray> {
         val seen = shape(pose) + ("image" to floats(picture))
-        val wanted = model.shapes("encode", "inputs").keys
-        val parts = mapOf("parts" to "image", "shape_parts" to "shape").filterKeys { it in wanted }
-        return model.call("encode", seen + parts.mapValues { (_, whole) -> cut(seen.getValue(whole), pose) })
+        val cuts = "parts" in model.shapes("encode", "inputs")
+        return model.call("encode", if (cuts) mapOf("parts" to cut(seen.getValue("image"), pose)) else seen)
     }
 
     /** A pose in these looks. */

@@ -30,8 +30,8 @@ final class Dresser {
     var seen = try shape(pose)
     seen["image"] = picture
     let wanted = try model.signatureRunner(with: "encode").inputs
-    for (parts, whole) in [("parts", "image"), ("shape_parts", "shape")] where wanted.contains(parts) {
-      seen[parts] = try call(drawing!, "parts", ["image": seen[whole]!, "joints": pose])["parts"]
+    if wanted.contains("parts") {
+      seen = try call(drawing!, "parts", ["image": picture, "joints": pose])
     }
     return try call(model, "encode", seen)
   }
