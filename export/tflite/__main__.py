@@ -11,7 +11,7 @@ makes in --out, each file replaced whole if it is there:
   vunet.json       sizes, ranges, joint order, licence and how to feed them; also inside of each file
 
 int8 is calibrated with examples of the run's training split; the decoder's last scale computes in float32 in it
-(weights in float16), see `python -m export.tflite.int8_schemes`. How to use the files: docs/export.md, export/mobile/.
+(weights in float16), unless --all_int8 is given. How to use the files: docs/export.md, export/mobile/.
 """
 
 from absl import flags

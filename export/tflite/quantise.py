@@ -21,7 +21,6 @@ from ai_edge_quantizer import algorithm_manager, calibrator, qtyping, quantizer,
 from export.tflite.integer_ops import finish_int8, own_biases
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
-RULES = ("min_max", "mean")
 _EVERY = ".*"
 _OPS = qtyping.TFLOperationName
 _ALGORITHMS = algorithm_manager.AlgorithmName
@@ -31,15 +30,13 @@ _HALF_WEIGHTS = qtyping.OpQuantizationConfig(
 )
 
 
-def quantised(content: bytes, precision: str, ranges=None, rule: str = "min_max", float_layers=()) -> bytes:
+def quantised(content: bytes, precision: str, ranges=None, float_layers=()) -> bytes:
     """The file in another precision.
 
     Args:
         content: a float32 TFLite file with signatures.
         precision: one of `PRECISIONS`.
         ranges: for int8: what `ranges_of` found.
-        rule: for int8: one of `RULES`, how the range of an activation follows from its ranges in the examples:
-            "min_max" from the lowest to the highest value; "mean", the mean of the examples' own lowest and highest.
         float_layers: for int8: regular expressions; an op whose result has such a name is as in float16.
     """
     if precision == "float32":
@@ -51,21 +48,20 @@ def quantised(content: bytes, precision: str, ranges=None, rule: str = "min_max"
         work.add_dynamic_config(_EVERY, _OPS.CONV_2D, num_bits=8)
     else:
         work.load_quantization_recipe(_static_recipe(float_layers).get_quantization_recipe())
-        ranges = {name: _range(found, rule) for name, found in ranges.items()}
     with _quiet():
         made = bytes(work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
     return finish_int8(made) if precision == "int8" else made
 
 
 def ranges_of(content: bytes, examples: dict) -> dict:
-    """The lowest and highest value of every activation in every example: {tensor: {"min", "max": arrays}}.
+    """The lowest and highest value of every activation over all examples: {tensor: {"min", "max": arrays}}.
 
     Args:
         content: a float32 TFLite file.
         examples: {signature: iterable of {input: array}}, for every signature.
     """
     with _quiet():
-        run = calibrator.Calibrator(own_biases(content), num_threads=2, qsv_update_func=_appended)
+        run = calibrator.Calibrator(own_biases(content), num_threads=2, qsv_update_func=_widened)
         run.calibrate(examples, _static_recipe())
     return run.get_model_qsvs()
 
@@ -82,14 +78,8 @@ def _static_recipe(float_layers=()):
     return recipe
 
 
-def _appended(found, new):
-    return {key: np.concatenate([found[key], new[key]]) for key in ("min", "max")}
-
-
-def _range(found, rule):
-    """One range, arrays of the rank that the quantizer takes, from those of all examples along the first axis."""
-    summary = {"min_max": (np.min, np.max), "mean": (np.mean, np.mean)}[rule]
-    return {key: of(found[key], axis=0, keepdims=True) for key, of in zip(("min", "max"), summary, strict=True)}
+def _widened(found, new):
+    return {"min": np.minimum(found["min"], new["min"]), "max": np.maximum(found["max"], new["max"])}
 
 
 @contextlib.contextmanager
