@@ -82,9 +82,9 @@ def test_the_memory_does_not_grow_with_the_shapes(monkeypatch):
             made = baselines.pictures(reference, Example("valid", shape, "other", shape, reference.image))
             assert (made[MEAN] == 83).all()
 
-    answer(map(str, range(100)))
+    answer(map(str, range(50)))
     tracemalloc.start()
-    answer(map(str, range(100, 300)))
+    answer(map(str, range(50, 150)))
     grown = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert grown < 200 * 8 * 8 * 3 * 4 / 2
+    assert grown < 100 * 8 * 8 * 3 * 4 / 2

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vunet_tf.command_line.flags import descriptions
 from vunet_tf.config import ModelConfig, TrainingConfig
 from vunet_tf.files.errors import InputError
 from vunet_tf.objective import losses
@@ -256,11 +255,6 @@ def test_a_state_of_an_earlier_version_is_refused(ours):
 def test_without_latents_there_is_no_kl():
     rows = train(training_step(dataclasses.replace(MODEL, latent_scales=0)), 2)
     assert rows[1]["kl"] == 0 and rows[1]["loss"] == pytest.approx(rows[1]["l1"])
-
-
-def test_every_setting_is_described():
-    assert descriptions(TrainingConfig)["steps"] == "How many; all schedules are keyed to it."
-    assert descriptions(ModelConfig)["prior"].endswith('"standard_normal" p(z) (ablation).')
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ class TrainingConfig(Settings):
     """How a model is trained; the defaults are the released program's, but for the loss, which needs no download.
 
     Attributes:
-        steps: how many; all schedules are keyed to it.
+        steps: number of training steps. All schedules scale with it.
         batch_size: pictures in a step, of all replicas and machines together.
         seed: of the initial weights, the order of the data and all noise.
         learning_rate: of Adam (0.5, 0.9): flat for a hundredth of the steps, then linearly to 0.

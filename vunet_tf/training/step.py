@@ -18,7 +18,7 @@ LARGEST_LOSS_SCALE, STEPS_TO_GROW = 2.0**15, 2000  # of float16, as in Keras' Lo
 VALID_SEED = 1  # of the noise in `test_step`: beside the seed of training, so that its numbers are others
 
 
-# Without AutoGraph, which would rewrite a hundred functions that have nothing for it: seconds of every start.
+# AutoGraph would rewrite about a hundred functions that do not need it. That costs seconds at every start.
 _plain = tf.autograph.experimental.do_not_convert
 
 
