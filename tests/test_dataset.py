@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from vunet_tf.data.dataset import Shard, read_examples, read_info, write_dataset
+from vunet_tf.data.dataset import Shard, evenly_spread, read_examples, read_info, write_dataset
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.files.errors import InputError
 
@@ -192,3 +192,11 @@ def test_damaged_datasets_are_refused(tmp_path):
     shard.unlink()
     with pytest.raises(InputError, match="is missing"):
         read_info(directory)
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "expected"),
+    [(5, 9, [0, 1, 2, 3, 4]), (10, 4, [0, 3, 6, 9]), (8, 4, [0, 2, 5, 7]), (7, 1, [0]), (7, 0, []), (0, 3, [])],
+)
+def test_positions_are_spread_evenly_and_rounded_to_the_nearest(count, limit, expected):
+    assert evenly_spread(count, limit).tolist() == expected

@@ -13,20 +13,23 @@ import tensorflow as tf
 from PIL import Image
 
 from vunet_tf import ModelConfig, VUNet, runs
+from vunet_tf.config import SECTIONS, EvaluationConfig
 from vunet_tf.data.dataset import read_examples, read_info
 from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.data.preparation import prepare
 from vunet_tf.data.sources.registry import SOURCES
-from vunet_tf.data.sources.source import Options as SourceOptions
+from vunet_tf.data.sources.source import Options
 from vunet_tf.evaluation import comparison, inception, likelihood, references, report
-from vunet_tf.evaluation.evaluation import SECTIONS, Evaluation, Options
+from vunet_tf.evaluation.evaluation import Evaluation
 from vunet_tf.evaluation.examples import batches, read_index
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing
+from vunet_tf.evaluation.sampling import DIVERSITY, SAME_SHAPE
 from vunet_tf.evaluation.scoring import Scorer
 from vunet_tf.evaluation.transfer import TransferTask
 from vunet_tf.evaluation.transfer import measure as measure_transfers
 from vunet_tf.files.errors import InputError
 from vunet_tf.models.appearance_input import AppearanceInput
+from vunet_tf.runs import Run
 
 CONFIG = ModelConfig(image_size=16, bottleneck_factor=2, width=2, max_width=4, latent_scales=1, activation="leaky_relu")
 CHANGE = "--learning_rate: 0.001 before, 0.0005 from step 2000 on"
@@ -40,7 +43,7 @@ def folder(tmp_path_factory):
     for i in range(12):
         noise = np.random.default_rng(i).integers(0, 256, (16, 16, 3), np.uint8)
         Image.fromarray(noise).save(root / "pictures" / f"{i}.png")
-    source = SOURCES["folder"](SourceOptions(input=root / "pictures", image_size=16, valid_fraction=0.5))
+    source = SOURCES["folder"](Options(input=root / "pictures", image_size=16, valid_fraction=0.5))
     prepare(source, root / "dataset", "folder", {}, workers=1)
     return root / "dataset"
 
@@ -114,31 +117,34 @@ def test_wrong_flags_are_one_clear_error(tmp_path, arguments, message):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (Options(splits=("test",)), "no split 'test'; it has train, valid"),
-        (Options(sections=("transfers",)), "--sections=transfers: must be some of"),
-        (Options(inception_weights="none"), "--inception_weights=none: there is no such file"),
-    ],
-)
-def test_wrong_options_are_told(model, tiny_figures, options, message):
-    with pytest.raises(InputError, match=message):
-        Evaluation(model, tiny_figures, options)
+def run_of(model, dataset):
+    """A run of a model that was never saved."""
+    return Run(dataset, model, Fitting.of_dataset(read_info(dataset)), {}, dataset)
 
 
-def test_a_dataset_that_does_not_fit_is_told(model, folder):
-    with pytest.raises(InputError, match="the model sees body parts"):
-        Evaluation(VUNet(dataclasses.replace(CONFIG, shape_channels=1)), folder, Options())
-    with pytest.raises(InputError, match=r"shape_channels 3, the dataset .* has 1"):
-        Evaluation(model, folder, Options())
+def test_wrong_settings_are_told(model, tiny_figures):
+    with pytest.raises(InputError, match="no split 'test'; it has train, valid"):
+        Evaluation(run_of(model, tiny_figures), EvaluationConfig(split=("test",)))
+    with pytest.raises(InputError, match="--sections=transfers: must be some of"):
+        EvaluationConfig(sections=("transfers",))
+    with pytest.raises(InputError, match="--inception_weights=none: there is no such file"):
+        Evaluation(run_of(model, tiny_figures), EvaluationConfig(inception_weights="none"))
 
 
-def test_same_seed_same_figures(model, tiny_figures):
-    options = Options(splits=("valid",), sections=SECTIONS[1:4], max_examples=24, samples=2, seed=4)
+def test_a_dataset_that_does_not_fit_is_told(model, folder, tiny_figures):
+    run = run_of(model, tiny_figures)
+    with pytest.raises(InputError, match=r"has --shape_channels=1, the model 3"):
+        Evaluation(run._replace(dataset_dir=folder), EvaluationConfig())
+    grey = VUNet(dataclasses.replace(CONFIG, shape_channels=1))
+    with pytest.raises(InputError, match="has no joints, and the run's shapes are drawn from joints"):
+        Evaluation(run._replace(model=grey, dataset_dir=folder), EvaluationConfig())
+
+
+def test_same_seed_same_numbers(model, tiny_figures):
+    options = EvaluationConfig(split=("valid",), sections=SECTIONS[1:4], max_examples=24, samples=2, seed=4)
     found = []
     for _ in range(2):
-        evaluation = Evaluation(model, tiny_figures, options)
+        evaluation = Evaluation(run_of(model, tiny_figures), options)
         evaluation.run()
         found.append(evaluation.found)
     assert found[0] == found[1]
@@ -146,11 +152,9 @@ def test_same_seed_same_figures(model, tiny_figures):
 
 
 def test_a_model_without_latents_is_measured_without_them(tiny_figures):
-    evaluation = Evaluation(
-        VUNet(dataclasses.replace(CONFIG, latent_scales=0)),
-        tiny_figures,
-        Options(splits=("valid",), max_examples=20, samples=2),
-    )
+    model = VUNet(dataclasses.replace(CONFIG, latent_scales=0))
+    config = EvaluationConfig(split=("valid",), max_examples=20, samples=2)
+    evaluation = Evaluation(run_of(model, tiny_figures), config)
     evaluation.run()
     missing = {(each.section, each.quantity) for each in evaluation.found if isinstance(each, Missing)}
     assert {("disentanglement", "probes of z"), ("likelihood", "KL")} <= missing
@@ -164,12 +168,18 @@ def test_a_model_without_latents_is_measured_without_them(tiny_figures):
 def test_pictures_alone_are_measured_as_far_as_they_go(folder):
     """No joints, no masks, no shared looks: the reasons are listed."""
     config = dataclasses.replace(CONFIG, appearance="picture", shape_channels=1, prior="standard_normal")
-    evaluation = Evaluation(VUNet(config), folder, Options(splits=("valid",), sections=SECTIONS[:4], samples=2))
+    evaluation = Evaluation(
+        run_of(VUNet(config), folder), EvaluationConfig(split=("valid",), sections=SECTIONS[:4], samples=2)
+    )
     evaluation.run()
     why = {(each.section, each.split): each.why for each in evaluation.found if isinstance(each, Missing)}
     assert "no two pictures share an appearance" in why["transfer", "valid"]
     reasons = " ".join(each.why for each in evaluation.found if isinstance(each, Missing))
     assert "the dataset has no masks" in reasons
+    shown = {each.quantity for each in evaluation.found if isinstance(each, Measure)}
+    missing = {each.quantity for each in evaluation.found if isinstance(each, Missing)}
+    assert f"{DIVERSITY.name} ({SAME_SHAPE})" in missing, "whose, since the model's is there"
+    assert DIVERSITY.name in shown and not shown & missing
 
 
 # Transfer

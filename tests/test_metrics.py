@@ -1,12 +1,15 @@
 """Each metric against an independent computation, on small arrays."""
 
+import cv2
 import numpy as np
 import pytest
 import scipy.linalg
 import scipy.stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from vunet_tf.baselines.transfer import band_colours
 from vunet_tf.evaluation import metrics
+from vunet_tf.people import draw, sample_look, sample_pose
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def test_an_interval_of_independent_values_is_that_of_scipy():
     theirs = scipy.stats.bootstrap((values,), np.mean, method="percentile", rng=0).confidence_interval
     assert value == pytest.approx(values.mean())
     assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.15)
-    assert (value, low, high) == metrics.mean_interval(values, np.arange(80)), "same seed, same figures"
+    assert (value, low, high) == metrics.mean_interval(values, np.arange(80)), "same seed, same numbers"
 
 
 def test_copies_of_an_appearance_make_no_interval_narrower():
@@ -96,15 +99,23 @@ def test_spread_and_differences_by_hand():
     assert np.isnan(metrics.mean_pairwise_error(pictures[:1]))
 
 
-def test_edges_agree_up_to_a_pixel():
-    line = np.zeros((9, 9), bool)
-    line[4] = True
-    assert metrics.edge_agreement(line, line) == 1
-    assert metrics.edge_agreement(line, np.roll(line, 1, 0)) == 1
-    assert metrics.edge_agreement(line, np.roll(line, 2, 0)) == 0
-    both = line | np.roll(line, 3, 0)  # half of it is not in `line`: precision 1/2, recall 1
-    assert metrics.edge_agreement(line, both) == pytest.approx(2 / 3)
-    assert metrics.edge_agreement(~line & line, ~line & line) == 1 and metrics.edge_agreement(line, ~line & line) == 0
+def test_shapes_agree_in_other_clothes_and_not_with_noise():
+    """From best to worst: the same shape in other clothes, the same spoilt, another shape; noise by chance alone."""
+    random = np.random.default_rng(0)
+    noise = random.normal(0, 1, (32, 32, 3)).astype(np.float32)
+    found = []
+    for i in range(40):
+        person, dressed = (draw(sample_look(0, look), sample_pose(0, i), 32).image for look in (i, i + 40))
+        spoilt = cv2.GaussianBlur(dressed, (0, 0), 1.5) + random.normal(0, 5, dressed.shape)
+        posed = draw(sample_look(0, i + 40), sample_pose(0, i + 40), 32).image
+        noises = [np.roll(cv2.GaussianBlur(noise, (0, 0), sigma), i, (0, 1)) for sigma in (0.01, 1, 2, 4)]
+        assert metrics.shape_agreement(person, person) == pytest.approx(1)
+        assert metrics.shape_agreement(person, 255 - person) == pytest.approx(1)
+        assert metrics.shape_agreement(person, np.full_like(person, 120)) == 0
+        found.append([metrics.shape_agreement(person, other) for other in (dressed, spoilt, posed, *noises)])
+    same, spoilt, other, *by_chance = np.mean(found, axis=0)
+    assert same > spoilt + 0.05 and spoilt > other + 0.15 and other > max(by_chance) + 0.03
+    assert np.abs(by_chance).max() < 0.05
 
 
 def test_colours_of_a_picture():
@@ -114,5 +125,5 @@ def test_colours_of_a_picture():
     assert shares.sum() == pytest.approx(1) and shares[0] == 0.5 and shares[7 * 64 + 4 * 8] == 0.5
     mask = np.zeros((16, 4), bool)
     mask[4:12, 1:3] = True
-    np.testing.assert_allclose(metrics.band_colours(picture, mask, 2)[:2], [[0, 0, 0], [255, 128, 0]])
-    np.testing.assert_allclose(metrics.band_colours(picture, mask, 2)[2], [127.5, 64, 0])
+    np.testing.assert_allclose(band_colours(picture, mask, 2)[:2], [[0, 0, 0], [255, 128, 0]])
+    np.testing.assert_allclose(band_colours(picture, mask, 2)[2], [127.5, 64, 0])

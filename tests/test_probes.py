@@ -82,7 +82,7 @@ def test_appearances_of_the_split_do_not_teach(made_up):
     assert probes.measure(z, known, "valid", seed=0, more=(z, nonsense)) == probes.measure(z, known, "valid", seed=0)
 
 
-def test_same_seed_same_figures(made_up):
+def test_same_seed_same_numbers(made_up):
     assert probes.measure(*made_up, "valid", seed=3) == probes.measure(*made_up, "valid", seed=3)
 
 

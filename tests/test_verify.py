@@ -1,4 +1,4 @@
-"""What `python -m export.verify` says: each figure against one known by other means, and errors a user can make."""
+"""What `python -m export.verify` says: each number against one known by other means, and errors a user can make."""
 
 import os
 import shutil
@@ -12,27 +12,39 @@ import pytest
 from export import runtime, trained
 from export.tflite import files
 from export.verify import measurements, transfers
-from export.verify.closeness import closeness
+from vunet_tf.evaluation.measures import MODEL, mean
+from vunet_tf.evaluation.scoring import QUANTITIES, Scorer
 from vunet_tf.files.errors import InputError
 
 
 def test_closeness_of_known_differences():
     random = np.random.default_rng(0)
     keras = random.integers(10, 200, (3, 32, 32, 3), np.uint8)
-    inside = np.zeros((3, 32, 32, 1))
-    inside[:, :16] = 1
-    exact = closeness(keras, keras, keras, inside)
-    assert (exact.largest, exact.psnr, exact.error) == (0, None, 0) and exact.ssim == exact.ssim_to_keras == 1
-    brighter = keras + 1
-    brighter[0] += 9
-    found = closeness(brighter, keras, keras, inside)
-    assert found.largest == 10 and found.error == pytest.approx((10 + 1 + 1) / 3)
-    assert found.psnr_worst == pytest.approx(20 * np.log10(255 / 10))
-    assert found.psnr == pytest.approx(np.mean([20 * np.log10(255 / d) for d in (10, 1, 1)]))
+    masks = np.zeros((3, 32, 32), bool)
+    masks[0, :16], masks[1, :2] = True, True  # the third figure is unknown
+    exact = measurements.closeness(keras, keras, keras, masks)
+    assert (exact["largest"], exact["psnr"], exact["error"]) == (0, None, 0)
+    assert exact["ssim"] == exact["ssim_to_keras"] == 1
+    brighter = keras + np.array([10, 1, 0], np.uint8)[:, None, None, None]
+    found = measurements.closeness(brighter, keras, keras, masks)
+    assert found["largest"] == 10 and found["psnr_worst"] == pytest.approx(20 * np.log10(255 / 10))
+    assert found["psnr"] == pytest.approx(np.mean([20 * np.log10(255 / d) for d in (10, 1)]), rel=1e-5)
     outside = keras.copy()
     outside[:, 16:] = 0
-    assert closeness(outside, keras, keras, inside).error == 0
-    assert closeness(outside, keras, keras, inside).ssim < 0.9
+    found = measurements.closeness(outside, keras, keras, masks)
+    assert found["error"] == 0 and found["ssim"] < 0.9
+
+
+def test_an_error_inside_the_figure_is_the_one_that_evaluate_tells():
+    """A large figure counts as much as a small one: the mean over pictures of each picture's mean."""
+    truth = np.random.default_rng(0).integers(0, 200, (3, 32, 32, 3), np.uint8)
+    made = truth + np.array([10, 1, 7], np.uint8)[:, None, None, None]
+    masks = np.zeros((3, 32, 32), bool)
+    masks[0, :16], masks[1, :2] = True, True
+    told = measurements.closeness(made, truth, truth, masks)["error"]
+    scores = Scorer()(truth, made, masks)["error_figure"]
+    of_evaluate = mean("transfer", "valid", QUANTITIES["error_figure"], MODEL, scores, ["a", "b", "c"], seed=0)
+    assert told == of_evaluate.value == pytest.approx((10 + 1) / 2)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +58,7 @@ def test_transfers_have_their_truth(given):
     assert {"image", "shape", "parts", "joints"} <= names
     other = [not np.array_equal(a, b) for a, b in zip(given.sent["image"], given.truth, strict=True)]
     assert sum(other) >= 5, "looks come from another picture where there is one"
-    assert given.inside.max() == 1 and 0 < given.inside.mean() < 1
+    assert given.masks.shape == given.truth.shape[:3] and 0 < given.masks.mean() < 1
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ r"""Measures a trained run: how good its pictures are, and whether shape and app
 
 Prints a table and writes it as JSON, and beside it an HTML page with pictures (sprites.html) and its plots and pictures
 as PNG (sprites_curve.png, ...). What cannot be measured on a dataset is listed with the reason. docs/evaluation.md says
-what each figure means. The same seed gives the same figures.
+what each number means. The same seed gives the same numbers.
 """
 
 import dataclasses

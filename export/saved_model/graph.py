@@ -1,7 +1,6 @@
 """The graph that answers a server's requests: pictures and joints in, pictures out, every check inside.
 
-Whatever is wrong with a request ends as INVALID_ARGUMENT with a message that names the input. The checks look at the
-tensors as they arrive (`tf.raw_ops`): Python's own knowledge of their shapes is only what the signature promises.
+Whatever is wrong with a request ends as INVALID_ARGUMENT with a message that names the input.
 """
 
 import tensorflow as tf
@@ -62,32 +61,31 @@ class Graph:
 
     def transfer(self, inputs):
         """The target's shape with the looks of the picture: "image"."""
-        inputs = self._checked(inputs)
+        inputs = _checked(inputs)
         z = self._encode(self._picture(inputs["image"]), inputs)
         return {"image": self._generate(self._shape(inputs[f"target_{self.shape_key}"]), z)}
 
     def transfer_bytes(self, inputs):
         """`transfer` of PNG or JPEG files; the answer is a PNG file, "image_bytes" [B]."""
-        inputs = self._checked(inputs)
-        pictures = tf.map_fn(self._decoded, inputs["image_bytes"], fn_output_signature=tf.uint8)
-        z = self._encode(to_float(tf.ensure_shape(pictures, [None, self.size, self.size, 3])), inputs)
+        inputs = _checked(inputs)
+        z = self._encode(to_float(self._decoded(inputs["image_bytes"])), inputs)
         made = self._generate(self._shape(inputs[f"target_{self.shape_key}"]), z)
         return {"image_bytes": tf.map_fn(tf.io.encode_png, made, fn_output_signature=tf.string)}
 
     def encode(self, inputs):
         """The looks of the picture: "z_0", ..., the posterior's mean."""
-        inputs = self._checked(inputs)
+        inputs = _checked(inputs)
         return self._named(self._encode(self._picture(inputs["image"]), inputs))
 
     def generate(self, inputs):
         """The shape with these looks: "image"."""
-        inputs = self._checked(inputs)
+        inputs = _checked(inputs)
         z = [inputs[f"z_{i}"] for i in range(self.config.latent_scales)]
         return {"image": self._generate(self._shape(inputs[self.shape_key]), z)}
 
     def sample(self, inputs):
         """The shape with looks from the prior, a function of each example's own "seed": "image" and "z_0", ..."""
-        inputs = self._checked(inputs)
+        inputs = _checked(inputs)
 
         def noise(seed):  # one by one: an answer must not depend on what else is in the batch
             return tuple(x[0] for x in self.model.noise(1, tf.stack([0, seed])))
@@ -97,7 +95,7 @@ class Graph:
 
     def sample_noise(self, inputs):
         """`sample` by standard normal noise that is sent; noise 0 gives the prior's mean."""
-        inputs = self._checked(inputs)
+        inputs = _checked(inputs)
         return self._sample(inputs, [inputs[f"noise_{i}"] for i in range(self.config.latent_scales)])
 
     # What they are made of
@@ -126,76 +124,76 @@ class Graph:
         resized = tf.image.resize(image, [self.size, self.size], antialias=True)
         return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
 
-    def _decoded(self, content):
-        """One PNG or JPEG file as uint8 [S, S, 3], transparent pixels laid on white."""
-        start = tf.strings.substr(content, 0, 8)
-        is_png = tf.equal(start, b"\x89PNG\r\n\x1a\n")
-        is_jpeg = tf.equal(tf.strings.substr(content, 0, 3), b"\xff\xd8\xff")
-        known = _assert(is_png | is_jpeg, ["image_bytes must be a PNG or JPEG file"])
-        with tf.control_dependencies([known]):
-            size = tf.cond(is_png, lambda: _png_size(content), lambda: _jpeg_size(content))
-        # Before it is decoded: a file of a few kilobytes can ask for gigabytes.
-        pixels = tf.reduce_prod(tf.cast(size, tf.int64))
-        small = (pixels <= MAX_PIXELS) & tf.reduce_all((size > 0) & (size <= MAX_SIDE))
-        fits = _assert(
-            small, [f"image_bytes must be at most {MAX_SIDE} pixels a side, {MAX_PIXELS} in all; height, width:", size]
-        )
-        with tf.control_dependencies([fits]):
-            content = tf.identity(content)
-        picture = tf.cond(
-            is_png, lambda: _on_white(tf.io.decode_png(content, 4)), lambda: tf.io.decode_jpeg(content, 3)
-        )
-        return self._resized(tf.ensure_shape(picture, [None, None, 3])[None])[0]
+    def _decoded(self, files):
+        """PNG and JPEG files [B] as uint8 [B, S, S, 3], transparent pixels laid on white."""
+        known = _is_png(files) | tf.equal(tf.strings.substr(files, 0, 3), b"\xff\xd8\xff")
+        files = _only_if(tf.reduce_all(known), ["image_bytes must be PNG or JPEG files"], files)
+        sizes = _of_whole(files, _size)
+        # Before they are decoded: a file of a few kilobytes can ask for gigabytes.
+        small = (sizes >= 1) & (sizes <= MAX_SIDE) & (tf.reduce_prod(sizes, axis=1, keepdims=True) <= MAX_PIXELS)
+        told = f"image_bytes must have 1 to {MAX_SIDE} pixels a side, {MAX_PIXELS} at most in all; height, width:"
+        files = _only_if(tf.reduce_all(small), [told, sizes], files)
+        return _of_whole(files, lambda file: self._resized(_rgb(file)[None])[0])
 
     @staticmethod
     def _named(z):
         return {f"z_{i}": value for i, value in enumerate(z)}
 
-    # Checks
 
-    def _checked(self, inputs):
-        """The inputs, each passed on only after it was found to be right."""
-        checked = {}
-        for name, value in inputs.items():
-            with tf.control_dependencies(self._demands(name, value)):
-                checked[name] = tf.identity(value)
-        sizes = tf.stack([tf.raw_ops.Shape(input=value)[0] for value in checked.values()])
-        told = [f"{', '.join(checked)} must be of one batch size, they have:", sizes]
-        with tf.control_dependencies([_assert(tf.reduce_all(sizes == sizes[0]), told)]):
-            return {name: tf.identity(value) for name, value in checked.items()}
-
-    def _demands(self, name, value):
-        wanted = {"image_bytes": [None], "seed": [None]}.get(name)
-        if wanted is None:
-            wanted = value.shape.as_list()
-        shape = tf.raw_ops.Shape(input=value)
-        told = [
-            f"{name} must have the shape [{', '.join('any' if n is None else str(n) for n in wanted)}], it has:",
-            shape,
-        ]
-        rank = _assert(tf.equal(tf.raw_ops.Size(input=shape), len(wanted)), told)
-        with tf.control_dependencies([rank]):
-            shape = tf.identity(shape)
-        fits = [tf.equal(shape[i], side) for i, side in enumerate(wanted) if side is not None]
-        if name.endswith(("image", "shape")):
-            fits += [(shape[i] >= 1) & (shape[i] <= MAX_SIDE) for i in (1, 2)]
-        right = [_assert(tf.reduce_all(fits), told)]
-        with tf.control_dependencies([rank, *right]):
-            value = tf.identity(value)
-        if name.startswith(("z_", "noise_")):
-            finite = tf.reduce_all(tf.math.is_finite(value))
-            right.append(_assert(finite, [f"{name} must be finite numbers"]))
-        if name.endswith("joints"):
-            seen = tf.reduce_any(tf.reduce_all((value >= 0.0) & (value <= 1.0), axis=-1), axis=-1)
-            told = (
-                f"{name} must have a joint inside the picture: they are fractions of its width and height, not pixels"
-            )
-            right.append(_assert(tf.reduce_all(seen), [told]))
-        return [rank, *right]
+# Checks
 
 
-def _assert(condition, told):
-    return tf.debugging.Assert(condition, told, summarize=8)
+def _checked(inputs):
+    """The inputs, each passed on only after it was found to be right."""
+    checked = {name: _of_right_values(name, _of_right_shape(name, value)) for name, value in inputs.items()}
+    sizes = tf.stack([tf.shape(value)[0] for value in checked.values()])
+    told = [f"{', '.join(checked)} must be of one batch size, they have:", sizes]
+    return {name: _only_if(tf.reduce_all(sizes == sizes[0]), told, value) for name, value in checked.items()}
+
+
+def _of_right_shape(name, value):
+    """An input, if it has the shape that its signature promises: any batch size but 0, sides up to 8192."""
+    wanted, rank = value.shape, value.shape.rank
+    # TensorFlow's optimiser believes what the signature promises, and would take every check for true.
+    value = tf.compat.v1.placeholder_with_default(value, None)
+    shape = tf.shape(value)
+    sides = tf.concat([shape, tf.zeros([rank], tf.int32)], 0)[:rank]  # there are so many, whatever was sent
+    lowest = [side or 1 for side in wanted]
+    highest = [tf.int32.max, *(side or MAX_SIDE for side in wanted[1:])]
+    right = tf.equal(tf.size(shape), rank) & tf.reduce_all((sides >= lowest) & (sides <= highest))
+    promised = ["1 or more", *(str(side or f"1 to {MAX_SIDE}") for side in wanted[1:])]
+    told = [f"{name} must have the shape [{', '.join(promised)}], it has:", shape]
+    return tf.ensure_shape(_only_if(right, told, value), wanted)
+
+
+def _of_right_values(name, value):
+    """An input, if its numbers can be used."""
+    if name.startswith(("z_", "noise_")):
+        return _only_if(tf.reduce_all(tf.math.is_finite(value)), [f"{name} must be finite numbers"], value)
+    if name.endswith("joints"):
+        seen = tf.reduce_any(tf.reduce_all((value >= 0.0) & (value <= 1.0), axis=-1), axis=-1)
+        told = f"{name} must have a joint inside the picture: they are fractions of its width and height, not pixels"
+        return _only_if(tf.reduce_all(seen), [told], value)
+    return value
+
+
+def _only_if(condition, told, value):
+    """The value, after the condition was found to hold; an error that says what is `told` where it does not."""
+    with tf.control_dependencies([tf.debugging.Assert(condition, told, summarize=8)]):
+        return tf.identity(value)
+
+
+def _of_whole(files, function):
+    """function(file) for each of the files, [B, ...]: the errors of TensorFlow's decoders would name no input."""
+    made = tf.data.Dataset.from_tensor_slices(files).map(function)
+    count, spec = tf.size(files), made.element_spec
+    end = tf.data.Dataset.from_tensors(tf.zeros(spec.shape, spec.dtype))  # a batch cannot be empty
+    made = made.ignore_errors().concatenate(end).batch(tf.cast(count, tf.int64) + 1).get_single_element()[:-1]
+    told = "image_bytes must be whole PNG or JPEG files, one is cut or damaged"
+    return _only_if(tf.equal(tf.shape(made)[0], count), [told], made)
+
+
+# Signatures
 
 
 def _spec(dtype, *shape):
@@ -213,17 +211,30 @@ def _traced(name, function, specs):
     return tf.function(call, autograph=False).get_concrete_function(**named)
 
 
-def _png_size(content):
-    """Height and width that a PNG file's header tells, int32 [2]; 0 where it is cut off."""
-    header = tf.strings.substr(tf.strings.join([content, b"\0" * 24]), 16, 8)
-    numbers = tf.cast(tf.reshape(tf.io.decode_raw(header, tf.uint8), [2, 4]), tf.int64)
-    width, height = tf.unstack(tf.reduce_sum(numbers * [2**24, 2**16, 2**8, 1], axis=1))
-    return tf.cast(tf.minimum(tf.stack([height, width]), tf.int32.max), tf.int32)
+# Files
 
 
-def _jpeg_size(content):
-    """Height and width that a JPEG file's header tells, int32 [2]."""
-    return tf.io.extract_jpeg_shape(content)[:2]
+def _is_png(file):
+    return tf.equal(tf.strings.substr(file, 0, 8), b"\x89PNG\r\n\x1a\n")
+
+
+def _size(file):
+    """Height and width that the header of a PNG or JPEG file tells, int64 [2]."""
+    return tf.cond(_is_png(file), lambda: _png_size(file), lambda: _jpeg_size(file))
+
+
+def _png_size(file):
+    numbers = tf.cast(tf.reshape(tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.uint8), [2, 4]), tf.int64)
+    return tf.reduce_sum(numbers * [2**24, 2**16, 2**8, 1], axis=1)[::-1]
+
+
+def _jpeg_size(file):
+    return tf.io.extract_jpeg_shape(file, tf.int64)[:2]
+
+
+def _rgb(file):
+    """The picture of a PNG or JPEG file, uint8 [H, W, 3]."""
+    return tf.cond(_is_png(file), lambda: _on_white(tf.io.decode_png(file, 4)), lambda: tf.io.decode_jpeg(file, 3))
 
 
 def _on_white(rgba):

@@ -4,7 +4,7 @@ import numpy as np
 
 from export.tflite import graph
 from vunet_tf.data.batches import evaluation_batches, undamaged
-from vunet_tf.data.dataset import read_info
+from vunet_tf.data.dataset import evenly_spread, read_info
 from vunet_tf.runs import Run
 
 SPLIT = "train"
@@ -36,8 +36,7 @@ def examples(run: Run, count: int, uses=graph.USES, seed: int = 0) -> dict[str, 
 
 def spread(run: Run, split: str, count: int) -> dict:
     """One batch of `count` examples, evenly spread over a split, as `evaluation_batches` makes them."""
-    total = read_info(run.dataset()).examples(split)
-    return chosen(run, split, np.unique(np.linspace(0, total - 1, min(count, total)).astype(int)))
+    return chosen(run, split, evenly_spread(read_info(run.dataset()).examples(split), count))
 
 
 def chosen(run: Run, split: str, positions) -> dict:

@@ -5,12 +5,12 @@ r"""Holds every exported artefact against the Keras model and the truth, and mea
 
 Arguments: folders of versions (the newest is taken), versions, folders of TFLite files, TFLite files. Transfers on a
 split of the run's dataset, each onto an example that is itself the truth. Prints a table; with --out it also writes
---out.json with all figures and --out.png with a strip of pictures.
+--out.json with all numbers and --out.png with a strip of pictures.
 
   max        largest difference to Keras of any pixel, in grey levels
   PSNR       to Keras, in dB, mean over the pictures and the worst; "exact" where all bytes are equal
   SSIM       to the truth (TensorFlow's, on RGB); in brackets how far it is from that of Keras
-  error      mean absolute difference to the truth inside the mask, 0 to 255
+  error      mean absolute difference to the truth inside the mask, mean over the pictures, 0 to 255
   load       milliseconds until the first answer
   ms         "generate" of one picture: median and 90th percentile, on 1 and on 2 threads
   memory     MiB that the artefact takes at its peak, beyond its library

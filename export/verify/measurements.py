@@ -75,8 +75,27 @@ def speeds(path: Path, seconds: float) -> dict[str, dict]:
     }
 
 
+def closeness(pictures, keras, truth, masks) -> dict:
+    """How near pictures come to those of Keras and to the truth, uint8 [n, S, S, 3] all; each a mean over pictures.
+
+    Scores are those of `evaluate` (`vunet_tf.evaluation.metrics`). "psnr" and "psnr_worst" are of the pictures that
+    differ from Keras's, None where none does. "error" counts inside the masks [n, S, S] (bool), or everywhere.
+    """
+    from vunet_tf.evaluation import metrics
+
+    psnr = metrics.psnr(keras, pictures)
+    return {
+        "largest": int(np.abs(pictures.astype(int) - keras).max()),
+        "psnr": metrics.finite_mean(psnr),
+        "psnr_worst": float(psnr.min()) if np.isfinite(psnr).any() else None,
+        "ssim": metrics.finite_mean(metrics.ssim(truth, pictures)),
+        "ssim_to_keras": metrics.finite_mean(metrics.ssim(keras, pictures)),
+        "error": metrics.finite_mean(metrics.absolute_error(truth, pictures, masks)),
+    }
+
+
 def table(results: dict[str, dict]) -> str:
-    """The figures of all artefacts as text."""
+    """What was measured of all artefacts, as text."""
     keras = results["keras"]
     lines = [
         f"{'':<28}{'MB':>7}{'max':>5}{'PSNR (worst)':>16}{'SSIM':>19}{'error':>7}{'load':>7}"
@@ -103,6 +122,7 @@ def table(results: dict[str, dict]) -> str:
 
 def strip(transfers, made: dict[str, np.ndarray], count: int) -> np.ndarray:
     """A picture: looks, shape, truth, and what each made of them, a row for each transfer."""
+    from vunet_tf.data.dataset import evenly_spread
     from vunet_tf.files.grids import enlarge, grid, label
     from vunet_tf.files.pixels import to_rgb, to_uint8
 
@@ -112,7 +132,7 @@ def strip(transfers, made: dict[str, np.ndarray], count: int) -> np.ndarray:
         "truth": transfers.truth,
         **made,
     }
-    chosen = np.unique(np.linspace(0, len(transfers.truth) - 1, count).astype(int))
+    chosen = evenly_spread(len(transfers.truth), count)
     rows = [[enlarge(pictures[i], 128) for pictures in columns.values()] for i in chosen]
     return grid([[label(name, row.shape[1]) for name, row in zip(columns, rows[0], strict=True)], *rows])
 
@@ -127,11 +147,10 @@ def measured(run, split: str, examples: int, paths: list[Path], seconds: float):
         seconds: how long each speed is measured; 0 leaves speeds out.
 
     Returns:
-        (transfers, {name: [n, S, S, 3] uint8 pictures}, {name: figures}), "keras" the first name.
+        (transfers, {name: [n, S, S, 3] uint8 pictures}, {name: what was measured}), "keras" the first name.
     """
     from export.tflite import model_file
     from export.verify import transfers
-    from export.verify.closeness import closeness
     from vunet_tf import runs
     from vunet_tf.files.pixels import to_uint8
 
@@ -139,14 +158,14 @@ def measured(run, split: str, examples: int, paths: list[Path], seconds: float):
     # The run itself, not the folded model that was exported.
     keras = to_uint8(np.asarray(runs.load(run.directory).model.transfer(given.batch, given.shape)))
     made = {"keras": keras}
-    results = {"keras": closeness(keras, keras, given.truth, given.inside)._asdict()}
+    results = {"keras": closeness(keras, keras, given.truth, given.masks)}
     for path in tqdm(paths, unit=" artefacts", disable=None):
         name = f"SavedModel {path.name}" if runtime.is_saved_model(path) else path.stem.removeprefix("vunet_")
         made[name] = transferred(path, given)
         found = {
             "path": str(path),
             "mb": size_mb(path),
-            **closeness(made[name], keras, given.truth, given.inside)._asdict(),
+            **closeness(made[name], keras, given.truth, given.masks),
         }
         if path.suffix == ".tflite":
             graph = model_file.signature(path.read_bytes(), "generate")

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from export.tflite import calibration
-from vunet_tf.data.dataset import read_examples, read_info
+from vunet_tf.data.dataset import evenly_spread, read_examples, read_info
+from vunet_tf.evaluation import examples
 from vunet_tf.files.pixels import to_uint8
 from vunet_tf.runs import Run
 
@@ -21,7 +22,7 @@ class Transfers(NamedTuple):
     batch: what the Keras model takes as appearance.
     shape: the shapes to be dressed, float32 in [-1, 1].
     truth: the right pictures, uint8.
-    inside: [n, S, S, 1], where an error counts; all of the picture where there are no masks.
+    masks: [n, S, S] bool, where an error counts; None where the dataset has none, and all of a picture counts.
     """
 
     seen: dict[str, np.ndarray]
@@ -29,7 +30,7 @@ class Transfers(NamedTuple):
     batch: dict
     shape: np.ndarray
     truth: np.ndarray
-    inside: np.ndarray
+    masks: np.ndarray | None
 
     def by_saved_model(self, model) -> np.ndarray:
         """The pictures [n, S, S, 3] uint8 that a `runtime.SavedModel` makes."""
@@ -54,8 +55,7 @@ def load(run: Run, split: str, count: int) -> Transfers:
     Raises:
         InputError: it is no dataset, has no such split, or is damaged.
     """
-    total = read_info(run.dataset()).examples(split)
-    targets = np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))
+    targets = evenly_spread(read_info(run.dataset()).examples(split), count)
     same = defaultdict(list)
     for position, example in enumerate(read_examples(run.dataset(), split)):
         same[example.appearance_id].append(position)
@@ -69,12 +69,12 @@ def load(run: Run, split: str, count: int) -> Transfers:
     key = "joints" if run.fitting.stickmen else "shape"
     sendable = {"image": to_uint8(arrays["image"]), "shape": to_uint8(arrays["shape"]), "joints": arrays.get("joints")}
     sent = {"image": sendable["image"][source], key: sendable[key][source], f"target_{key}": sendable[key][target]}
-    inside = arrays["mask"][target] if "mask" in arrays else np.ones((len(target), *arrays["image"].shape[1:3], 1))
+    masks = examples.masks(arrays)
     return Transfers(
         seen={name: arrays[name][source] for name in run.model.appearance_input.shapes},
         sent=sent,
         batch={name: value[source] for name, value in arrays.items()},
         shape=arrays["shape"][target],
         truth=sendable["image"][target],
-        inside=inside,
+        masks=None if masks is None else masks[target],
     )

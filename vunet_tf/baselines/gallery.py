@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from vunet_tf.data.batches import evaluation_batches, undamaged
-from vunet_tf.data.dataset import read_examples, read_info
+from vunet_tf.data.dataset import evenly_spread, read_examples, read_info
 from vunet_tf.data.example import Example
 from vunet_tf.files import pictures
 
@@ -56,7 +56,7 @@ class Gallery:
         if not unknown:
             return
         count = read_info(directory).examples("train")
-        searched = np.unique(np.linspace(0, count - 1, min(count, SEARCHED)).astype(int)).tolist()
+        searched = evenly_spread(count, SEARCHED).tolist()
         thumbnails = _thumbnails(directory, "train", searched)
         chosen: dict[int, list[str]] = {}
         for split in {split for split, _ in unknown.values()}:

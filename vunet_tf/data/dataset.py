@@ -165,6 +165,11 @@ def parse(serialised: bytes) -> Example:
     )
 
 
+def evenly_spread(count: int, limit: int) -> np.ndarray:
+    """At most `limit` of the positions 0 ... count - 1, evenly spread from the first to the last, in rising order."""
+    return np.linspace(0, count - 1, min(limit, count)).round().astype(int)
+
+
 def read_examples(directory: Path | str, split: str, first: int = 0, count: int = -1) -> Iterator[Example]:
     """The examples of a split, in the order of its files, as they are on disk.
 

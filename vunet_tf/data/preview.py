@@ -8,7 +8,7 @@ import tensorflow as tf
 from vunet_tf.body.body_parts import Crops
 from vunet_tf.body.skeleton import PARTS_10
 from vunet_tf.data.batches import evaluation_batches, undamaged
-from vunet_tf.data.dataset import read_info
+from vunet_tf.data.dataset import evenly_spread, read_info
 from vunet_tf.files.grids import enlarge, grid, label
 from vunet_tf.files.pixels import to_uint8
 
@@ -31,7 +31,7 @@ def contact_sheet(directory: Path | str, split: str = "train", rows: int = 8) ->
     if info.joints:
         crops = Crops(len(PARTS_10), info.image_size // 2)
         titles += [part.name.replace("right", "r.").replace("left", "l.") for part in PARTS_10]
-    chosen = np.linspace(0, count - 1, min(rows, count)).round().astype(int)
+    chosen = evenly_spread(count, rows)
     sheet = []
     batches = evaluation_batches(directory, 1, split=split, positions=chosen, crops=crops)
     for batch in undamaged(batches, directory):

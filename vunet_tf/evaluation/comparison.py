@@ -1,4 +1,4 @@
-"""Evaluations of several runs side by side, and beside published figures: a page of Markdown."""
+"""Evaluations of several runs side by side, and beside published numbers: a page of Markdown."""
 
 from pathlib import Path
 
@@ -22,9 +22,9 @@ ROWS = (
     ("... chance", probes.SECTION, "all poses read", probes.CHANCE),
     ("attributes read from z, accuracy", probes.SECTION, "all attributes read", probes.PROBE),
     ("... chance", probes.SECTION, "all attributes read", probes.CHANCE),
-    ("shape kept when z is sampled, edge F1", sampling.SECTION, sampling.KEPT.name, MODEL),
+    ("shape kept when z is sampled (noise: 0)", sampling.SECTION, sampling.KEPT.name, MODEL),
     ("... true pictures, other appearance", sampling.SECTION, sampling.KEPT.name, sampling.SAME_SHAPE),
-    ("... true pictures, other shape", sampling.SECTION, sampling.KEPT.name, sampling.OTHER_SHAPE),
+    ("... true pictures, other shape and appearance", sampling.SECTION, sampling.KEPT.name, sampling.OTHER_SHAPE),
     ("diversity of samples", sampling.SECTION, sampling.DIVERSITY.name, MODEL),
     ("... true pictures", sampling.SECTION, sampling.DIVERSITY.name, sampling.SAME_SHAPE),
     ("appearance kept over 5 poses, colour spread", appearance.SECTION, _SPREAD, MODEL),
@@ -38,7 +38,7 @@ ROWS = (
 
 
 def as_markdown(all_results: list[Results], command: str) -> str:
-    """The page: one table for each split, baselines, published figures, and how each run was made and measured."""
+    """The page: one table for each split, baselines, published numbers, and how each run was made and measured."""
     lines = [
         "# Results",
         "",
@@ -109,12 +109,12 @@ def _baselines(all_results, split):
                 for key in ("error_figure", "ssim_figure", "error", "ssim")
             ]
             rows.setdefault((Path(results.dataset).name, of), list(map(_shown, scores)))
-    titles = ["dataset", "baseline", "error in the figure", "SSIM in the figure", "error", "SSIM"]
+    titles = ["dataset", "baseline", "error inside the figure", "SSIM inside the figure", "error", "SSIM"]
     return _table(titles, [[*key, *scores] for key, scores in rows.items()]) if rows else ["None was measured."]
 
 
 def _published(all_results):
-    """The figures of the paper, and ours for the same datasets."""
+    """The numbers of the paper, and ours for the same datasets."""
 
     def ours(source, section, quantity):
         found = (_find(each, "valid", section, quantity, MODEL) for each in all_results if each.source == source)

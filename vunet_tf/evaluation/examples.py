@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from vunet_tf.body.body_parts import Crops
 from vunet_tf.data.batches import evaluation_batches, undamaged
-from vunet_tf.data.dataset import read_examples
+from vunet_tf.data.dataset import evenly_spread, read_examples
 from vunet_tf.data.example import Example
 
 progress = partial(tqdm, leave=False, disable=None)  # a bar on a terminal, nothing in a file
@@ -27,7 +27,7 @@ def evenly(positions: list[int], limit: int) -> list[int]:
     """At most `limit` of the positions, evenly spread; 0 for all."""
     if not limit or len(positions) <= limit:
         return positions
-    return [positions[i] for i in np.linspace(0, len(positions) - 1, limit).round().astype(int)]
+    return [positions[i] for i in evenly_spread(len(positions), limit)]
 
 
 def batches(
@@ -41,7 +41,7 @@ def batches(
         yield {key: value.numpy() for key, value in batch.items()}
 
 
-def figures(batch: dict[str, np.ndarray]) -> np.ndarray | None:
+def masks(batch: dict[str, np.ndarray]) -> np.ndarray | None:
     """The masks of a batch, [B, S, S] bool, or None where the dataset has none."""
     return batch["mask"][..., 0] > 0.5 if "mask" in batch else None
 

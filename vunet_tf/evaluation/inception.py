@@ -1,6 +1,6 @@
 """Inception score and Frechet inception distance, where weights of an InceptionV3 are given.
 
-Both depend on the network. Published figures were made with ports of the weights of 2015; figures made here with
+Both depend on the network. Published values were made with ports of the weights of 2015; values made here with
 Keras's weights compare with each other, not with those.
 """
 

@@ -62,7 +62,7 @@ def mean(
     values, appearances = np.asarray(values, np.float64), np.asarray(appearances)
     kept = np.isfinite(values)
     if not kept.any():
-        return Missing(section, split, quantity.name, "no example has it")
+        return Missing(section, split, f"{quantity.name} ({of})", "no example has it")
     interval = mean_interval(values[kept], appearances[kept], seed)
     return measured(section, split, quantity, of, interval, appearances[kept])
 

@@ -22,8 +22,8 @@ def scores(measures: list[Measure], quantity: str) -> bytes | None:
         return None
     splits = list(dict.fromkeys(each.split for each in found))
     methods = list(dict.fromkeys(each.of for each in found))
-    figure = Figure(figsize=(7, 1 + 0.28 * len(splits) * (len(methods) + 1)), layout="constrained")
-    axes = figure.subplots()
+    plot = Figure(figsize=(7, 1 + 0.28 * len(splits) * (len(methods) + 1)), layout="constrained")
+    axes = plot.subplots()
     places = {}
     for each in found:
         place = splits.index(each.split) * (len(methods) + 1) + methods.index(each.of)
@@ -35,7 +35,7 @@ def scores(measures: list[Measure], quantity: str) -> bytes | None:
         axes.text(1.01, row * (len(methods) + 1) + (len(methods) - 1) / 2, split, transform=axes.get_yaxis_transform())
     axes.invert_yaxis()
     axes.set_xlabel(f"{quantity} ({found[0].unit})" if found[0].unit else quantity)
-    return _png(figure)
+    return _png(plot)
 
 
 def curve(run_dir: Path | str) -> bytes | None:
@@ -49,18 +49,18 @@ def curve(run_dir: Path | str) -> bytes | None:
     names = [name for name in ("loss", "error", "kl") if any(row.get(name) for row in rows)]
     if not names:
         return None
-    figure = Figure(figsize=(7, 2.2 * len(names)), layout="constrained")
-    for axes, name in zip(np.atleast_1d(figure.subplots(len(names), sharex=True)), names, strict=True):
+    plot = Figure(figsize=(7, 2.2 * len(names)), layout="constrained")
+    for axes, name in zip(np.atleast_1d(plot.subplots(len(names), sharex=True)), names, strict=True):
         for split in dict.fromkeys(row["split"] for row in rows):
             points = [(int(row["step"]), float(row[name])) for row in rows if row["split"] == split and row[name]]
             axes.plot(*zip(*points, strict=True), marker=".", label=split)
         axes.set_ylabel("KL (nats)" if name == "kl" else name)
         axes.legend()
     axes.set_xlabel("step")
-    return _png(figure)
+    return _png(plot)
 
 
-def _png(figure):
+def _png(plot):
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DOTS, metadata={"Software": None})
+    plot.savefig(buffer, format="png", dpi=_DOTS, metadata={"Software": None})
     return buffer.getvalue()

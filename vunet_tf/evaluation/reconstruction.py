@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from vunet_tf.evaluation.examples import batches, figures, text
+from vunet_tf.evaluation.examples import batches, masks, text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing
 from vunet_tf.evaluation.scoring import Scorer, Tally
 from vunet_tf.files.pixels import to_uint8
@@ -32,6 +32,6 @@ def measure(
     tally = Tally(SECTION, split)
     tally.positions = sorted(positions)
     for batch, made in reconstructions(model, directory, split, positions, batch_size):
-        scores = scorer(to_uint8(batch["image"]), made, figures(batch))
+        scores = scorer(to_uint8(batch["image"]), made, masks(batch))
         tally.add(MODEL, scores, text(batch["appearance_id"]))
     return tally.measures(seed), tally

@@ -18,7 +18,7 @@ class Results:
 
     run: the run directory. dataset: the dataset's folder. source: the source it was prepared from.
     command: the command line that measured.
-    settings: what decides the figures besides the model: seed, references, protocols, ...
+    settings: what decides the numbers besides the model: seed, references, protocols, ...
     model: the model's configuration. training: the flags it was trained with. versions: of the packages.
     changes: what changed while it was trained, a sentence each.
     """

@@ -31,16 +31,16 @@ class Scorer:
     def __init__(self, vgg: VGG19Features | None = None):
         self._vgg = vgg
 
-    def __call__(self, truth, made, figure=None) -> dict[str, np.ndarray]:
-        """{key of QUANTITIES: [B]} for pictures [B, S, S, 3] uint8, those of the figure with its masks [B, S, S]."""
+    def __call__(self, truth, made, masks=None) -> dict[str, np.ndarray]:
+        """{key of QUANTITIES: [B]} for pictures [B, S, S, 3] uint8, with masks [B, S, S] also inside the figure."""
         scores = {
             "error": metrics.absolute_error(truth, made),
             "ssim": metrics.ssim(truth, made),
             "psnr": metrics.psnr(truth, made),
         }
-        if figure is not None:
-            scores["error_figure"] = metrics.absolute_error(truth, made, figure)
-            scores["ssim_figure"] = metrics.ssim(truth, made, figure)
+        if masks is not None:
+            scores["error_figure"] = metrics.absolute_error(truth, made, masks)
+            scores["ssim_figure"] = metrics.ssim(truth, made, masks)
         if self._vgg is not None:
             scores["vgg"] = np.asarray(self._vgg.distance(to_float(truth), to_float(made)))
         return scores

@@ -17,7 +17,7 @@ from vunet_tf.data.batches import undamaged
 from vunet_tf.data.dataset import read_examples
 from vunet_tf.data.example import Example
 from vunet_tf.evaluation import references
-from vunet_tf.evaluation.examples import batches, evenly, figures, progress, read_index, text
+from vunet_tf.evaluation.examples import batches, evenly, masks, progress, read_index, text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing
 from vunet_tf.evaluation.scoring import Scorer, Tally
 from vunet_tf.files.pixels import to_uint8
@@ -28,7 +28,7 @@ SECTION = "transfer"
 class Question(NamedTuple):
     """One transfer with everything that belongs to it; pictures [S, S, 3] uint8.
 
-    made: {whose: picture}; shape: [S, S, C] float32 in [-1, 1]; figure: [S, S] bool or None.
+    made: {whose: picture}; shape: [S, S, C] float32 in [-1, 1]; mask: [S, S] bool or None.
     """
 
     position: int
@@ -36,7 +36,7 @@ class Question(NamedTuple):
     reference: Example
     shape: np.ndarray
     truth: np.ndarray
-    figure: np.ndarray | None
+    mask: np.ndarray | None
     made: dict[str, np.ndarray]
 
 
@@ -120,13 +120,13 @@ class TransferTask:
         for batch in batches(self._directory, self.split, positions, self._batch_size, what):
             appearances = text(batch["appearance_id"])
             pictures = self.make(appearances, batch["shape"])
-            truths, masks = to_uint8(batch["image"]), figures(batch)
+            truths, of_figures = to_uint8(batch["image"]), masks(batch)
             made = []
             for row, appearance in enumerate(appearances):
                 position = positions[done + row]
                 example, reference = self._index[position], self._reference[appearance]
                 answers = {MODEL: pictures[row], **self._baselines.pictures(reference, example)}
-                mask = None if masks is None else masks[row]
+                mask = None if of_figures is None else of_figures[row]
                 made.append(Question(position, example, reference, batch["shape"][row], truths[row], mask, answers))
             done += len(made)
             yield made
@@ -143,7 +143,7 @@ def measure(task: TransferTask, scorer: Scorer, seed: int) -> tuple[list[Measure
         for of in {of: None for question in batch for of in question.made}:
             answered = [question for question in batch if of in question.made]
             truth, made = (np.stack(each) for each in zip(*((q.truth, q.made[of]) for q in answered), strict=True))
-            mask = None if answered[0].figure is None else np.stack([question.figure for question in answered])
+            mask = None if answered[0].mask is None else np.stack([question.mask for question in answered])
             tally.add(of, scorer(truth, made, mask), [question.example.appearance_id for question in answered])
     missing = []
     if task.without_reference:

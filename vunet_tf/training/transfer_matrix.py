@@ -3,7 +3,7 @@
 import numpy as np
 
 from vunet_tf.data.batches import evaluation_batches
-from vunet_tf.data.dataset import read_examples
+from vunet_tf.data.dataset import evenly_spread, read_examples
 from vunet_tf.files.grids import Header, draw_table
 from vunet_tf.files.pixels import to_uint8
 
@@ -48,4 +48,4 @@ def _headers(pictures):
 def _spread(ids, size):
     """Positions of up to `size` examples that differ in their id, evenly spread over those there are."""
     _, first = np.unique(ids, return_index=True)
-    return first[np.linspace(0, len(first) - 1, min(size, len(first))).round().astype(int)]
+    return first[evenly_spread(len(first), size)]
