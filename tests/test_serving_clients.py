@@ -176,9 +176,9 @@ def test_the_rest_client_gets_the_picture(rest_server, question, expected):
 
 def test_refusals_are_told_with_the_servers_words(grpc_server, rest_server, question):
     wrong = (b"rubbish", *question[1:])
-    with pytest.raises(InputError, match=r"INVALID_ARGUMENT.*must be a PNG or JPEG"):
+    with pytest.raises(InputError, match=r"INVALID_ARGUMENT.*must be PNG or JPEG"):
         grpc_client.transfer(grpc_server, "vunet", *wrong)
-    with pytest.raises(InputError, match="must be a PNG or JPEG"):
+    with pytest.raises(InputError, match="must be PNG or JPEG"):
         rest_client.transfer(rest_server, "vunet", *wrong)
 
 

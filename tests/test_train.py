@@ -216,8 +216,8 @@ def test_killed_and_resumed_runs_end_as_one_never_stopped(maps, tmp_path, kills)
 
 
 def test_a_signal_saves_and_ends_with_its_status(people, tmp_path):
-    """On crops of body parts, in bfloat16. It goes on with another rate, and says so."""
-    crops = {"appearance": "parts", "bottleneck_factor": 2, "mixed_precision": "mixed_bfloat16"}
+    """On crops of body parts. It goes on with another rate, and says so."""
+    crops = {"appearance": "parts", "bottleneck_factor": 2}
     step = 0
     for number, status, rate in [(signal.SIGTERM, 143, 0.001), (signal.SIGINT, 130, 0.002)]:
         process = start(people, tmp_path / "run", steps=100_000, learning_rate=rate, **crops)
@@ -349,7 +349,7 @@ def test_a_damaged_dataset_is_named_and_to_be_prepared_again(tmp_path, damage):
         content[len(content) // 2] ^= 1
         shard.write_bytes(content)
     step = SimpleNamespace(config=TrainingConfig(batch_size=1), strategy=tf.distribute.get_strategy())
-    loop = Loop(step, data, tmp_path / "run", save_model=None, parts={})
+    loop = Loop(step, data, tmp_path / "run", save_model=None, crops=None)
     named = rf"{data} (is damaged|has a damaged picture) \(.+\): prepare it again; there is no checkpoint yet$"
     with pytest.raises(InputError, match=named), explained(tmp_path / "run", data):
         batches = iter(loop.batches("train", seed=0))

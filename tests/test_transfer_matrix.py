@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vunet_tf.body.body_parts import Crops
 from vunet_tf.data.dataset import read_examples, write_dataset
 from vunet_tf.training.transfer_matrix import TransferMatrix
 
@@ -25,7 +26,7 @@ def test_only_what_is_shown_is_decoded(maps_run, tmp_path):
 
 def test_appearances_and_shapes_differ_and_are_spread(tiny_figures):
     """Six each, the first and the last by name among them; body parts are cut out, as the model asks for them."""
-    matrix = TransferMatrix(tiny_figures, "train", part_size=8)
+    matrix = TransferMatrix(tiny_figures, "train", crops=Crops(8, 8))
     ids = {key: sorted({getattr(each, key) for each in read_examples(tiny_figures, "train")}) for key in IDS}
     for key, shown in zip(IDS, (matrix.appearances, matrix.shapes), strict=True):
         names = [name.decode() for name in shown[key]]

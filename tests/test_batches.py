@@ -102,7 +102,7 @@ def test_every_example_once_an_epoch_in_another_order_each_time(figures, memory_
 
 @pytest.mark.parametrize("memory_limit", [IN_MEMORY, FROM_DISK])
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(figures, memory_limit):
-    options = {"part_size": 16, "mirror": True, "memory_limit": memory_limit}
+    options = {"crops": Crops(8, 16), "mirror": True, "memory_limit": memory_limit}
     first = take(figures, 9, seed=5, **options)
     assert_same(first, take(figures, 9, seed=5, **options))
     assert fingerprints(first) != fingerprints(take(figures, 9, seed=6, **options))
@@ -120,7 +120,7 @@ def test_a_resumed_run_goes_on_where_it_was(figures, memory_limit, first_batch):
 @pytest.mark.parametrize("memory_limit", [IN_MEMORY, FROM_DISK])
 @pytest.mark.parametrize("workers", [2, 4])
 def test_workers_share_each_batch(figures, memory_limit, workers):
-    options = {"seed": 3, "mirror": True, "memory_limit": memory_limit, "first_batch": 2, "part_size": 16}
+    options = {"seed": 3, "mirror": True, "memory_limit": memory_limit, "first_batch": 2, "crops": Crops(8, 16)}
     together = take(figures, 8, **options)
     apart = [take(figures, 8, workers=workers, worker=k, **options) for k in range(workers)]
     joined = [
@@ -188,7 +188,7 @@ def test_partners_come_with_their_own_shapes(figures):
 
 
 def test_partners_and_flips_depend_on_seed_and_position_alone(figures):
-    options = {"seed": 3, "appearance_from": "other", "mirror": True, "mirror_appearance": True, "part_size": 16}
+    options = {"seed": 3, "appearance_from": "other", "mirror": True, "mirror_appearance": True, "crops": Crops(8, 16)}
     options |= {"shift": 2, "hue": 0.3}
     whole = take(figures, 9, **options)
     assert_same(take(figures, 3, first_batch=6, **options), whole[6:])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vunet_tf.files.grids import LONGEST, Header, draw_table
+from vunet_tf.files.grids import LONGEST, Header, draw_table, grid
 
 SIDE = 8
 
@@ -48,3 +48,20 @@ def test_a_long_table_is_cut_into_strips_with_their_headers(shape):
             place(drawn, i, j)
     ratio = drawn.shape[1] / drawn.shape[0]
     assert 0.7 < ratio < 2.5, "neither a column nor a row of pictures"
+
+
+def test_a_grid_of_pictures_of_several_sizes():
+    grey, colour = np.full((2, 3, 1), 9, np.uint8), np.full((4, 2, 3), 50, np.uint8)
+    made = grid([[grey, colour], [None, grey]], gap=1)
+    assert made.shape == (1 + 4 + 1 + 2 + 1, 1 + 3 + 1 + 3 + 1, 3)
+    np.testing.assert_array_equal(made[2:4, 1:4], np.full((2, 3, 3), 9))
+    np.testing.assert_array_equal(made[1:5, 5:7], np.full((4, 2, 3), 50))
+    np.testing.assert_array_equal(made[6:8, 1:4], np.full((2, 3, 3), 255))
+    assert (made == 9).all(-1).sum() == 12 and (made == 50).all(-1).sum() == 8
+
+
+def test_pictures_of_other_channel_counts_and_no_pictures_are_refused():
+    with pytest.raises(ValueError, match="1 or 3 channels"):
+        grid([[np.zeros((2, 2, 4), np.uint8)]])
+    with pytest.raises(ValueError, match="at least one picture"):
+        grid([[None]])
