@@ -58,7 +58,7 @@ def model():
 def run(model, tmp_path_factory, tiny_figures):
     run_dir = tmp_path_factory.mktemp("runs") / "one"
     runs.save(model, run_dir, Fitting.of_dataset(read_info(tiny_figures)))
-    (run_dir / "flags.txt").write_text(f"--dataset_dir={tiny_figures}\n--mirror\n--nojit_compile\n")
+    (run_dir / "flags.txt").write_text(f"--dataset_dir={tiny_figures}\n--mirror\n--nomirror_appearance\n")
     (run_dir / "history.jsonl").write_text(json.dumps({"step": 20, "changed": [CHANGE]}))
     (run_dir / "metrics.csv").write_text("step,split,loss,kl\n10,train,5,1\n20,train,4,2\n20,valid,4.5,2\n30,tra")
     return run_dir
@@ -86,7 +86,7 @@ def test_the_command_writes_table_json_page_and_pictures(run, tmp_path):
     assert "nearest training appearance" in made.stdout and "needs --vgg_weights" in made.stdout
     results = report.read(out)
     assert {each.section for each in results.measures} == {"reconstruction", "transfer", "disentanglement"}
-    assert results.training["mirror"] == "true" and results.training["jit_compile"] == "false"
+    assert results.training["mirror"] == "true" and results.training["mirror_appearance"] == "false"
     page = out.with_suffix(".html").read_text()
     names = {path.name for path in out.parent.glob("*.png")}
     assert {f"metrics_{name}.png" for name in ("curve", "matrix_valid", "transfer_valid", "transfer_error")} <= names

@@ -137,9 +137,9 @@ def test_a_run_is_trained_by_one_process_at_a_time(run):
 def test_a_dataset_that_is_gone_or_unknown_is_named_when_it_is_asked_for(run, tmp_path):
     with pytest.raises(InputError, match="does not say what it was trained on: give --dataset_dir"):
         vunet_tf.load(run).dataset()
-    (run / "flags.txt").write_text("--dataset_dir=gone\n--mirror\n--nojit_compile\n")
+    (run / "flags.txt").write_text("--dataset_dir=gone\n--mirror\n--noshift_all\n")
     loaded = vunet_tf.load(run)
-    assert loaded.flags == {"dataset_dir": "gone", "mirror": "true", "jit_compile": "false"}
+    assert loaded.flags == {"dataset_dir": "gone", "mirror": "true", "shift_all": "false"}
     with pytest.raises(InputError, match="the run's dataset gone is not there: give --dataset_dir"):
         loaded.dataset()
     with pytest.raises(InputError, match="is not a dataset"):

@@ -139,31 +139,6 @@ def test_a_batch_that_is_no_number_is_skipped_and_counted(ours):
     assert np.isfinite(row["loss"]) and row["skipped"] == 1 and int(array(ours.skipped_in_a_row)) == 0
 
 
-def test_float16_finds_its_loss_scale(traced):
-    """A scale at which the gradient overflows is halved until it does not; what is logged is unscaled."""
-    plain, state = traced
-    plain.restore(state)
-    ours = training_step(mixed_precision="mixed_float16")
-    initial = ours.state()
-    ours.loss_scale.assign(64.0)
-    (scaled,), (unscaled,) = train(ours, 1), train(plain, 1)
-    ours.restore(initial)
-    ours.loss_scale.assign(2.0**24)
-    rows = train(ours, 40)
-    scale = float(array(ours.loss_scale))
-    assert 5 < rows[-1]["skipped"] < 25 and scale == 2.0 ** (24 - rows[-1]["skipped"])
-    assert np.isfinite([row["gradient_norm"] for row in rows[-10:]]).sum() >= 8
-    assert scaled["gradient_norm"] == pytest.approx(unscaled["gradient_norm"], rel=0.05)
-    assert keras.config.dtype_policy().name == "float32"
-
-
-def test_a_compiled_step_is_the_same_step():
-    """One scale: XLA takes long to compile."""
-    model = dataclasses.replace(MODEL, bottleneck_factor=3)
-    (row,), (expected,) = (train(training_step(model, jit_compile=compiled), 1) for compiled in (True, False))
-    assert row == pytest.approx(expected, rel=1e-4)
-
-
 def test_a_step_on_features_of_vgg19(tmp_path):
     """Weights out of a file, with Gram terms, and the model in bfloat16: VGG19 stays as it is, and in float32."""
     vgg = keras.applications.VGG19(include_top=False, weights=None)

@@ -169,7 +169,7 @@ class TrainingConfig(Settings):
         kl_weight: beta; where the ramp ends.
         ema: momentum of the averaged weights that evaluation and export use, reached step by step: after n updates it
             is at most (1 + n) / (10 + n). 0 for no averages.
-        mixed_precision: "float32", "mixed_bfloat16" or "mixed_float16" (with loss scaling).
+        mixed_precision: "float32" or "mixed_bfloat16".
         appearance_from: whose picture the appearance encoder sees: "self" (the paper), or "other": another picture of
             the same appearance.
         mirror: flip half of the examples from left to right.
@@ -178,7 +178,6 @@ class TrainingConfig(Settings):
         hue: turn the hues of the picture, and of what the appearance encoder sees with it, at random by up to so many
             turns: 0.5 for any hue. Greys stay.
         steps_per_call: steps that run without coming back to Python.
-        jit_compile: compile the step with XLA (slower on a CPU).
         init_batches: batches of the data-dependent initialisation.
         log_every: steps between the rows of the curves.
         valid_batches: batches of the valid split measured at each checkpoint; 0 for none.
@@ -202,14 +201,13 @@ class TrainingConfig(Settings):
     kl_schedule: str = one_of("ramp", "constant")
     kl_weight: float = within(0, None, 1.0)
     ema: float = 0.999
-    mixed_precision: str = one_of("float32", "mixed_bfloat16", "mixed_float16")
+    mixed_precision: str = one_of("float32", "mixed_bfloat16")
     appearance_from: str = one_of("self", "other")
     mirror: bool = False
     mirror_appearance: bool = False
     shift: int = within(0, None, 0)
     hue: float = within(0, 0.5, 0.0)
     steps_per_call: int = within(1, None, 10)
-    jit_compile: bool = False
     init_batches: int = within(1, None, 4)
     log_every: int = within(1, None, 100)
     valid_batches: int = within(0, None, 10)

@@ -14,7 +14,6 @@ from vunet_tf.objective.schedules import kl_weight, learning_rate
 from vunet_tf.training.optimizer import SummedAdam
 
 APPEARANCE = "appearance_"  # of the keys of a batch that F sees instead of the picture itself
-LARGEST_LOSS_SCALE, STEPS_TO_GROW = 2.0**15, 2000  # of float16, as in Keras' LossScaleOptimizer
 VALID_SEED = 1  # of the noise in `test_step`: beside the seed of training, so that its numbers are others
 
 
@@ -72,16 +71,11 @@ class TrainingStep:
             )
             self.optimizer.build(self.model.trainable_variables)
             self.step = self._variable(0, tf.int64, "step")
-            float16 = config.mixed_precision == "mixed_float16"
-            self.loss_scale = self._variable(LARGEST_LOSS_SCALE if float16 else 1.0, tf.float32, "loss_scale")
-            self.good_steps = self._variable(0, tf.int64, "good_steps")  # since the last skipped one
             self.skipped = self._variable(0, tf.int64, "skipped")
             self.skipped_in_a_row = self._variable(0, tf.int64, "skipped_in_a_row")
         self.names: list[str] = []  # of the columns of what `train` and `test` return
         self.train = tf.function(self._train)
         self.test = tf.function(self.test_step, autograph=False)
-        if config.jit_compile:
-            self._local_gradients = tf.function(self._local_gradients, jit_compile=True)
 
     @staticmethod
     def _variable(value, dtype, name):
@@ -130,10 +124,7 @@ class TrainingStep:
         }
 
     def _share_of_noise(self, batch, seed):
-        """This replica's rows of the global batch's noise, so that it does not matter who draws which example.
-
-        Drawn outside of what XLA compiles, which draws other numbers.
-        """
+        """This replica's rows of the global batch's noise, so that it does not matter who draws which example."""
         share, context = tf.shape(batch["image"])[0], tf.distribute.get_replica_context()
         first = context.replica_id_in_sync_group * share
         noise = self.model.noise(share * context.num_replicas_in_sync, seed)
@@ -144,25 +135,18 @@ class TrainingStep:
         means = {name: tf.cast(value, tf.float32) / context.num_replicas_in_sync for name, value in terms.items()}
         return context.all_reduce(tf.distribute.ReduceOp.SUM, means)
 
-    def _local_gradients(self, batch, noise):
-        """Gradients of this replica's part of the global batch's mean loss, and its own terms."""
-        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+    def _gradients(self, batch):
+        """On each replica: (gradients of the global batch's mean loss, its terms)."""
+        context = tf.distribute.get_replica_context()
+        noise = self._share_of_noise(batch, self._seed(self.step))
         variables = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
             terms = self.loss_terms(batch, noise, training=True)
             # Mean losses of n replicas, summed: n times the mean over the global batch. For the gradient only.
-            scaled = terms["loss"] * self.loss_scale / replicas
-        return tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO), terms
-
-    def _gradients(self, batch):
-        """On each replica: (gradients of the global batch's mean loss, its terms)."""
-        noise = self._share_of_noise(batch, self._seed(self.step))
-        gradients, terms = self._local_gradients(batch, noise)
-        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        norm = tf.linalg.global_norm(gradients) / self.loss_scale
-        if self.config.mixed_precision == "mixed_float16":
-            gradients = [gradient / self.loss_scale for gradient in gradients]
-        return gradients, {**self._mean_over_replicas(terms), "gradient_norm": norm}
+            share = terms["loss"] / context.num_replicas_in_sync
+        gradients = tape.gradient(share, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        return gradients, {**self._mean_over_replicas(terms), "gradient_norm": tf.linalg.global_norm(gradients)}
 
     def _update(self, gradients):
         self.optimizer.apply(gradients, self.model.trainable_variables)
@@ -179,20 +163,15 @@ class TrainingStep:
 
         def update():
             self.strategy.run(self._update, (gradients,))
-            self.good_steps.assign_add(1)
             self.skipped_in_a_row.assign(0)
             return tf.constant(0)
 
         def skip():
             self.skipped.assign_add(1)
             self.skipped_in_a_row.assign_add(1)
-            self.good_steps.assign(0)
             return tf.constant(0)
 
         tf.cond(fine, update, skip)
-        if self.config.mixed_precision == "mixed_float16":
-            grown = tf.where(self.good_steps % STEPS_TO_GROW == STEPS_TO_GROW - 1, 2.0, 1.0)
-            self.loss_scale.assign(tf.clip_by_value(self.loss_scale * tf.where(fine, grown, 0.5), 1.0, 2.0**24))
         self.step.assign_add(1)
         return {**terms, "learning_rate": rate, "kl_weight": beta, "skipped": tf.cast(self.skipped, tf.float32)}
 
@@ -247,7 +226,7 @@ class TrainingStep:
         """Everything that a run needs to go on exactly, by place: Keras numbers its names anew in every process."""
         variables = {f"model/{i:04d}": variable for i, variable in enumerate(self.model.variables)}
         variables |= {f"optimizer/{i:04d}": variable for i, variable in enumerate(self.optimizer.variables)}
-        own = ("step", "loss_scale", "good_steps", "skipped", "skipped_in_a_row")
+        own = ("step", "skipped", "skipped_in_a_row")
         return variables | {f"training/{name}": getattr(self, name) for name in own}
 
     def state(self) -> dict[str, np.ndarray]:
