@@ -25,7 +25,7 @@ TINY = ModelConfig(image_size=16, bottleneck_factor=2, width=2, max_width=4, lat
 
 
 def test_the_training_step_has_speed_and_memory():
-    speed = training_speed("mixed_bfloat16", TINY, batch_size=2, seconds=0.01, repeat=2, product_size=64)
+    speed = training_speed("float32", TINY, batch_size=2, seconds=0.01, repeat=2, product_size=64)
     assert len(speed.per_second) == len(speed.gflops) == len(speed.of_peak) == 2
     gflop = 6 * sum(map(multiply_accumulates, convolutions(VUNet(TINY)))) / 1e9
     np.testing.assert_allclose(np.divide(speed.gflops, speed.per_second), gflop)

@@ -13,7 +13,9 @@ def test_clean_removes_the_environment_and_what_the_demo_made(tmp_path):
     for folder in (*mine, ".venv", "datasets/figures", "exports/phone"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / ".demo").write_text("datasets/figures\nexports/phone\n")  # runs/quickstart was there before the demo
-    made = subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        ["make", "--no-print-directory", "clean"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     removed = (".venv", "datasets/figures", "exports/phone", ".demo")
     assert made.stdout.splitlines() == [f"removing {path}" for path in removed]
     assert all((tmp_path / folder).is_dir() for folder in mine)
