@@ -161,6 +161,8 @@ def measured(run, split: str, examples: int, paths: list[Path], seconds: float):
     results = {"keras": closeness(keras, keras, given.truth, given.masks)}
     for path in tqdm(paths, unit=" artefacts", disable=None):
         name = f"SavedModel {path.name}" if runtime.is_saved_model(path) else path.stem.removeprefix("vunet_")
+        if name in made:  # the same file of another export
+            name = f"{path.parent.name}/{name}"
         made[name] = transferred(path, given)
         found = {
             "path": str(path),
