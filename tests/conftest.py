@@ -109,6 +109,13 @@ def figures_run(figures_dataset, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def laid_run(figures_dataset, tmp_path_factory):
+    """An untrained run on drawn people, the appearance kept part by part."""
+    config = {"appearance": "picture", "latent": "laid", "parts": 6, "code_channels": 4, "variance": "learned"}
+    return saved_run(tmp_path_factory.mktemp("runs") / "laid", figures_dataset, activation="leaky_relu", **config)
+
+
+@pytest.fixture(scope="session")
 def maps_run(tmp_path_factory):
     """An untrained run on 12 pictures with grey shape maps; the dataset lies beside it as `maps`."""
     from PIL import Image

@@ -127,3 +127,18 @@ def test_colours_of_a_picture():
     mask[4:12, 1:3] = True
     np.testing.assert_allclose(band_colours(picture, mask, 2)[:2], [[0, 0, 0], [255, 128, 0]])
     np.testing.assert_allclose(band_colours(picture, mask, 2)[2], [127.5, 64, 0])
+
+
+def test_colour_errors_are_those_of_known_colours():
+    # sRGB primaries in CIELAB, D65, as published (Lindbloom): red 53.24, 80.09, 67.20; green 87.73, -86.18, 83.18.
+    red, green = np.zeros((1, 4, 4, 3), np.uint8), np.zeros((1, 4, 4, 3), np.uint8)
+    red[..., 0], green[..., 1] = 255, 255
+    green[:, :2] = red[:, :2]
+    lower = np.zeros((1, 4, 4), bool)
+    lower[:, 2:] = True
+    found = metrics.lab_errors(red, green, lower)
+    np.testing.assert_allclose(found["lightness"], 87.73 - 53.24, atol=0.1)
+    np.testing.assert_allclose(found["green_magenta"], 80.09 + 86.18, atol=0.2)
+    np.testing.assert_allclose(found["blue_yellow"], 83.18 - 67.20, atol=0.2)
+    np.testing.assert_allclose(found["delta_e"], 86.6, atol=0.1)  # CIEDE2000 of the two, as published
+    np.testing.assert_allclose(metrics.lab_errors(red, green)["lightness"], (87.73 - 53.24) / 2, atol=0.1)

@@ -67,15 +67,23 @@ class ModelConfig(Settings):
         shape_channels: channels of the shape map (3: stickman; 1 or 3: edges, body map).
         appearance: what the appearance encoder F sees. "parts": crops of body parts (released program); "picture":
             picture and shape map (paper).
-        parts: number of body parts, where F sees crops.
+        latent: where the appearance z is kept. "maps": in small feature maps at the bottom of the decoder (released
+            program); "laid": one code for each part of the figure, which the decoder gets where the part lies in the
+            wanted shape. The parts are found by training alone.
+        parts: number of parts: of body parts that are cut out for F (--appearance=parts), or of parts that are found
+            (--latent=laid).
+        code_channels: numbers in the code of a part (--latent=laid).
+        map_factor: the maps that say where the parts lie have side image_size / 2**map_factor (--latent=laid).
         box_factor: crops have side image_size / 2**box_factor pixels.
         bottleneck_factor: the bottom feature map has a side of 2**bottleneck_factor positions.
         width: channels at full resolution; doubled at every coarser scale up to `max_width`.
         max_width: largest number of channels, and the channels of a latent.
         blocks_per_scale: residual blocks per scale in E, F and D.
-        latent_scales: scales that carry a latent z, from the bottom up; 0 leaves z out (the ablation "no z").
+        latent_scales: scales that carry a latent z, from the bottom up (--latent=maps); 0 leaves z out (the ablation
+            "no z").
         variance: of posterior and prior: "unit" (released program) or "learned" diagonal.
-        prior: "autoregressive" p(z | shape) (released program) or "standard_normal" p(z) (ablation).
+        prior: "autoregressive" p(z | shape), position by position (released program) or part by part; or
+            "standard_normal" p(z) (ablation).
         activation: "elu" (released program), or "leaky_relu" (faster).
         dropout: rate inside the residual blocks, in [0, 1), taken to the nearest 1 / 256.
         weight_norm: weight-normalised convolutions (released program); False: plain ones, as `VUNet.fold()` makes them.
@@ -87,7 +95,10 @@ class ModelConfig(Settings):
     image_size: int = 128
     shape_channels: int = within(1, None, 3)
     appearance: str = one_of("parts", "picture")
+    latent: str = one_of("maps", "laid")
     parts: int = within(1, None, 8)
+    code_channels: int = within(1, None, 24)
+    map_factor: int = within(0, None, 1)
     box_factor: int = within(0, None, 1)
     bottleneck_factor: int = within(0, None, 1)
     width: int = within(1, None, 32)
@@ -108,6 +119,9 @@ class ModelConfig(Settings):
         self.demand(0 <= self.dropout < 1, "dropout", "must be in [0, 1)")
         too_deep = "leaves no scale for what the appearance encoder sees; lower it or --box_factor"
         self.demand(scales >= 1, "bottleneck_factor", too_deep)
+        if self.latent == "laid":
+            self.demand(self.appearance == "picture", "appearance", "must be picture with --latent=laid")
+            self.demand(size >> self.map_factor >= 8, "map_factor", "leaves part maps with a side under 8")
         self.demand(self.latent_scales <= scales, "latent_scales", f"must be at most {scales}: F has {scales} scales")
 
     @classmethod
@@ -145,7 +159,9 @@ class ModelConfig(Settings):
 
     @property
     def latent_shapes(self):
-        """(height, width, channels) of each latent, from the bottom up."""
+        """Of each latent, from the bottom up, (height, width, channels); of the one laid latent (parts, channels)."""
+        if self.latent == "laid":
+            return [(self.parts, self.code_channels)] if self.latent_scales else []
         bottom = self.image_size >> (self.scales - 1)
         return [(bottom << i, bottom << i, self.widths[-1 - i]) for i in range(self.latent_scales)]
 

@@ -6,8 +6,12 @@ r"""Makes pictures with a trained model.
     ... reconstruct --run_dir=runs/quickstart --inputs=valid:0-15 --out=reconstructed.png
   transfer      every appearance (rows) in every shape (columns)
     ... transfer --run_dir=runs/quickstart --appearances=valid:0-4 --shapes=valid:10-17 --out=matrix.png
+    ... transfer --run_dir=runs/demo --appearances=valid:0 --part=legs:valid:30 --shapes=valid:10-17 --out=mixed.png
   sample        appearances from the prior, for each shape (rows: shapes, columns: samples)
     ... sample --run_dir=runs/quickstart --shapes=valid:0-3 --samples=8 --seed=1 --out=samples.png
+    ... sample --run_dir=runs/demo --appearances=valid:5 --vary=torso+arms --shapes=valid:0-3 --out=shirts.png
+  parts         where the parts that the model has found lie (runs with --latent=laid)
+    ... parts --run_dir=runs/demo --inputs=valid:0-3 --out=parts.png
   interpolate   from one appearance to the next, for each shape; or one appearance along a path of poses
     ... interpolate --run_dir=runs/quickstart --appearances=valid:0,9 --shapes=valid:3 --out=between.png
     ... interpolate --run_dir=runs/quickstart --appearances=valid:0 --shapes=valid:3,9,14 --out=path.png
@@ -47,10 +51,22 @@ _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of the run; by 
 _OUT = flags.DEFINE_string(
     "out", None, "PNG file of the grid; .gif or .mp4 (animate, interpolate); with --separate a folder."
 )
-_INPUTS = flags.DEFINE_string("inputs", None, "reconstruct: the pictures.")
-_APPEARANCES = flags.DEFINE_string("appearances", None, "transfer, interpolate, animate: whose looks.")
+_INPUTS = flags.DEFINE_string("inputs", None, "reconstruct, parts: the pictures.")
+_APPEARANCES = flags.DEFINE_string(
+    "appearances", None, "transfer, interpolate, animate: whose looks. sample: with --vary, one."
+)
 _SHAPES = flags.DEFINE_string(
     "shapes", None, "transfer, sample, animate: whose shapes. interpolate: by default the first appearance's own."
+)
+_PART = flags.DEFINE_multi_string(
+    "part",
+    [],
+    "transfer, animate: PARTS:INPUT takes these parts of the looks from another input, as torso:valid:3. PARTS are "
+    "head, torso, arms, legs, background, or numbers as the mode parts shows them, with + between. Can be given more "
+    "than once.",
+)
+_VARY = flags.DEFINE_string(
+    "vary", None, "sample: only these parts are drawn, the others are those of --appearances. Named as in --part."
 )
 _SAMPLES = flags.DEFINE_integer("samples", 8, "sample: how many for each shape.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "sample: another seed gives other samples.", 0, 2**31 - 1)
@@ -85,10 +101,11 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Pictures made at once.", l
 # What each mode needs, and what else it takes.
 MODES = {
     "reconstruct": (("inputs",), ()),
-    "transfer": (("appearances", "shapes"), ()),
-    "sample": (("shapes",), ("samples", "seed")),
+    "transfer": (("appearances", "shapes"), ("part",)),
+    "sample": (("shapes",), ("samples", "seed", "appearances", "vary")),
+    "parts": (("inputs",), ()),
     "interpolate": (("appearances",), ("shapes", "steps")),
-    "animate": (("appearances", "shapes"), ("steps",)),
+    "animate": (("appearances", "shapes"), ("steps", "part")),
 }
 ANIMATED = ("interpolate", "animate")
 OF_ANIMATIONS = ("fps", "show_shapes")

@@ -80,7 +80,7 @@ class Graph:
     def generate(self, inputs):
         """The shape with these looks: "image"."""
         inputs = _checked(inputs)
-        z = [inputs[f"z_{i}"] for i in range(self.config.latent_scales)]
+        z = [inputs[f"z_{i}"] for i in range(len(self.config.latent_shapes))]
         return {"image": self._generate(self._shape(inputs[self.shape_key]), z)}
 
     def sample(self, inputs):
@@ -96,7 +96,7 @@ class Graph:
     def sample_noise(self, inputs):
         """`sample` by standard normal noise that is sent; noise 0 gives the prior's mean."""
         inputs = _checked(inputs)
-        return self._sample(inputs, [inputs[f"noise_{i}"] for i in range(self.config.latent_scales)])
+        return self._sample(inputs, [inputs[f"noise_{i}"] for i in range(len(self.config.latent_shapes))])
 
     # What they are made of
 

@@ -7,6 +7,7 @@ is too thin or twisted (a torso in profile) counts as missing.
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import tensorflow as tf
 
@@ -16,6 +17,15 @@ from vunet_tf.body.skeleton import BODY_PARTS, JOINT_INDEX, BodyPart
 MISSING_PART = 0.0
 _MIN_AREA = 4.0  # square pixels: below it a part shows nothing
 _MIN_CORNER = 1e-3  # a corner's cross product over the squared longest side: below it, it is flat or turned inside out
+
+
+# Large regions of a person, first the one on top where they overlap, by the names of the parts that make them up.
+REGIONS = {
+    "head": ("head",),
+    "torso": ("torso",),
+    "arms": ("upper arm", "forearm"),
+    "legs": ("thigh", "shin"),
+}
 
 
 class Crops(NamedTuple):
@@ -59,6 +69,29 @@ def crop_body_parts(images: tf.Tensor, joints: tf.Tensor, height: int, width: in
         )
         crops.append(tf.where(found[:, part, None, None, None], crop, MISSING_PART))
     return tf.ensure_shape(tf.concat(crops, axis=-1), [None, height, width, 3 * num_parts])
+
+
+def body_regions(joints: np.ndarray, side: int) -> dict[str, np.ndarray]:
+    """Where the `REGIONS` of a person lie, {name: [side, side] bool}; none overlap, and what is unseen is nowhere.
+
+    Args:
+        joints: [15, 2] fractions of the picture, NaN or outside [0, 1] where unseen.
+        side: of the maps in positions.
+    """
+    # In pixels of a picture of that size even a small person's parts are large enough to count.
+    scale = 256
+    table = BODY_PARTS[10]
+    corners, found = part_corners(tf.constant(joints[None], tf.float32), scale, scale, table)
+    corners, found = corners[0].numpy() * side / scale, found[0].numpy()
+    free, regions = np.ones((side, side), bool), {}
+    for name, members in REGIONS.items():
+        drawn = np.zeros((side, side), np.uint8)
+        for i, part in enumerate(table):
+            if found[i] and part.name.endswith(members):
+                cv2.fillConvexPoly(drawn, np.rint(corners[i] - 0.5).astype(np.int32), 1)
+        regions[name] = (drawn > 0) & free
+        free &= ~regions[name]
+    return regions
 
 
 def part_corners(joints, height, width, parts: tuple[BodyPart, ...]) -> tuple[tf.Tensor, tf.Tensor]:

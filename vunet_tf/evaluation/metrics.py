@@ -8,9 +8,11 @@ from itertools import combinations
 import cv2
 import numpy as np
 import tensorflow as tf
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 RANGE = 255
 SSIM_WINDOW = 11  # pixels (Wang et al. 2004)
+LAB_AXES = ("lightness", "green_magenta", "blue_yellow")
 RESAMPLES = 1000
 COVERAGE = 0.95
 
@@ -40,6 +42,19 @@ def ssim(a, b, mask=None) -> np.ndarray:
         top, left = window // 2, window // 2
         mask = mask[:, top : top + local.shape[1], left : left + local.shape[2]]
     return _mean_over(local, mask)
+
+
+def lab_errors(a, b, mask=None) -> dict[str, np.ndarray]:
+    """How far colours are off in CIELAB (sRGB, white D65), each a mean over `mask` [B, H, W] (bool) or all pixels.
+
+    Returns:
+        {"delta_e": CIEDE2000 (Sharma et al. 2005; about 1 can just be seen), "lightness": |dL*|, "green_magenta":
+        |da*|, "blue_yellow": |db*|}, [B] each.
+    """
+    a, b = rgb2lab(np.asarray(a)), rgb2lab(np.asarray(b))
+    axes = np.moveaxis(np.abs(a - b), -1, 0)
+    found = {"delta_e": deltaE_ciede2000(a, b), **dict(zip(LAB_AXES, axes, strict=True))}
+    return {name: _mean_over(values, mask) for name, values in found.items()}
 
 
 def colour_histogram(picture, mask=None, levels=8) -> np.ndarray:

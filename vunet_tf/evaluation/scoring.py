@@ -13,12 +13,16 @@ SSIM_PROTOCOL = "tf.image.ssim on RGB, range 255, 11 x 11 Gaussian windows, sigm
 QUANTITIES = {
     "error_figure": Quantity("mean |error| inside the figure", "0-255", "lower"),
     "ssim_figure": Quantity("SSIM inside the figure", "", "higher"),
+    "delta_e": Quantity("colour error inside the figure, CIEDE2000", "Delta E", "lower"),
+    "lightness": Quantity("lightness error inside the figure, CIELAB |dL*|", "", "lower"),
+    "green_magenta": Quantity("green-magenta error inside the figure, CIELAB |da*|", "", "lower"),
+    "blue_yellow": Quantity("blue-yellow error inside the figure, CIELAB |db*|", "", "lower"),
     "error": Quantity("mean |error|, whole picture", "0-255", "lower"),
     "ssim": Quantity("SSIM, whole picture", "", "higher"),
     "psnr": Quantity("PSNR, whole picture", "dB", "higher"),
     "vgg": Quantity("VGG19 distance", "", "lower"),
 }
-OF_FIGURE = ("error_figure", "ssim_figure")
+OF_FIGURE = ("error_figure", "ssim_figure", "delta_e", *metrics.LAB_AXES)
 
 
 class Scorer:
@@ -41,6 +45,7 @@ class Scorer:
         if masks is not None:
             scores["error_figure"] = metrics.absolute_error(truth, made, masks)
             scores["ssim_figure"] = metrics.ssim(truth, made, masks)
+            scores |= metrics.lab_errors(truth, made, masks)
         if self._vgg is not None:
             scores["vgg"] = np.asarray(self._vgg.distance(to_float(truth), to_float(made)))
         return scores

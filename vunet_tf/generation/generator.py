@@ -1,4 +1,4 @@
-"""The five uses of a trained model, on inputs by their names and on any number of them."""
+"""The uses of a trained model, on inputs by their names and on any number of them."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,18 +10,20 @@ from tqdm import tqdm
 
 from vunet_tf.body import keypoints
 from vunet_tf.data.batches import batch_of, shape_of
-from vunet_tf.data.dataset import read_info
+from vunet_tf.data.dataset import read_examples, read_info
 from vunet_tf.data.example import Rejected
 from vunet_tf.data.own_pictures import FITS
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.grids import Header
 from vunet_tf.files.pixels import to_uint8
+from vunet_tf.generation import parts
 from vunet_tf.generation.inputs import Input, Inputs
 from vunet_tf.generation.sheet import Cell, Sheet
 from vunet_tf.models.vunet import between
 from vunet_tf.runs import Run
 
 Names = str | Sequence[str]  # of inputs, see `vunet_tf.generation.inputs`
+PEOPLE = 64  # by whom the regions of the parts are found
 STEPS = 8  # pictures from one appearance or pose to the next, both included
 
 
@@ -80,12 +82,18 @@ class Generator:
 
         return self._sheet("reconstruct", "generate", work(), len(inputs))
 
-    def transfer(self, appearances: Names, shapes: Names) -> Sheet:
-        """Every appearance in every shape: a row for each appearance, a column for each shape."""
-        appearances, shapes = self._inputs(appearances), self._shapes(shapes)
+    def transfer(self, appearances: Names, shapes: Names, part: Sequence[str] = ()) -> Sheet:
+        """Every appearance in every shape: a row for each appearance, a column for each shape.
+
+        Args:
+            part: "PARTS:INPUT" each, for a model with parts: the appearance of these parts comes from that input, as
+                "torso:valid:3". PARTS are named as `parts.chosen` says.
+        """
+        appearances, shapes, exchange = self._inputs(appearances), self._shapes(shapes), self._exchange(part)
 
         def work():
             for row, (appearance, picture, z) in enumerate(self._appearances(appearances)):
+                z = exchange(z)
                 for column, given in enumerate(shapes):
                     shape = self._shape(given)
                     headers = Header(appearance.label, (picture,)), Header(given.label, (to_uint8(shape),))
@@ -93,12 +101,27 @@ class Generator:
 
         return self._sheet("transfer", "generate", work(), len(appearances) * len(shapes))
 
-    def sample(self, shapes: Names, samples: int = STEPS, seed: int = 0) -> Sheet:
+    def sample(
+        self,
+        shapes: Names,
+        samples: int = STEPS,
+        seed: int = 0,
+        appearances: Names | None = None,
+        vary: str | None = None,
+    ) -> Sheet:
         """Appearances from the prior p(z | shape): a row for each shape, a column for each sample.
 
         Column j has the same noise in every row, by `seed` and j alone.
+
+        Args:
+            appearances, vary: for a model with parts: only the parts named by `vary` (see `parts.chosen`) are drawn,
+                the others are those of the one appearance.
         """
         self.model.require_latents()
+        if (appearances is None) != (vary is None):
+            raise InputError("--vary and --appearances go together: what is drawn, and whose appearance the rest has")
+        if vary is not None:
+            return self._vary(appearances, shapes, vary, samples, seed)
         if samples < 1:
             raise InputError(f"--samples={samples}: must be at least 1")
         shapes = self._inputs(shapes)
@@ -112,6 +135,36 @@ class Generator:
                     yield (row, column, header, Header(f"sample {column + 1}")), shape, noise[column]
 
         return self._sheet("sample", "sample", work(), len(shapes) * samples)
+
+    def _vary(self, appearances, shapes, vary, samples, seed):
+        shapes, (_, _, z) = self._inputs(shapes), self._one(appearances, "--appearances")
+        keep = np.ones((self.config.parts, 1), np.float32)
+        keep[self._parts(vary)] = 0
+
+        def work():
+            noise = [self.model.noise(1, [seed, column])[0][0] for column in range(samples)]
+            for row, given in enumerate(shapes):
+                shape = self._shape(given)
+                header = Header(given.label, (to_uint8(shape),))
+                for column in range(samples):
+                    yield (row, column, header, Header(f"sample {column + 1}")), shape, [noise[column], z[0], keep]
+
+        return self._sheet("vary", "vary", work(), len(shapes) * samples)
+
+    def parts(self, inputs: Names) -> Sheet:
+        """Where the parts that the model has found lie in each shape, a colour and a number each: one column."""
+        self.model.require_parts()
+        inputs = self._inputs(inputs)
+
+        def cells():
+            for row, given in enumerate(inputs):
+                shape = self._shape(given)
+                seen = (to_uint8(batch_of([given.example])["image"][0]),) if given.example.image else ()
+                maps = self._graph("parts")({"shape": shape[None]})[0].numpy()
+                header = Header(given.label, (*seen, to_uint8(shape)))
+                yield Cell(row, 0, header, Header("parts"), to_uint8(shape), parts.drawn(maps))
+
+        return Sheet(cells(), len(inputs), parts.ENLARGED * (self.config.image_size >> self.config.map_factor))
 
     def interpolate(self, appearances: Names, shapes: Names | None = None, steps: int | None = None) -> Sheet:
         """From one appearance to the next, or along a pose path.
@@ -147,14 +200,20 @@ class Generator:
 
         return self._sheet("interpolate", "generate", work(), len(path) * len(shapes), by_column=True)
 
-    def animate(self, appearances: Names, shapes: Names, steps: int | None = None) -> Sheet:
+    def animate(self, appearances: Names, shapes: Names, steps: int | None = None, part: Sequence[str] = ()) -> Sheet:
         """Appearances driven by a sequence of shapes: a row for each appearance, a column for each frame.
 
         Args:
+            part: as in `transfer`.
             steps: frames from one pose to the next, both included, joints going in straight lines; by default only the
                 poses themselves. There is nothing between shape maps.
         """
-        return self._along_shapes("animate", list(self._appearances(self._inputs(appearances))), shapes, steps, None)
+        exchange = self._exchange(part)
+        given = [
+            (appearance, picture, exchange(z))
+            for appearance, picture, z in self._appearances(self._inputs(appearances))
+        ]
+        return self._along_shapes("animate", given, shapes, steps, None)
 
     def _along_shapes(self, title, appearances, shapes: Names, steps: int | None, default: int | None) -> Sheet:
         shapes = self._shapes(shapes)
@@ -175,6 +234,49 @@ class Generator:
                     yield (row, column, *headers), shape, z
 
         return self._sheet(title, "generate", work(), len(path) * len(appearances), by_column=True)
+
+    # Parts
+
+    def _exchange(self, given: Sequence[str]):
+        """The function that gives a z the codes of single parts of other appearances."""
+        if not given:
+            return lambda z: z
+        sources = []
+        for text in given:
+            names, colon, source = text.partition(":")
+            if not colon or not source:
+                raise InputError(f"--part={text}: must be PARTS:INPUT, as torso:valid:3")
+            _, _, z = self._one(source, f"--part={text}")
+            sources.append((self._parts(names), z[0]))
+
+        def exchange(z):
+            codes = np.array(z[0])
+            for numbers, source in sources:
+                codes[numbers] = np.asarray(source)[numbers]
+            return [tf.constant(codes)]
+
+        return exchange
+
+    def _one(self, names: Names, flag: str):
+        """The only appearance of `names`, as `_appearances` gives it."""
+        given = list(self._appearances(self._inputs(names)))
+        if len(given) != 1:
+            raise InputError(f"{flag}: must be one appearance, not {len(given)}")
+        return given[0]
+
+    def _parts(self, names: str) -> list[int]:
+        """The numbers of the parts that a text names, see `parts.chosen`."""
+        self.model.require_parts()
+        return parts.chosen(names, self._regions(), self.config.parts)
+
+    def _regions(self) -> list[str] | None:
+        """The region of each part, by people of the run's dataset; None where it is not there or has no joints."""
+        if self._info is None or self._info.joints is None:
+            return None
+        split = "valid" if "valid" in self._info.splits else next(iter(self._info.splits))
+        people = list(read_examples(self._dataset_dir, split, count=PEOPLE))
+        shapes = tf.stack([shape_of(person, self.config.image_size) for person in people])
+        return parts.regions_of(self._graph("parts")({"shape": shapes}).numpy(), [p.joints for p in people])
 
     # Inputs
 
@@ -225,7 +327,11 @@ class Generator:
             for chunk in _chunks(work, self._batch_size):
                 places, shapes, latents = zip(*chunk, strict=True)
                 latents = [tf.stack(scale) for scale in zip(*latents, strict=True)]
-                if use == "sample":
+                if use == "vary":
+                    noise, z, keep = latents
+                    given = {"shape": tf.stack(shapes), "noise": [noise], "z": [z], "keep": keep}
+                    made = self._graph(use)(given)["image"]
+                elif use == "sample":
                     made = self._graph(use)({"shape": tf.stack(shapes), "noise": latents})["image"]
                 else:
                     made = self._graph(use)({"shape": tf.stack(shapes), "z": latents})

@@ -34,10 +34,10 @@ class Decoder(ConfiguredModel):
         ]
         self.ups = [SubPixelUp(width, weight_norm=wn, name=f"up_{i}") for i, width in enumerate(widths[1:], 1)]
         self.join_z, self.priors = [], []
-        for i, (height, _, channels) in enumerate(config.latent_shapes):
+        for i, (height, width, channels) in enumerate(config.latent_shapes):
             self.join_z.append(convolution(channels, 1, weight_norm=wn, name=f"join_z_{i}"))
             if config.prior == "standard_normal":
-                prior = StandardNormalPrior(channels, config.variance, name=f"prior_{i}")
+                prior = StandardNormalPrior((height, width, channels), config.variance, name=f"prior_{i}")
             else:
                 prior = GroupPrior(channels, 4 if height > 1 else 1, config.variance, name=f"prior_{i}", **blocks)
             self.priors.append(prior)

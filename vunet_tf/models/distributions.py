@@ -1,4 +1,4 @@
-"""Diagonal Gaussians over latent feature maps: tensors inside the networks, TFP distributions at the border."""
+"""Diagonal Gaussians over latents: tensors inside the networks, TFP distributions at the border."""
 
 import math
 
@@ -17,16 +17,16 @@ SMALLEST_SCALE = 1e-3
 
 @keras.saving.register_keras_serializable("vunet_tf")
 class DiagonalGaussian(keras.layers.Layer):
-    """N(mean, diag(scale**2)) over feature maps [H, W, C], always in float32.
+    """N(mean, diag(scale**2)) over feature maps [H, W, C] or codes of parts [K, C], always in float32.
 
-    Event shape [H, W, C], batch shape [B]. Its parameters are one tensor [B, H, W, `parameters_per_channel` * C]: the
-    means, and for a learned variance after them the raw scales, scale = softplus(raw + log(e - 1)).
+    Event shape [H, W, C] or [K, C], batch shape [B]. Its parameters are one tensor [B, ..., `parameters_per_channel` *
+    C]: the means, and for a learned variance after them the raw scales, scale = softplus(raw + log(e - 1)).
 
     Args:
         variance: "unit" (released program: scale 1) or "learned".
 
-    Call: parameters, noise=None -> z [B, H, W, C] = mean + scale * noise, reparameterised; without noise the mean
-    itself, with no random op. Noise is standard normal, [B, H, W, C], and always comes from outside.
+    Call: parameters, noise=None -> z [B, ..., C] = mean + scale * noise, reparameterised; without noise the mean
+    itself, with no random op. Noise is standard normal, of the shape of z, and always comes from outside.
     """
 
     def __init__(self, variance="unit", **kwargs):
@@ -41,7 +41,7 @@ class DiagonalGaussian(keras.layers.Layer):
         return 1 if self.variance == "unit" else 2
 
     def mean_and_scale(self, parameters):
-        """Mean and standard deviation, each [B, H, W, C] (the scale is the number 1.0 for the unit variance)."""
+        """Mean and standard deviation, each of the shape of z (the scale is the number 1.0 for the unit variance)."""
         parameters = ops.cast(parameters, self.compute_dtype)
         if self.variance == "unit":
             return parameters, 1.0
@@ -54,16 +54,16 @@ class DiagonalGaussian(keras.layers.Layer):
         return mean if noise is None else mean + scale * noise
 
     def distribution(self, parameters):
-        """The `tfd.Independent` normal of these parameters: batch shape [B], event shape [H, W, C]."""
+        """The `tfd.Independent` normal of these parameters: batch shape [B], event shape that of one z."""
         mean, scale = self.mean_and_scale(parameters)
-        return tfd.Independent(tfd.Normal(mean, scale), reinterpreted_batch_ndims=3)
+        return tfd.Independent(tfd.Normal(mean, scale), reinterpreted_batch_ndims=len(mean.shape) - 1)
 
     def kl(self, posterior, prior):
-        """KL(q || p) in nats, [B], summed over height, width, channels; 1/2 ||mu_q - mu_p||^2 with unit variance."""
+        """KL(q || p) in nats, [B], summed over all of z; 1/2 ||mu_q - mu_p||^2 with unit variance."""
         return tfd.kl_divergence(self.distribution(posterior), self.distribution(prior))
 
     def log_prob(self, parameters, z):
-        """Log-density of z [B, H, W, C] in nats, [B]."""
+        """Log-density of z in nats, [B]."""
         return self.distribution(parameters).log_prob(ops.cast(z, self.compute_dtype))
 
     def get_config(self):

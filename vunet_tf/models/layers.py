@@ -130,10 +130,17 @@ def convolution(filters, kernel_size, strides=1, weight_norm=True, **kwargs):
     return keras.layers.Conv2D(filters, kernel_size, strides, padding="same", **kwargs)
 
 
+CONVOLUTIONS = (WeightNormConv2D, keras.layers.Conv2D)
+
+
 def convolutions(layer):
     """All convolutions inside `layer` (a model or a composite layer), plain and weight-normalised, in a fixed order."""
-    kinds = (WeightNormConv2D, keras.layers.Conv2D)
-    return [inner for inner in layer._flatten_layers() if isinstance(inner, kinds)]
+    return [inner for inner in layer._flatten_layers() if isinstance(inner, CONVOLUTIONS)]
+
+
+def with_weights(layer):
+    """All layers inside `layer` that have trained weights of their own, in a fixed order."""
+    return [inner for inner in layer._flatten_layers() if inner._trainable_variables]
 
 
 @contextlib.contextmanager

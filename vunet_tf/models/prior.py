@@ -73,17 +73,20 @@ class GroupPrior(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("vunet_tf")
 class StandardNormalPrior(keras.layers.Layer):
-    """p(z) = N(0, 1), whatever the shape: the prior of a plain VAE, for the ablation. Called like `GroupPrior`."""
+    """p(z) = N(0, 1), whatever the shape: the prior of a plain VAE, for the ablation. Called like the other priors."""
 
-    def __init__(self, filters, variance="unit", **kwargs):
+    def __init__(self, shape, variance="unit", **kwargs):
         super().__init__(**kwargs)
-        self.filters = filters
+        self.shape = tuple(shape)  # of z, without the batch
         self.latent = DiagonalGaussian(variance)
 
-    def call(self, h, z=None, noise=None):
-        mean = ops.zeros((*ops.shape(h)[:-1], self.filters), self.latent.compute_dtype)
+    def call(self, h, z=None, noise=None, keep=None):
+        mean = ops.zeros((ops.shape(h)[0], *self.shape), self.latent.compute_dtype)
         parameters = ops.concatenate([mean] * self.latent.parameters_per_channel, axis=-1)
-        return parameters, self.latent(parameters, noise) if z is None else z
+        if z is not None and keep is None:
+            return parameters, z
+        drawn = self.latent(parameters, noise)
+        return parameters, drawn if keep is None else keep * z + (1 - keep) * drawn
 
     def get_config(self):
-        return {**super().get_config(), "filters": self.filters, "variance": self.latent.variance}
+        return {**super().get_config(), "shape": self.shape, "variance": self.latent.variance}

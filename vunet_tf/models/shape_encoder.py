@@ -5,6 +5,7 @@ import keras
 from vunet_tf.config import ModelConfig
 from vunet_tf.models.configured import ConfiguredModel, block_settings
 from vunet_tf.models.layers import ResidualBlock, convolution, down
+from vunet_tf.models.part_maps import PartMaps
 
 
 def contracting_path(inputs, widths, config):
@@ -30,9 +31,16 @@ def contracting_path(inputs, widths, config):
 
 @keras.saving.register_keras_serializable("vunet_tf")
 class ShapeEncoder(ConfiguredModel):
-    """E: shape map [B, S, S, shape_channels] in [-1, 1] -> the skips of D (see `contracting_path`)."""
+    """E: shape map [B, S, S, shape_channels] in [-1, 1] -> the skips of D (see `contracting_path`).
+
+    With --latent=laid the part maps follow them; `part_maps` is the network that makes them.
+    """
 
     def __init__(self, config: ModelConfig, name="shape_encoder"):
-        shape = keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape")
-        super().__init__(shape, contracting_path(shape, config.widths, config), name=name)
         self.config = config
+        self.part_maps = PartMaps(config) if config.latent == "laid" else None
+        shape = keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape")
+        skips = contracting_path(shape, config.widths, config)
+        if self.part_maps:
+            skips.append(self.part_maps(shape))
+        super().__init__(shape, skips, name=name)

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from vunet_tf.models.layers import convolutions
+from vunet_tf.models.layers import CONVOLUTIONS, with_weights
 from vunet_tf.models.vunet import WIRINGS, VUNet
 
 
@@ -17,25 +17,27 @@ def _sizes(convolution):
     return math.ceil(height / stride) * math.ceil(width / stride), kernel**2 * channels, convolution.filters
 
 
-def multiply_accumulates(convolution):
-    """Of one convolution layer on one picture."""
-    return math.prod(_sizes(convolution))
+def multiply_accumulates(layer):
+    """Of one layer on one picture. In the prior of parts each weight is used once."""
+    return math.prod(_sizes(layer)) if isinstance(layer, CONVOLUTIONS) else layer.count_params()
 
 
-def folded_parameters(convolution):
-    """Kernel and bias of one convolution layer, weight normalisation folded."""
-    _, fan_in, filters = _sizes(convolution)
+def folded_parameters(layer):
+    """Kernel and bias of one convolution, weight normalisation folded; or all weights of another layer."""
+    if not isinstance(layer, CONVOLUTIONS):
+        return layer.count_params()
+    _, fan_in, filters = _sizes(layer)
     return (fan_in + 1) * filters
 
 
 def parts_of(model):
-    """The convolutions of F (what `encode` needs), G (what `generate` needs), and the prior (what `sample` adds)."""
-    generator = convolutions(model.wiring("generate"))
+    """The layers with weights of F (what `encode` needs), G (`generate`), and the prior (what `sample` adds)."""
+    generator = with_weights(model.wiring("generate"))
     known = {id(layer) for layer in generator}
     return {
-        "F": convolutions(model.wiring("encode")),
+        "F": with_weights(model.wiring("encode")),
         "G": generator,
-        "prior": [layer for layer in convolutions(model.wiring("sample")) if id(layer) not in known],
+        "prior": [layer for layer in with_weights(model.wiring("sample")) if id(layer) not in known],
     }
 
 

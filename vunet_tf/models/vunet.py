@@ -14,11 +14,14 @@ from vunet_tf.models.appearance_input import AppearanceInput
 from vunet_tf.models.configured import ConfiguredModel
 from vunet_tf.models.decoder import Decoder
 from vunet_tf.models.distributions import DiagonalGaussian
-from vunet_tf.models.layers import WeightNormConv2D, convolutions, data_dependent_initialisation
+from vunet_tf.models.laid_decoder import LaidDecoder
+from vunet_tf.models.laid_encoder import LaidAppearanceEncoder
+from vunet_tf.models.layers import WeightNormConv2D, data_dependent_initialisation, with_weights
 from vunet_tf.models.shape_encoder import ShapeEncoder
 
 INPUTS = ("image", "shape", "parts")  # what of a batch a model may look at; the rest is left alone
 WIRINGS = ("encode", "generate", "transfer", "sample")
+OF_PARTS = ("parts", "vary")  # wirings of a model with --latent=laid
 
 
 @keras.saving.register_keras_serializable("vunet_tf")
@@ -27,8 +30,8 @@ class VUNet(ConfiguredModel):
 
     Batches are dicts of float32 tensors in [-1, 1], as the data part makes them: "image" [B, S, S, 3],
     "shape" [B, S, S, C], and where the data has keypoints "parts" [B, s, s, 3 * P], a missing part being 0. Latents z
-    are lists of [B, h, w, c], one per latent scale from the bottom up (`config.latent_shapes`); so is noise. Pictures
-    that come out are float32, nominally in [-1, 1], unclipped.
+    are lists of [B, h, w, c], one per latent scale from the bottom up (`config.latent_shapes`), or with --latent=laid
+    of one [B, K, c]; so is noise. Pictures that come out are float32, nominally in [-1, 1], unclipped.
 
     Inputs: {"appearance", "shape", "noise"}, as `training_inputs(batch, seed)` makes them.
 
@@ -49,8 +52,15 @@ class VUNet(ConfiguredModel):
         self.appearance_input = AppearanceInput(config)
         self.latent = DiagonalGaussian(config.variance, name="latent")
         self.shape_encoder = ShapeEncoder(config)
-        self.decoder = Decoder(config)
-        self.appearance_encoder = AppearanceEncoder(config) if config.latent_scales else None
+        self.appearance_encoder = None
+        if config.latent == "laid":
+            self.decoder = LaidDecoder(config)
+            if config.latent_shapes:
+                self.appearance_encoder = LaidAppearanceEncoder(config, self.shape_encoder.part_maps)
+        else:
+            self.decoder = Decoder(config)
+            if config.latent_shapes:
+                self.appearance_encoder = AppearanceEncoder(config)
 
         # Functional model
         inputs = self._symbolic_inputs()
@@ -82,10 +92,17 @@ class VUNet(ConfiguredModel):
         | "transfer" | {"appearance", "shape"} | picture, by the posterior's mean |
         | "sample" | {"shape", "noise"} | {"image", "z"}, z from the prior by this noise |
 
-        Only "sample" contains the prior. None contains a random op. Raises InputError for another use.
+        With --latent=laid also
+
+        | "parts" | {"shape"} | part maps [B, m, m, K] |
+        | "vary" | {"shape", "noise", "z", "keep" [B, K, 1]} | as "sample", but parts with keep 1 have the code of z |
+
+        Only "sample" and "vary" contain the prior. None contains a random op. Raises InputError for another use.
         """
-        if use not in WIRINGS:
-            raise InputError(f"unknown wiring {use!r}: one of {', '.join(WIRINGS)}")
+        if use in OF_PARTS:
+            self.require_parts()
+        elif use not in WIRINGS:
+            raise InputError(f"unknown wiring {use!r}: one of {', '.join(WIRINGS + OF_PARTS)}")
         if not hasattr(self._wirings, use):
             setattr(self._wirings, use, self._wire(use))
         return getattr(self._wirings, use)
@@ -104,6 +121,15 @@ class VUNet(ConfiguredModel):
             inputs = {key: symbolic[key] for key in ("appearance", "shape") if key in symbolic}
             z = self.wiring("encode")({"appearance": inputs["appearance"]})["z"] if self.config.latent_scales else []
             outputs = self.wiring("generate")({"shape": inputs["shape"], "z": z})
+        elif use == "parts":
+            inputs = {"shape": symbolic["shape"]}
+            outputs = self.shape_encoder.part_maps(inputs["shape"])
+        elif use == "vary":
+            z = [keras.Input(shape, name=f"z_{i}") for i, shape in enumerate(self.config.latent_shapes)]
+            keep = keras.Input((self.config.parts, 1), name="keep")
+            inputs = {"shape": symbolic["shape"], "noise": symbolic["noise"], "z": z, "keep": keep}
+            image, drawn = self.decoder.vary(self.shape_encoder(inputs["shape"]), inputs["noise"], z, keep)
+            outputs = {"image": image, "z": drawn}
         else:
             inputs = {"shape": symbolic["shape"], "noise": symbolic.get("noise", [])}
             image, z = self.decoder.sample(self.shape_encoder(inputs["shape"]), inputs["noise"])
@@ -114,6 +140,12 @@ class VUNet(ConfiguredModel):
         """Raises InputError if this model has no appearance latent."""
         if not self.config.latent_scales:
             raise InputError("--latent_scales=0: this model has no appearance latent; set it to 1, 2 or 3")
+
+    def require_parts(self):
+        """Raises InputError if the appearance of this model is not kept part by part."""
+        self.require_latents()
+        if self.config.latent != "laid":
+            raise InputError(f"--latent={self.config.latent}: only a model trained with --latent=laid has parts")
 
     # Inputs from batches
 
@@ -229,7 +261,7 @@ class VUNet(ConfiguredModel):
     def fold(self):
         """The same model with plain convolutions: every kernel is g * V / ||V||, a constant for export."""
         folded = VUNet(dataclasses.replace(self.config, weight_norm=False), name=self.name)
-        for ours, plain in zip(convolutions(self), convolutions(folded), strict=True):
+        for ours, plain in zip(with_weights(self), with_weights(folded), strict=True):
             plain.set_weights(ours.fold() if isinstance(ours, WeightNormConv2D) else ours.get_weights())
         return folded
 

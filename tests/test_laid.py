@@ -1,0 +1,209 @@
+"""Appearance that is laid on the parts of the body: gathering and laying, the prior part by part, and its uses."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import vunet_tf
+from vunet_tf import VUNet
+from vunet_tf.body.body_parts import body_regions
+from vunet_tf.body.skeleton import JOINT_INDEX
+from vunet_tf.config import ModelConfig, TrainingConfig
+from vunet_tf.data.batches import training_batches
+from vunet_tf.files.errors import InputError
+from vunet_tf.generation import Generator, parts
+from vunet_tf.models.part_maps import Gather, Lay
+from vunet_tf.models.part_prior import PartPrior
+from vunet_tf.people import sample_pose
+from vunet_tf.training.step import TrainingStep
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def run(laid_run):
+    return vunet_tf.load(laid_run)
+
+
+@pytest.fixture(scope="module")
+def batch(figures_dataset):
+    return next(iter(training_batches(figures_dataset, 4)))
+
+
+def normal(*shape):
+    return RANDOM.normal(size=shape).astype(np.float32)
+
+
+def test_gather_is_the_mean_under_each_map_and_lay_puts_it_back():
+    maps, features, z = np.zeros((1, 4, 4, 3), np.float32), normal(1, 4, 4, 5), normal(1, 3, 2)
+    maps[0, :2, :, 0] = maps[0, 2:, :2, 1] = maps[0, 2:, 2:, 2] = 1
+    gathered = Gather()(features, maps).numpy()
+    np.testing.assert_allclose(gathered[0, 0, 0], features[0, :2].sum((0, 1)) / 9, rtol=1e-5)
+    np.testing.assert_allclose(gathered[0, 2, 0], features[0, 2:, 2:].sum((0, 1)) / 5, rtol=1e-5)
+    laid = Lay()(z, maps).numpy()
+    np.testing.assert_allclose(laid[0, 3, 0], z[0, 1], rtol=1e-6)
+    np.testing.assert_allclose(laid[0, 0, 3], z[0, 0], rtol=1e-6)
+
+
+def prior_with_weights():
+    prior = PartPrior(5, 3, "learned")
+    h = normal(2, 4, 4, 7)
+    prior(h, z=normal(2, 5, 3))
+    prior.set_weights([normal(*weight.shape) / 10 for weight in prior.get_weights()])
+    return prior, h
+
+
+def test_each_part_of_the_prior_sees_only_the_parts_before_it():
+    prior, h = prior_with_weights()
+    z = normal(2, 5, 3)
+    before = prior(h, z=z)[0].numpy()
+    z[:, 2] += 1
+    changed = np.abs(prior(h, z=z)[0].numpy() - before).max((0, 2)) > 1e-6
+    assert changed.tolist() == [False, False, False, True, True]
+
+
+def test_samples_of_the_prior_have_the_parameters_that_they_were_drawn_with():
+    prior, h = prior_with_weights()
+    parameters, z = prior(h, noise=normal(2, 5, 3))
+    np.testing.assert_allclose(prior(h, z=z)[0], parameters, atol=1e-5)
+
+
+def test_parts_that_are_kept_keep_their_code_and_the_others_follow_them():
+    prior, h = prior_with_weights()
+    z, noise = normal(2, 5, 3), normal(2, 5, 3)
+    keep = np.zeros((2, 5, 1), np.float32)
+    keep[:, 1] = 1
+    drawn = prior(h, z=z, noise=noise, keep=keep)[1].numpy()
+    np.testing.assert_array_equal(drawn[:, 1], z[:, 1])
+    free = prior(h, noise=noise)[1].numpy()
+    np.testing.assert_allclose(drawn[:, 0], free[:, 0], atol=1e-6)
+    assert np.abs(drawn[:, 2:] - free[:, 2:]).max() > 1e-3
+
+
+def test_part_maps_add_up_to_one_and_need_only_the_shape(run, batch):
+    maps = run.model.wiring("parts")({"shape": batch["shape"]}).numpy()
+    assert maps.shape == (4, 16, 16, 6)
+    np.testing.assert_allclose(maps.sum(-1), 1, atol=1e-5)
+
+
+def test_transfer_is_encode_and_generate(run, batch):
+    model = run.model
+    shape = batch["shape"][::-1]
+    expected = model.generate(shape, model.encode(batch))
+    np.testing.assert_allclose(model.transfer(batch, shape), expected, atol=1e-5)
+    assert [z.shape.as_list() for z in model.encode(batch)] == [[4, 6, 4]]
+
+
+def test_every_weight_is_trained(figures_dataset, run):
+    config = TrainingConfig(steps=4, batch_size=4, reconstruction="l1", kl_schedule="constant")
+    step = TrainingStep(run.model.config, config)
+    batches = training_batches(figures_dataset, 4)
+    step.initialise(list(batches.take(1)))
+    before = [variable.numpy() for variable in step.model.trainable_variables]
+    step.train(iter(batches), tf.constant(4))
+    still = [
+        variable.path
+        for variable, old in zip(step.model.trainable_variables, before, strict=True)
+        if not (variable.numpy() != old).any()
+    ]
+    assert not still
+
+
+def test_folded_and_reloaded_models_make_the_same_pictures(run, batch, laid_run):
+    expected = run.model.transfer(batch, batch["shape"]).numpy()
+    np.testing.assert_allclose(run.model.fold().transfer(batch, batch["shape"]), expected, atol=1e-5)
+    again = vunet_tf.load(laid_run).model
+    np.testing.assert_array_equal(again.transfer(batch, batch["shape"]), expected)
+
+
+def test_without_latents_or_with_a_plain_prior(run, batch):
+    alone = VUNet(dataclasses.replace(run.model.config, latent_scales=0))
+    assert alone.transfer(batch, batch["shape"]).shape == (4, 32, 32, 3)
+    plain = VUNet(dataclasses.replace(run.model.config, prior="standard_normal"))
+    noise = [normal(4, 6, 4)]
+    np.testing.assert_allclose(plain.sample(batch["shape"], noise=noise)[1][0], noise[0])
+
+
+@pytest.mark.parametrize("wrong", [{"appearance": "parts"}, {"map_factor": 3}])
+def test_what_cannot_be_is_named(wrong):
+    with pytest.raises(InputError, match=f"--{next(iter(wrong))}="):
+        ModelConfig(**{"image_size": 32, "latent": "laid", "appearance": "picture", **wrong})
+
+
+def test_the_torso_lies_between_shoulders_and_hips():
+    joints = sample_pose(0, 0).joints
+    regions = body_regions(joints, 64)
+    chest = joints[[JOINT_INDEX[name] for name in ("rshoulder", "lshoulder", "rhip", "lhip")]].mean(0)
+    x, y = (64 * chest).astype(int)
+    assert regions["torso"][y, x]
+    x, y = (64 * (joints[JOINT_INDEX["rknee"]] * 0.5 + joints[JOINT_INDEX["rankle"]] * 0.5)).astype(int)
+    assert regions["legs"][y, x]
+    assert np.sum(list(regions.values()), axis=0).max() == 1
+
+
+def test_parts_are_named_by_the_region_that_they_cover():
+    joints = sample_pose(0, 0).joints
+    regions = body_regions(joints, 32)
+    maps = np.zeros((1, 32, 32, 3), np.float32)
+    maps[0, ..., 0], maps[0, ..., 2] = regions["head"], regions["legs"]
+    maps[0, ..., 1] = 1 - maps[0].sum(-1)
+    assert parts.regions_of(maps, [joints]) == ["head", "background", "legs"]
+
+
+def test_parts_are_chosen_by_number_and_region():
+    regions = ["torso", "arms", "torso", "background"]
+    assert parts.chosen("torso", regions, 4) == [0, 2]
+    assert parts.chosen("arms+0+3", regions, 4) == [0, 1, 3]
+    for wrong, regions_then in (("shirt", regions), ("4", regions), ("head", regions), ("torso", None)):
+        with pytest.raises(InputError, match=wrong):
+            parts.chosen(wrong, regions_then, 4)
+
+
+def test_single_parts_are_exchanged(run):
+    generator = Generator(run)
+    every = "+".join(map(str, range(6)))
+    other = generator.transfer("valid:1", "valid:2").array()
+    np.testing.assert_array_equal(generator.transfer("valid:0", "valid:2", [f"{every}:valid:1"]).array(), other)
+    one = generator.transfer("valid:0", "valid:2", ["3:valid:1"]).array()
+    assert (one != other).any() and (one != generator.transfer("valid:0", "valid:2").array()).any()
+
+
+def test_only_the_named_parts_are_drawn(run):
+    generator = Generator(run)
+    every = "+".join(map(str, range(6)))
+    drawn = generator.sample("valid:2", samples=3, seed=1, appearances="valid:0", vary=every).array()
+    np.testing.assert_array_equal(drawn, generator.sample("valid:2", samples=3, seed=1).array())
+    with pytest.raises(InputError, match="--vary"):
+        generator.sample("valid:2", vary="1")
+
+
+def test_the_picture_of_the_parts_numbers_them(run):
+    cells = list(Generator(run).parts("valid:0-1"))
+    assert [cell.picture.shape for cell in cells] == [(128, 128, 3)] * 2
+
+
+def test_a_model_without_parts_says_so(figures_run):
+    with pytest.raises(InputError, match="--latent=maps"):
+        Generator(vunet_tf.load(figures_run)).parts("valid:0")
+
+
+def test_tflite_runs_in_one_piece_and_answers_like_keras(laid_run, batch):
+    from export import runtime, trained
+    from export.tflite import graph, model_file
+
+    model = trained.load(laid_run).model
+    content = graph.model_graph(model)
+    assert [model_file.signature(content, use).partitions for use in graph.USES] == [1, 1, 1]
+    file = runtime.TFLiteFile(content)
+    one = {key: batch[key][:1].numpy() for key in ("image", "shape")}
+    z = file.call("encode", one)["z_0"]
+    np.testing.assert_allclose(z, model.encode(one)[0], atol=1e-4)
+    made = file.call("generate", {"shape": one["shape"], "z_0": z})["image"]
+    np.testing.assert_allclose(made, np.clip(model.transfer(one, one["shape"]), -1, 1), atol=1e-3)
+    noise = normal(1, 6, 4)
+    drawn = file.call("sample", {"shape": one["shape"], "noise_0": noise})
+    image, (z,) = model.sample(one["shape"], noise=[noise])
+    np.testing.assert_allclose(drawn["image"], np.clip(image, -1, 1), atol=1e-3)
+    np.testing.assert_allclose(drawn["z_0"], z, atol=1e-4)

@@ -1,0 +1,84 @@
+"""The parts that a model with --latent=laid has found: named by where they lie, and shown as a picture."""
+
+import colorsys
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from vunet_tf.body.body_parts import REGIONS, body_regions
+from vunet_tf.files.errors import InputError
+
+BACKGROUND = "background"
+SMALLEST_SHARE = 0.004  # of the picture: a part that covers less is not numbered
+ENLARGED = 8  # pixels of the picture of the parts for each position of the maps
+
+
+def colours(parts: int) -> np.ndarray:
+    """A colour for each part, [parts, 3] in 0..255, neighbouring numbers far apart."""
+    golden = 0.618034
+    hues = [colorsys.hsv_to_rgb(k * golden % 1, 0.45 + 0.4 * (k % 2), 0.95 - 0.3 * (k % 3 == 1)) for k in range(parts)]
+    return 255 * np.array(hues)
+
+
+def drawn(maps: np.ndarray) -> np.ndarray:
+    """Part maps [m, m, K] as a picture [8 m, 8 m, 3] uint8: a colour for each part, its number in its middle."""
+    side, _, parts = maps.shape
+    picture = Image.fromarray(np.clip(np.rint(maps @ colours(parts)), 0, 255).astype(np.uint8))
+    picture = picture.resize((ENLARGED * side, ENLARGED * side), Image.Resampling.NEAREST)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=1.6 * ENLARGED)
+    most = maps.argmax(-1)
+    for part in range(parts):
+        where = np.argwhere(most == part)
+        if len(where) < SMALLEST_SHARE * side**2:
+            continue
+        middle = where.mean(0)
+        y, x = where[np.square(where - middle).sum(1).argmin()]  # of the part itself: a part may be bent
+        at = (ENLARGED * (x + 0.5), ENLARGED * (y + 0.5))
+        draw.text(at, str(part), fill="black", stroke_fill="white", stroke_width=1, font=font, anchor="mm")
+    return np.asarray(picture)
+
+
+def regions_of(maps: np.ndarray, joints: Sequence[np.ndarray]) -> list[str]:
+    """The region in which each part has most of its mass: K names of `REGIONS`, or "background".
+
+    Args:
+        maps: [N, m, m, K] of N people.
+        joints: of the same people, [15, 2] each.
+    """
+    names = [*REGIONS, BACKGROUND]
+    mass = np.zeros((len(names), maps.shape[-1]))
+    for one, person in zip(maps, joints, strict=True):
+        inside = body_regions(person, one.shape[0])
+        inside[BACKGROUND] = ~np.any(list(inside.values()), axis=0)
+        mass += [one[inside[name]].sum(0) for name in names]
+    return [names[i] for i in mass.argmax(0)]
+
+
+def chosen(names: str, regions: list[str] | None, parts: int) -> list[int]:
+    """The numbers of the parts that a text names: numbers and regions, with + between ("torso+arms", "3+7").
+
+    Args:
+        names: the text.
+        regions: of each part, see `regions_of`; None where the data has no joints.
+        parts: how many there are.
+
+    Raises:
+        InputError: there is no such part or region.
+    """
+    found = set()
+    for name in names.split("+"):
+        if re.fullmatch(r"\d+", name):
+            if int(name) >= parts:
+                raise InputError(f"there is no part {name}: they are counted from 0 to {parts - 1}")
+            found.add(int(name))
+        elif regions is None:
+            raise InputError(f"part {name!r}: without joints parts have numbers only; `generate parts` shows them")
+        elif name not in (*REGIONS, BACKGROUND):
+            raise InputError(f"part {name!r}: must be a number, or one of {', '.join((*REGIONS, BACKGROUND))}")
+        else:
+            found |= {k for k, region in enumerate(regions) if region == name}
+    if not found:
+        raise InputError(f"no part lies mostly in {names!r}; `generate parts` shows where they lie")
+    return sorted(found)

@@ -1,0 +1,128 @@
+"""D for --latent=laid: the decoder that gets each part's code where the part lies in the wanted shape."""
+
+import keras
+
+from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
+from vunet_tf.models.configured import ConfiguredModel, block_settings
+from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution
+from vunet_tf.models.part_maps import Activation, Lay
+from vunet_tf.models.part_prior import PartPrior
+from vunet_tf.models.prior import StandardNormalPrior
+
+SMALLEST_LAID = 8  # positions: on coarser maps the parts cannot be told apart
+WHOLE = 256  # channels of the vector of the whole appearance
+
+
+@keras.saving.register_keras_serializable("vunet_tf")
+class LaidDecoder(ConfiguredModel):
+    """D: the skips of E with the part maps, and z -> picture, and the parameters of p(z | shape) given z.
+
+    A vector of all of z completes the codes of parts that the source did not show, and enters every scale. The
+    completed codes are laid under the part maps and enter every scale from 8x8 positions up. Both enter after the
+    scale's first residual block, by addition after a 1x1 convolution. Otherwise as `Decoder`.
+
+    Inputs: {"skips": as `ShapeEncoder` gives them, the part maps the last of them, "z": [[B, K, c]]}.
+
+    Returns:
+        {"image": [B, S, S, 3], "prior": [parameters [B, K, 2 c]]}, float32.
+    """
+
+    def __init__(self, config: ModelConfig, name="decoder"):
+        # Layers
+        blocks, wn = block_settings(config), config.weight_norm
+        self.config = config
+        widths = config.widths[::-1]
+        self.project = convolution(widths[0], 1, weight_norm=wn, name="project")
+        self.blocks = [
+            [ResidualBlock(width, skip=True, name=f"block_{i}_{b}", **blocks) for b in range(config.blocks_per_scale)]
+            for i, width in enumerate(widths)
+        ]
+        self.ups = [SubPixelUp(width, weight_norm=wn, name=f"up_{i}") for i, width in enumerate(widths[1:], 1)]
+        self.activation = Activation(config.activation, name="activation")
+        self.to_picture = convolution(PICTURE_CHANNELS, 3, weight_norm=wn, dtype="float32", name="to_picture")
+        if config.latent_shapes:
+            numbers = config.parts * config.code_channels
+            if config.prior == "standard_normal":
+                self.prior = StandardNormalPrior(config.latent_shapes[0], config.variance, name="prior_0")
+            else:
+                self.prior = PartPrior(config.parts, config.code_channels, config.variance, name="prior_0")
+            self.as_vector = keras.layers.Reshape((1, 1, numbers), name="vector")
+            self.whole = convolution(WHOLE, 1, weight_norm=wn, name="whole")
+            # It starts at 0, so that at first every part has the code of its own place only.
+            self.complete = keras.layers.Conv2D(
+                numbers, 1, kernel_initializer="zeros", dtype="float32", name="complete"
+            )
+            self.as_codes = keras.layers.Reshape((config.parts, config.code_channels), name="codes")
+            self.lay = Lay(name="lay")
+            self.join_whole = [
+                convolution(width, 1, weight_norm=wn, name=f"join_whole_{i}") for i, width in enumerate(widths)
+            ]
+            self.join_laid = [
+                convolution(width, 1, weight_norm=wn, name=f"join_laid_{i}") if self._side(i) >= SMALLEST_LAID else None
+                for i, width in enumerate(widths)
+            ]
+
+        # Functional model
+        size = config.image_size
+        skips = [
+            keras.Input((size >> scale, size >> scale, width), name=f"skip_{scale}_{block}")
+            for scale, width in enumerate(config.widths)
+            for block in range(config.blocks_per_scale)
+        ]
+        skips.append(keras.Input((size >> config.map_factor, size >> config.map_factor, config.parts), name="maps"))
+        z = [keras.Input(shape, name=f"z_{i}") for i, shape in enumerate(config.latent_shapes)]
+        image, prior, _ = self._connect(skips, lambda h: self.prior(h, z=z[0]))
+        super().__init__({"skips": skips, "z": z}, {"image": image, "prior": prior}, name=name)
+
+    def generate(self, skips, z):
+        """The picture on symbolic tensors, without the prior: none of its weights is in this graph."""
+        return self._connect(skips, lambda h: (None, z[0]))[0]
+
+    def sample(self, skips, noise=None):
+        """(picture, [z]) on symbolic tensors, z from the prior by this noise; without noise its mean."""
+        image, _, z = self._connect(skips, lambda h: self.prior(h, noise=None if noise is None else noise[0]))
+        return image, z
+
+    def vary(self, skips, noise, z, keep):
+        """As `sample`, but the parts with keep 1 ([B, K, 1]) have their code from z [[B, K, c]]."""
+        image, _, drawn = self._connect(skips, lambda h: self.prior(h, z=z[0], noise=noise[0], keep=keep))
+        return image, drawn
+
+    def _connect(self, skips, latent):
+        """D's graph; `latent(h)` gives (prior's parameters, z) from the features at the bottom of E."""
+        *skips, maps = skips
+        parameters, latents, entering = [], [], [()] * len(self.blocks)
+        if self.config.latent_shapes:
+            prior, z = latent(skips[-1])
+            parameters, latents = [prior], [z]
+            whole = self.activation(self.whole(self.as_vector(z)))
+            completed = keras.layers.Add(dtype="float32")([z, self.as_codes(self.complete(whole))])
+            entering = self._entering(self.lay(completed, maps), whole)
+        h = self.project(skips[-1])
+        for i, (first, *rest) in enumerate(self.blocks):
+            if i:
+                h = self.ups[i - 1](h)
+            h = first(h, skips.pop())
+            for more in entering[i]:
+                h = keras.layers.Add()([h, more])
+            for residual in rest:
+                h = residual(h, skips.pop())
+        return self.to_picture(h), parameters, latents
+
+    def _side(self, i):
+        """Of the feature map of scale i, from the bottom up, in positions."""
+        return self.config.image_size >> (self.config.scales - 1 - i)
+
+    def _entering(self, laid, whole):
+        """[what enters at each scale, from the bottom up]; a 1x1 convolution is made where its map is smaller."""
+        entering = []
+        for i, (join_whole, join_laid) in enumerate(zip(self.join_whole, self.join_laid, strict=True)):
+            entering.append([join_whole(whole)])
+            if join_laid is not None:
+                side, own = self._side(i), laid.shape[1]
+                smaller = laid if side >= own else keras.layers.AveragePooling2D(own // side)(laid)
+                joined = join_laid(smaller)
+                if side > own:
+                    joined = keras.layers.UpSampling2D(side // own, interpolation="bilinear")(joined)
+                entering[i].append(joined)
+        return entering

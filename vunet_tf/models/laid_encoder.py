@@ -1,0 +1,56 @@
+"""F for --latent=laid: the posterior q(z | x, shape) of one code for each part, gathered under the part maps."""
+
+import keras
+
+from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
+from vunet_tf.models.appearance_input import AppearanceInput
+from vunet_tf.models.configured import ConfiguredModel
+from vunet_tf.models.distributions import DiagonalGaussian
+from vunet_tf.models.layers import convolution
+from vunet_tf.models.part_maps import Activation, Gather, PartEmbedding, PartMaps, hourglass
+
+
+@keras.saving.register_keras_serializable("vunet_tf")
+class LaidAppearanceEncoder(ConfiguredModel):
+    """F: appearance [B, S, S, 3 + C] (picture and its shape map) in [-1, 1] and noise [[B, K, c]] -> posterior.
+
+    Features of the picture are collected under the part maps of its own shape. A small network, the same for all
+    parts but for a learned vector of each, turns what is under a map into the parameters of that part's code.
+
+    Args:
+        config: of the model.
+        part_maps: the network of the part maps, shared with the decoder; by default one of its own.
+
+    Returns:
+        {"posterior": [parameters [B, K, 2 c]], "z": [sample [B, K, c]]}, float32.
+    """
+
+    def __init__(self, config: ModelConfig, part_maps=None, name="appearance_encoder"):
+        # Layers
+        self.config = config
+        wn = config.weight_norm
+        self.latent = DiagonalGaussian(config.variance, name="latent")
+        self.part_maps = part_maps or PartMaps(config)
+        seen = AppearanceInput(config)
+        appearance = keras.Input((seen.size, seen.size, seen.channels))
+        features = hourglass(appearance, 2 * config.width, config.max_width, config)
+        self.features = keras.Model(appearance, features, name="features")
+        self.gather, self.embed = Gather(name="gather"), PartEmbedding(dtype="float32", name="part_embedding")
+        self.activation = Activation(config.activation, name="activation")
+        self.hidden = convolution(config.max_width, 1, weight_norm=wn, dtype="float32", name="hidden")
+        channels = config.code_channels * self.latent.parameters_per_channel
+        self.to_parameters = convolution(channels, 1, weight_norm=wn, dtype="float32", name="posterior_0")
+        self.as_codes = keras.layers.Reshape((config.parts, channels), name="codes")
+
+        # Functional model
+        appearance = keras.Input(appearance.shape[1:], name="appearance")
+        noise = [keras.Input(shape, name=f"noise_{i}") for i, shape in enumerate(config.latent_shapes)]
+        super().__init__({"appearance": appearance, "noise": noise}, self.connect(appearance, noise), name=name)
+
+    def connect(self, appearance, noise=None):
+        """The graph of F on symbolic tensors; without noise z is the mean and no op is random."""
+        maps = self.part_maps(appearance[..., PICTURE_CHANNELS:])
+        h = self.embed(self.gather(self.features(appearance), maps))
+        h = self.hidden(self.activation(h))
+        parameters = self.as_codes(self.to_parameters(self.activation(h)))
+        return {"posterior": [parameters], "z": [self.latent(parameters, None if noise is None else noise[0])]}

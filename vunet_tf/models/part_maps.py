@@ -1,0 +1,125 @@
+"""Part maps: where the parts of a figure lie in a shape, and how codes of parts are gathered and laid by them.
+
+After Lorenz, Bereska, Milbich, Ommer, "Unsupervised Part-Based Disentangling of Object Shape and Appearance" (CVPR
+2019); parts here come from the shape map alone.
+"""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from vunet_tf.config import ModelConfig
+from vunet_tf.models.configured import ConfiguredModel, block_settings
+from vunet_tf.models.layers import PACKAGE, ResidualBlock, SubPixelUp, convolution, down
+from vunet_tf.models.operations import activate
+
+DEPTH = 3  # how often the networks on the grid of the part maps halve it
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Activation(keras.layers.Layer):
+    """The activation of the residual blocks by itself."""
+
+    def __init__(self, activation, **kwargs):
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+
+    def call(self, x):
+        return activate(self.activation, x)
+
+    def get_config(self):
+        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
+
+
+def hourglass(inputs, width, channels, config: ModelConfig):
+    """A small U-Net on the grid of the part maps.
+
+    Args:
+        inputs: a symbolic tensor [B, S, S, C].
+        width: channels at the grid's resolution; twice as many below it.
+        channels: of the result.
+        config: of the model.
+
+    Returns:
+        [B, m, m, channels] float32, m = S / 2**map_factor.
+    """
+    blocks, wn = block_settings(config), config.weight_norm
+    h = inputs
+    for i in range(config.map_factor):
+        h = down(width, weight_norm=wn, name=f"stem_{i}")(h)
+    if not config.map_factor:
+        h = convolution(width, 3, weight_norm=wn, name="stem")(h)
+    widths = [width] + [2 * width] * DEPTH
+    skips = [h]
+    for i, wide in enumerate(widths[1:], 1):
+        h = down(wide, weight_norm=wn, name=f"down_{i}")(Activation(config.activation)(h))
+        h = ResidualBlock(wide, name=f"contract_{i}", **blocks)(h)
+        skips.append(h)
+    skips.pop()
+    for i, wide in reversed(list(enumerate(widths[:-1]))):
+        h = SubPixelUp(wide, weight_norm=wn, name=f"up_{i}")(h)
+        h = ResidualBlock(wide, skip=True, name=f"expand_{i}", **blocks)(h, skips.pop())
+    return convolution(channels, 1, weight_norm=wn, dtype="float32", name="out")(Activation(config.activation)(h))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class PartMaps(ConfiguredModel):
+    """Shape map [B, S, S, shape_channels] in [-1, 1] -> part maps [B, m, m, parts], at each position a softmax.
+
+    The same network reads the shape that F sees and the shape that D draws, so a part is the same part in both.
+    """
+
+    def __init__(self, config: ModelConfig, name="part_maps"):
+        shape = keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape")
+        maps = keras.layers.Softmax(dtype="float32")(hourglass(shape, config.width, config.parts, config))
+        super().__init__(shape, maps, name=name)
+        self.config = config
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Gather(keras.layers.Layer):
+    """The mean of the features under each part map: sum_p M_k(p) f(p) / (sum_p M_k(p) + 1).
+
+    A part that the shape does not show has little mass, and so features near 0.
+
+    Call: features [B, m, m, C], maps [B, m, m, K] -> [B, K, 1, C] float32.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, features, maps):
+        flat_maps, flat = _positions(maps), _positions(features)
+        mass = ops.sum(flat_maps, axis=1)[..., None]
+        return (tf.matmul(flat_maps, flat, transpose_a=True) / (mass + 1.0))[:, :, None, :]
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Lay(keras.layers.Layer):
+    """Codes put where their parts lie: L(p) = sum_k M_k(p) z_k.
+
+    Call: z [B, K, c], maps [B, m, m, K] -> [B, m, m, c] float32.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, z, maps):
+        laid = tf.matmul(_positions(maps), z)
+        return ops.reshape(laid, (-1, *maps.shape[1:3], z.shape[-1]))
+
+
+def _positions(x):
+    """[B, m, m, C] -> [B, m * m, C]."""
+    return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class PartEmbedding(keras.layers.Layer):
+    """Adds a learned vector of its own to each part's features: [B, K, 1, C] -> the same."""
+
+    def build(self, input_shape):
+        self.embedding = self.add_weight(name="embedding", shape=input_shape[1:], initializer="random_normal")
+
+    def call(self, x):
+        return x + self.embedding

@@ -1,0 +1,99 @@
+"""p(z | shape) for codes of parts, part by part."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from vunet_tf.models.distributions import DiagonalGaussian
+from vunet_tf.models.layers import PACKAGE
+
+HIDDEN = 32  # units of each part
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class PartPrior(keras.layers.Layer):
+    """p(z | shape) = prod_k p(z_k | z_<k, shape): a masked network (Germain et al. 2015), so training is one pass.
+
+    The hidden units of part k see the codes of the parts before it and the mean of the features at the bottom of E;
+    the parameters of part k see the hidden units of the parts up to k.
+
+    Args:
+        parts, channels: K and c, see `ModelConfig`.
+        variance: see `DiagonalGaussian`.
+
+    Call: h [B, H, W, C] with z [B, K, c], noise [B, K, c] or neither: as `GroupPrior`. With noise, z and `keep` (one
+    number per part, [B, K, 1]): parts with keep 1 have their code from z, the others are drawn after those before them.
+
+    Returns:
+        (parameters [B, K, parameters_per_channel * c], z [B, K, c]), float32.
+    """
+
+    def __init__(self, parts, channels, variance="unit", **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.parts, self.channels = parts, channels
+        self.latent = DiagonalGaussian(variance)
+        self.outputs_per_part = channels * self.latent.parameters_per_channel
+
+    def build(self, h_shape):
+        units, outputs = self.parts * HIDDEN, self.parts * self.outputs_per_part
+
+        def weight(name, shape, initializer):
+            return self.add_weight(name=name, shape=shape, initializer=initializer, autocast=False)
+
+        self.from_shape = weight("from_shape", (h_shape[-1], units), "glorot_uniform")
+        self.from_codes = weight("from_codes", (self.parts * self.channels, units), "glorot_uniform")
+        self.hidden_bias = weight("hidden_bias", (units,), "zeros")
+        # At first a standard normal: parameters of 0.
+        self.to_parameters = weight("to_parameters", (units, outputs), "zeros")
+        self.parameters_bias = weight("parameters_bias", (outputs,), "zeros")
+
+    def call(self, h, z=None, noise=None, keep=None):
+        of_shape = tf.matmul(ops.mean(ops.cast(h, "float32"), axis=(1, 2)), self.from_shape) + self.hidden_bias
+        if z is None or keep is not None:
+            return self._one_by_one(of_shape, noise, z, keep)
+        return self._all_at_once(of_shape, z), z
+
+    def _all_at_once(self, of_shape, z):
+        kernel = self.from_codes * _mask(self.parts, self.channels, HIDDEN, below=True)
+        hidden = tf.nn.leaky_relu(of_shape + tf.matmul(ops.reshape(z, (-1, self.parts * self.channels)), kernel))
+        kernel = self.to_parameters * _mask(self.parts, HIDDEN, self.outputs_per_part, below=False)
+        return self._by_part(tf.matmul(hidden, kernel) + self.parameters_bias)
+
+    def _one_by_one(self, of_shape, noise, z=None, keep=None):
+        # Two-dimensional throughout, and joined two at a time: so XNNPACK takes all of it.
+        flat_noise = None if noise is None else ops.reshape(noise, (-1, self.parts * self.channels))
+        codes = hidden = parameters = None
+        for k in range(self.parts):
+            before, after = k * self.channels, (k + 1) * self.channels
+            units = slice(k * HIDDEN, (k + 1) * HIDDEN)
+            outputs = slice(k * self.outputs_per_part, (k + 1) * self.outputs_per_part)
+            new = of_shape[:, units]
+            if k:
+                new = new + tf.matmul(codes, self.from_codes[:before, units])
+            hidden = _joined(hidden, tf.nn.leaky_relu(new))
+            found = tf.matmul(hidden, self.to_parameters[: units.stop, outputs]) + self.parameters_bias[outputs]
+            code = self.latent(found, None if noise is None else flat_noise[:, before:after])
+            if keep is not None:
+                code = keep[:, k] * z[:, k] + (1 - keep[:, k]) * code
+            codes = _joined(codes, code)
+            parameters = _joined(parameters, found)
+        return self._by_part(parameters), ops.reshape(codes, (-1, self.parts, self.channels))
+
+    def _by_part(self, parameters):
+        return ops.reshape(parameters, (-1, self.parts, self.outputs_per_part))
+
+    def get_config(self):
+        own = {"parts": self.parts, "channels": self.channels, "variance": self.latent.variance}
+        return {**super().get_config(), **own}
+
+
+def _joined(before, new):
+    return new if before is None else ops.concatenate([before, new], -1)
+
+
+def _mask(parts, inputs, outputs, below):
+    """[parts * inputs, parts * outputs]: 1 where the input's part comes before the output's, or is it."""
+    seen = tf.linalg.band_part(tf.ones((parts, parts)), 0, -1)  # row: part of the input, column: of the output
+    if below:
+        seen -= tf.eye(parts)
+    return tf.repeat(tf.repeat(seen, inputs, axis=0), outputs, axis=1)
