@@ -23,7 +23,7 @@ $(VENV)/.installed: setup.py pyproject.toml
 
 demo: $(VENV)/.installed ## train drawn people to change clothes (some minutes), and export the model for phones
 	@for path in $(DEMO); do test -e $$path || echo $$path >> .demo; done
-	test -d datasets/figures || $(RUN) -m vunet_tf.prepare --source=figures --output=datasets/figures --image_size=32
+	test -d datasets/figures || $(RUN) -m vunet_tf.prepare --source=figures --output=datasets/figures --image_size=64
 	$(RUN) -m vunet_tf.prepare --preview=datasets/figures --out=datasets/figures.png
 	$(RUN) -m vunet_tf.train --flagfile=configs/quickstart.flags
 	$(RUN) -m export.tflite --run_dir=runs/quickstart --out=exports/phone
@@ -33,7 +33,7 @@ demo: $(VENV)/.installed ## train drawn people to change clothes (some minutes),
 	@echo "Then: README.md, Generate; and train on pictures of your own."
 
 test: $(VENV)/.installed ## run the tests
-	$(RUN) -m pytest --numprocesses=2 --dist=loadfile
+	$(RUN) -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 slowtest: $(VENV)/.installed ## kill a training twenty times, some minutes
 	$(RUN) -m pytest -m slow

@@ -16,6 +16,14 @@ from vunet_tf.people import draw, sample_look, sample_pose
 DATA = Path(__file__).parent.parent.parent / "shared/data"
 
 
+# Files that take a minute or more: begun first, so that at the end no process waits for another.
+LONG = ("test_train", "test_saved_model", "test_evaluate", "test_models", "test_laid", "test_tflite", "test_verify")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def photos_dir():
     """The folder of photographs with COCO keypoints; tests that need it are skipped where it is absent."""

@@ -8,10 +8,12 @@ import tensorflow as tf
 
 import vunet_tf
 from vunet_tf import VUNet
-from vunet_tf.body.body_parts import body_regions
+from vunet_tf.body.body_parts import body_regions, regions_of
 from vunet_tf.body.skeleton import JOINT_INDEX
 from vunet_tf.config import ModelConfig, TrainingConfig
-from vunet_tf.data.batches import training_batches
+from vunet_tf.data.batches import shape_of, training_batches
+from vunet_tf.data.dataset import read_examples
+from vunet_tf.evaluation import parts as agreement
 from vunet_tf.files.errors import InputError
 from vunet_tf.generation import Generator, parts
 from vunet_tf.models.part_maps import Gather, Lay
@@ -149,7 +151,7 @@ def test_parts_are_named_by_the_region_that_they_cover():
     maps = np.zeros((1, 32, 32, 3), np.float32)
     maps[0, ..., 0], maps[0, ..., 2] = regions["head"], regions["legs"]
     maps[0, ..., 1] = 1 - maps[0].sum(-1)
-    assert parts.regions_of(maps, [joints]) == ["head", "background", "legs"]
+    assert regions_of(maps, [joints]) == ["head", "background", "legs"]
 
 
 def test_parts_are_chosen_by_number_and_region():
@@ -182,6 +184,34 @@ def test_only_the_named_parts_are_drawn(run):
 def test_the_picture_of_the_parts_numbers_them(run):
     cells = list(Generator(run).parts("valid:0-1"))
     assert [cell.picture.shape for cell in cells] == [(128, 128, 3)] * 2
+
+
+class OracleParts:
+    """A model whose parts are the regions of the body themselves: it looks up each shape's joints."""
+
+    def __init__(self, people, one_part):
+        self.people, self.one_part = people, one_part
+
+    def wiring(self, use):
+        assert use == "parts"
+        return lambda inputs: tf.numpy_function(self.maps, [inputs["shape"]], tf.float32)
+
+    def maps(self, shapes):
+        found = []
+        for shape in shapes:
+            (joints,) = [person.joints for person in self.people if np.allclose(shape_of(person, 32), shape, atol=1e-3)]
+            regions = list(body_regions(joints, 16).values())
+            found.append(np.stack([*regions, ~np.any(regions, axis=0)], axis=-1))
+        found = np.array(found, np.float32)
+        return found.sum(-1, keepdims=True) if self.one_part else found
+
+
+def test_parts_that_are_those_of_the_body_agree_with_it(figures_dataset):
+    people = list(read_examples(figures_dataset, "valid"))
+    (right, chance) = agreement.measure(OracleParts(people, False), figures_dataset, "valid", range(20), 8, 0)
+    assert right.value == pytest.approx(1) and 0.25 < chance.value < 0.6
+    (one, same) = agreement.measure(OracleParts(people, True), figures_dataset, "valid", range(20), 8, 0)
+    assert one.value == pytest.approx(same.value) == pytest.approx(chance.value)
 
 
 def test_a_model_without_parts_says_so(figures_run):

@@ -16,6 +16,11 @@ def test_the_released_schedules_at_their_corners(steps):
     np.testing.assert_allclose([kl_ramp(s, steps) for s in at], [1e-6, 1e-6, 0.5, 1, 1], rtol=1e-5)
 
 
+def test_the_learning_rate_rises_in_the_first_steps():
+    rates = [float(learning_rate(s, 1000, 1e-3, warmup=200)) for s in (0, 99, 199, 505)]
+    np.testing.assert_allclose(rates, [1e-3 / 200, 5e-4 * (1 - 89 / 990), 1e-3 * (1 - 189 / 990), 5e-4], rtol=1e-4)
+
+
 def test_steps_may_be_tensors():
     steps = tf.range(0, 101, 10, dtype=tf.int64)
     ramp = tf.map_fn(lambda s: kl_ramp(s, 100), steps, tf.float32).numpy()

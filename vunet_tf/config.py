@@ -121,6 +121,7 @@ class ModelConfig(Settings):
         self.demand(scales >= 1, "bottleneck_factor", too_deep)
         if self.latent == "laid":
             self.demand(self.appearance == "picture", "appearance", "must be picture with --latent=laid")
+            self.demand(self.code_channels >= PICTURE_CHANNELS, "code_channels", "must be at least 3, a colour")
             self.demand(size >> self.map_factor >= 8, "map_factor", "leaves part maps with a side under 8")
         self.demand(self.latent_scales <= scales, "latent_scales", f"must be at most {scales}: F has {scales} scales")
 
@@ -175,6 +176,7 @@ class TrainingConfig(Settings):
         batch_size: pictures in a step, of all replicas and machines together.
         seed: of the initial weights, the order of the data and all noise.
         learning_rate: of Adam (0.5, 0.9): flat for a hundredth of the steps, then linearly to 0.
+        warmup: steps in which the learning rate first rises from 0; the released program has none.
         reconstruction: the loss: "multiscale" (L1 at several resolutions and structural similarity), "l1", or "vgg19"
             (the paper's).
         vgg_weights: of "vgg19": "imagenet" (downloaded once), or a file.
@@ -210,6 +212,7 @@ class TrainingConfig(Settings):
     batch_size: int = within(1, None, 16)
     seed: int = within(0, 2**31 - 1, 0)
     learning_rate: float = 1e-3
+    warmup: int = within(0, None, 0)
     reconstruction: str = one_of("multiscale", "l1", "vgg19")
     vgg_weights: str = "imagenet"
     feature_weights: tuple[float, ...] = (1.0,) * 6

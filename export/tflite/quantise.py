@@ -73,7 +73,8 @@ def _static_recipe(float_layers=()):
         recipe.add_quantization_config(layers, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
         recipe.add_quantization_config(layers, _OPS.CONV_2D, _HALF_WEIGHTS, _ALGORITHMS.FLOAT_CASTING)
     # Inputs and outputs stay float, and so does the maximum between them by which "sample" gives z (graph.py).
-    # Part maps are small numbers that must add up to 1, and what is laid by them is small work.
+    # Part maps are small numbers that must add up to 1; what is laid by them, and the prior of parts, is small work.
+    recipe.add_quantization_config("^part_prior", _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
     for end in (_OPS.INPUT, _OPS.OUTPUT, _OPS.MAXIMUM, _OPS.SOFTMAX, _OPS.BATCH_MATMUL, _OPS.FULLY_CONNECTED):
         recipe.add_quantization_config(_EVERY, end, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
     return recipe

@@ -5,6 +5,7 @@ released program, with its faults mended: the boxes are right in pictures that a
 is too thin or twisted (a torso in profile) counts as missing.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -26,6 +27,9 @@ REGIONS = {
     "arms": ("upper arm", "forearm"),
     "legs": ("thigh", "shin"),
 }
+
+
+BACKGROUND = "background"  # where no region is
 
 
 class Crops(NamedTuple):
@@ -92,6 +96,24 @@ def body_regions(joints: np.ndarray, side: int) -> dict[str, np.ndarray]:
         regions[name] = (drawn > 0) & free
         free &= ~regions[name]
     return regions
+
+
+def region_masses(maps: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """How much of each part map [m, m, K] of a person lies in each of `REGIONS`, and outside: [5, K]."""
+    inside = body_regions(joints, maps.shape[0])
+    outside = ~np.any(list(inside.values()), axis=0)
+    return np.stack([maps[where].sum(0) for where in (*inside.values(), outside)])
+
+
+def regions_of(maps: np.ndarray, joints: Sequence[np.ndarray]) -> list[str]:
+    """The region in which each part has most of its mass: K names of `REGIONS`, or `BACKGROUND`.
+
+    Args:
+        maps: [N, m, m, K] of N people.
+        joints: of the same people, [15, 2] each.
+    """
+    masses = sum(region_masses(one, person) for one, person in zip(maps, joints, strict=True))
+    return [[*REGIONS, BACKGROUND][i] for i in masses.argmax(0)]
 
 
 def part_corners(joints, height, width, parts: tuple[BodyPart, ...]) -> tuple[tf.Tensor, tf.Tensor]:

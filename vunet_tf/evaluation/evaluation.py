@@ -4,7 +4,17 @@ import functools
 
 from vunet_tf.config import EvaluationConfig
 from vunet_tf.data.dataset import read_info
-from vunet_tf.evaluation import appearance, inception, likelihood, plots, probes, reconstruction, sampling, showcase
+from vunet_tf.evaluation import (
+    appearance,
+    inception,
+    likelihood,
+    parts,
+    plots,
+    probes,
+    reconstruction,
+    sampling,
+    showcase,
+)
 from vunet_tf.evaluation.examples import evenly, read_index
 from vunet_tf.evaluation.measures import Measure, Missing
 from vunet_tf.evaluation.page import Picture
@@ -120,6 +130,8 @@ class Evaluation:
         else:
             why = "the model has no z (--latent_scales=0)"
             self.found.append(Missing(probes.SECTION, split, "probes of z", why))
+        if model.config.latent == "laid":
+            self.found += parts.measure(model, directory, split, positions, config.batch_size, config.seed)
         self.found += sampling.measure(model, directory, split, index, positions, config.batch_size, config.seed)
         self.found += appearance.measure(task, index, directory, self._vgg, config.seed)
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from vunet_tf.body import keypoints
+from vunet_tf.body.body_parts import regions_of
 from vunet_tf.data.batches import batch_of, shape_of
 from vunet_tf.data.dataset import read_examples, read_info
 from vunet_tf.data.example import Rejected
@@ -276,7 +277,7 @@ class Generator:
         split = "valid" if "valid" in self._info.splits else next(iter(self._info.splits))
         people = list(read_examples(self._dataset_dir, split, count=PEOPLE))
         shapes = tf.stack([shape_of(person, self.config.image_size) for person in people])
-        return parts.regions_of(self._graph("parts")({"shape": shapes}).numpy(), [p.joints for p in people])
+        return regions_of(self._graph("parts")({"shape": shapes}).numpy(), [p.joints for p in people])
 
     # Inputs
 

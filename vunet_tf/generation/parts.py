@@ -2,15 +2,13 @@
 
 import colorsys
 import re
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vunet_tf.body.body_parts import REGIONS, body_regions
+from vunet_tf.body.body_parts import BACKGROUND, REGIONS
 from vunet_tf.files.errors import InputError
 
-BACKGROUND = "background"
 SMALLEST_SHARE = 0.004  # of the picture: a part that covers less is not numbered
 ENLARGED = 8  # pixels of the picture of the parts for each position of the maps
 
@@ -40,28 +38,12 @@ def drawn(maps: np.ndarray) -> np.ndarray:
     return np.asarray(picture)
 
 
-def regions_of(maps: np.ndarray, joints: Sequence[np.ndarray]) -> list[str]:
-    """The region in which each part has most of its mass: K names of `REGIONS`, or "background".
-
-    Args:
-        maps: [N, m, m, K] of N people.
-        joints: of the same people, [15, 2] each.
-    """
-    names = [*REGIONS, BACKGROUND]
-    mass = np.zeros((len(names), maps.shape[-1]))
-    for one, person in zip(maps, joints, strict=True):
-        inside = body_regions(person, one.shape[0])
-        inside[BACKGROUND] = ~np.any(list(inside.values()), axis=0)
-        mass += [one[inside[name]].sum(0) for name in names]
-    return [names[i] for i in mass.argmax(0)]
-
-
 def chosen(names: str, regions: list[str] | None, parts: int) -> list[int]:
     """The numbers of the parts that a text names: numbers and regions, with + between ("torso+arms", "3+7").
 
     Args:
         names: the text.
-        regions: of each part, see `regions_of`; None where the data has no joints.
+        regions: of each part, see `body_parts.regions_of`; None where the data has no joints.
         parts: how many there are.
 
     Raises:

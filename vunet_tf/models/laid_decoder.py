@@ -19,7 +19,9 @@ class LaidDecoder(ConfiguredModel):
 
     A vector of all of z completes the codes of parts that the source did not show, and enters every scale. The
     completed codes are laid under the part maps and enter every scale from 8x8 positions up. Both enter after the
-    scale's first residual block, by addition after a 1x1 convolution. Otherwise as `Decoder`.
+    scale's first residual block, by addition after a 1x1 convolution. The first three numbers of a code are a colour:
+    laid under the maps they are a first picture, to which the last convolution adds what is missing. Otherwise as
+    `Decoder`.
 
     Inputs: {"skips": as `ShapeEncoder` gives them, the part maps the last of them, "z": [[B, K, c]]}.
 
@@ -39,13 +41,16 @@ class LaidDecoder(ConfiguredModel):
         ]
         self.ups = [SubPixelUp(width, weight_norm=wn, name=f"up_{i}") for i, width in enumerate(widths[1:], 1)]
         self.activation = Activation(config.activation, name="activation")
-        self.to_picture = convolution(PICTURE_CHANNELS, 3, weight_norm=wn, dtype="float32", name="to_picture")
+        # It starts at 0: at first the picture is what is laid.
+        self.to_picture = keras.layers.Conv2D(
+            PICTURE_CHANNELS, 3, padding="same", kernel_initializer="zeros", dtype="float32", name="to_picture"
+        )
         if config.latent_shapes:
             numbers = config.parts * config.code_channels
             if config.prior == "standard_normal":
                 self.prior = StandardNormalPrior(config.latent_shapes[0], config.variance, name="prior_0")
             else:
-                self.prior = PartPrior(config.parts, config.code_channels, config.variance, name="prior_0")
+                self.prior = PartPrior(config.parts, config.code_channels, config.variance, name="part_prior")
             self.as_vector = keras.layers.Reshape((1, 1, numbers), name="vector")
             self.whole = convolution(WHOLE, 1, weight_norm=wn, name="whole")
             # It starts at 0, so that at first every part has the code of its own place only.
@@ -97,7 +102,8 @@ class LaidDecoder(ConfiguredModel):
             parameters, latents = [prior], [z]
             whole = self.activation(self.whole(self.as_vector(z)))
             completed = keras.layers.Add(dtype="float32")([z, self.as_codes(self.complete(whole))])
-            entering = self._entering(self.lay(completed, maps), whole)
+            laid = self.lay(completed, maps)
+            entering, first_picture = self._entering(laid, whole), self._enlarged(laid[..., :PICTURE_CHANNELS])
         h = self.project(skips[-1])
         for i, (first, *rest) in enumerate(self.blocks):
             if i:
@@ -107,7 +113,15 @@ class LaidDecoder(ConfiguredModel):
                 h = keras.layers.Add()([h, more])
             for residual in rest:
                 h = residual(h, skips.pop())
-        return self.to_picture(h), parameters, latents
+        picture = self.to_picture(h)
+        if latents:
+            picture = keras.layers.Add(dtype="float32")([picture, first_picture])
+        return picture, parameters, latents
+
+    def _enlarged(self, laid):
+        """What is laid on the grid of the part maps, at the picture's size."""
+        factor = 2**self.config.map_factor
+        return keras.layers.UpSampling2D(factor, interpolation="bilinear")(laid) if factor > 1 else laid
 
     def _side(self, i):
         """Of the feature map of scale i, from the bottom up, in positions."""

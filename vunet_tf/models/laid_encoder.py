@@ -15,7 +15,9 @@ class LaidAppearanceEncoder(ConfiguredModel):
     """F: appearance [B, S, S, 3 + C] (picture and its shape map) in [-1, 1] and noise [[B, K, c]] -> posterior.
 
     Features of the picture are collected under the part maps of its own shape. A small network, the same for all
-    parts but for a learned vector of each, turns what is under a map into the parameters of that part's code.
+    parts but for a learned vector of each, turns what is under a map into the parameters of that part's code. To the
+    first three means the part's mean colour is added: the decoder paints with them (see `LaidDecoder`), so colours are
+    right from the start and the networks learn what differs from them.
 
     Args:
         config: of the model.
@@ -40,6 +42,8 @@ class LaidAppearanceEncoder(ConfiguredModel):
         self.hidden = convolution(config.max_width, 1, weight_norm=wn, dtype="float32", name="hidden")
         channels = config.code_channels * self.latent.parameters_per_channel
         self.to_parameters = convolution(channels, 1, weight_norm=wn, dtype="float32", name="posterior_0")
+        self.shrink = keras.layers.AveragePooling2D(2**config.map_factor, name="shrink")
+        self.as_colours = keras.layers.Reshape((config.parts, PICTURE_CHANNELS), name="colours")
         self.as_codes = keras.layers.Reshape((config.parts, channels), name="codes")
 
         # Functional model
@@ -53,4 +57,7 @@ class LaidAppearanceEncoder(ConfiguredModel):
         h = self.embed(self.gather(self.features(appearance), maps))
         h = self.hidden(self.activation(h))
         parameters = self.as_codes(self.to_parameters(self.activation(h)))
+        colours = self.as_colours(self.gather(self.shrink(appearance[..., :PICTURE_CHANNELS]), maps))
+        with_colour = keras.layers.Add(dtype="float32")([parameters[..., :PICTURE_CHANNELS], colours])
+        parameters = keras.layers.Concatenate(dtype="float32")([with_colour, parameters[..., PICTURE_CHANNELS:]])
         return {"posterior": [parameters], "z": [self.latent(parameters, None if noise is None else noise[0])]}

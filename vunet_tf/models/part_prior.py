@@ -1,13 +1,18 @@
 """p(z | shape) for codes of parts, part by part."""
 
+import math
+
 import keras
 import tensorflow as tf
 from keras import ops
 
-from vunet_tf.models.distributions import DiagonalGaussian
+from vunet_tf.models.distributions import SOFTPLUS_OF_ONE, DiagonalGaussian
 from vunet_tf.models.layers import PACKAGE
 
 HIDDEN = 32  # units of each part
+# With narrower ones a part that the prior does not expect would cost 10^6 nats, and upset the training.
+SMALLEST_SCALE = 0.1
+_LOWEST = math.log(math.expm1(SMALLEST_SCALE)) - SOFTPLUS_OF_ONE  # the raw parameter of that scale
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -57,7 +62,7 @@ class PartPrior(keras.layers.Layer):
         kernel = self.from_codes * _mask(self.parts, self.channels, HIDDEN, below=True)
         hidden = tf.nn.leaky_relu(of_shape + tf.matmul(ops.reshape(z, (-1, self.parts * self.channels)), kernel))
         kernel = self.to_parameters * _mask(self.parts, HIDDEN, self.outputs_per_part, below=False)
-        return self._by_part(tf.matmul(hidden, kernel) + self.parameters_bias)
+        return self._bounded(self._by_part(tf.matmul(hidden, kernel) + self.parameters_bias))
 
     def _one_by_one(self, of_shape, noise, z=None, keep=None):
         # Two-dimensional throughout, and joined two at a time: so XNNPACK takes all of it.
@@ -72,12 +77,20 @@ class PartPrior(keras.layers.Layer):
                 new = new + tf.matmul(codes, self.from_codes[:before, units])
             hidden = _joined(hidden, tf.nn.leaky_relu(new))
             found = tf.matmul(hidden, self.to_parameters[: units.stop, outputs]) + self.parameters_bias[outputs]
+            found = self._bounded(found)
             code = self.latent(found, None if noise is None else flat_noise[:, before:after])
             if keep is not None:
                 code = keep[:, k] * z[:, k] + (1 - keep[:, k]) * code
             codes = _joined(codes, code)
             parameters = _joined(parameters, found)
         return self._by_part(parameters), ops.reshape(codes, (-1, self.parts, self.channels))
+
+    def _bounded(self, parameters):
+        """Parameters [..., n] whose scales, the second half, are not too small."""
+        if self.latent.parameters_per_channel == 1:
+            return parameters
+        lowest = tf.concat([tf.fill([self.channels], parameters.dtype.min), tf.fill([self.channels], _LOWEST)], 0)
+        return tf.maximum(parameters, lowest)
 
     def _by_part(self, parameters):
         return ops.reshape(parameters, (-1, self.parts, self.outputs_per_part))

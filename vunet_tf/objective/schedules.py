@@ -12,9 +12,13 @@ def linear(step, first, last, start, end):
     return start + (end - start) * tf.clip_by_value(fraction, 0.0, 1.0)
 
 
-def learning_rate(step, steps, peak, flat=0.01):
-    """`peak` for the part `flat` of all steps, then linearly down to 0 (released program: 1,000 of 100,000 steps)."""
-    return linear(step, flat * steps, steps, peak, 0.0)
+def learning_rate(step, steps, peak, warmup=0, flat=0.01):
+    """`peak` for the part `flat` of all steps, then linearly down to 0 (released program: 1,000 of 100,000 steps).
+
+    In the first `warmup` steps it rises linearly, beginning at one `warmup`-th.
+    """
+    rising = tf.clip_by_value((tf.cast(step, tf.float32) + 1) / max(warmup, 1), 0.0, 1.0)
+    return rising * linear(step, flat * steps, steps, peak, 0.0)
 
 
 def kl_ramp(step, steps, end=1.0, start=1e-6, first=0.5, last=0.75):

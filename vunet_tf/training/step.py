@@ -154,7 +154,8 @@ class TrainingStep:
     @_plain
     def train_step(self, batch):
         """One step on a (distributed) batch: the terms of its loss as scalars, and what the step was made with."""
-        rate = learning_rate(self.step, self.config.steps, self.config.learning_rate)
+        config = self.config
+        rate = learning_rate(self.step, config.steps, config.learning_rate, config.warmup)
         beta = self.kl_weight()
         self.optimizer.learning_rate.assign(rate)
         gradients, terms = self.strategy.run(self._gradients, (batch,))
