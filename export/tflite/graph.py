@@ -64,11 +64,11 @@ def model_graph(model: VUNet, uses=USES) -> bytes:
 def last_scale(content: bytes, config) -> tuple[str, ...]:
     """Regular expressions for what the decoder does at full resolution, by the names of its results in a file.
 
-    The last convolution makes the picture that a signature gives, and has that tensor's name. The quantizer ends every
-    name with a semicolon.
+    What makes the picture that a signature gives has that tensor's name: the last convolution, or with --latent=laid the
+    addition after it. The quantizer ends every name with a semicolon.
     """
     pictures = [f"^{re.escape(name)};" for name in model_file.result_names(content, "image")]
-    return (f"^block_{config.scales - 1}_", *pictures)
+    return (f"^block_{config.scales - 1}_", "^to_picture_", *pictures)
 
 
 def feeding(config, keypoints: bool, uses=USES) -> dict:

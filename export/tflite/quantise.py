@@ -22,6 +22,7 @@ from export.tflite.integer_ops import finish_int8, own_biases
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 _EVERY = ".*"
+_LAID = "^(part_prior|completed|first_picture|picture)_"  # names of layers, see vunet_tf.models.laid_decoder
 _OPS = qtyping.TFLOperationName
 _ALGORITHMS = algorithm_manager.AlgorithmName
 _HALF_WEIGHTS = qtyping.OpQuantizationConfig(
@@ -72,11 +73,14 @@ def _static_recipe(float_layers=()):
     for layers in float_layers:
         recipe.add_quantization_config(layers, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
         recipe.add_quantization_config(layers, _OPS.CONV_2D, _HALF_WEIGHTS, _ALGORITHMS.FLOAT_CASTING)
+    # Of appearance that is laid: colours are numbers of the codes, and the widest code would set their scale. Maps
+    # must add up to 1. All of it is small work.
+    recipe.add_quantization_config(_LAID, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
     # Inputs and outputs stay float, and so does the maximum between them by which "sample" gives z (graph.py).
-    # Part maps are small numbers that must add up to 1; what is laid by them, and the prior of parts, is small work.
-    recipe.add_quantization_config("^part_prior", _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
-    for end in (_OPS.INPUT, _OPS.OUTPUT, _OPS.MAXIMUM, _OPS.SOFTMAX, _OPS.BATCH_MATMUL, _OPS.FULLY_CONNECTED):
-        recipe.add_quantization_config(_EVERY, end, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
+    # XNNPACK has no integer average.
+    kinds = (_OPS.INPUT, _OPS.OUTPUT, _OPS.MAXIMUM, _OPS.AVERAGE_POOL_2D, _OPS.SOFTMAX, _OPS.BATCH_MATMUL)
+    for kind in (*kinds, _OPS.FULLY_CONNECTED):
+        recipe.add_quantization_config(_EVERY, kind, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
     return recipe
 
 

@@ -5,7 +5,7 @@ import keras
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.configured import ConfiguredModel, block_settings
 from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution
-from vunet_tf.models.part_maps import Activation, Lay
+from vunet_tf.models.part_maps import Activation, FirstPicture, Lay
 from vunet_tf.models.part_prior import PartPrior
 from vunet_tf.models.prior import StandardNormalPrior
 
@@ -59,6 +59,7 @@ class LaidDecoder(ConfiguredModel):
             )
             self.as_codes = keras.layers.Reshape((config.parts, config.code_channels), name="codes")
             self.lay = Lay(name="lay")
+            self.first_picture = FirstPicture(2**config.map_factor, name="first_picture")
             self.join_whole = [
                 convolution(width, 1, weight_norm=wn, name=f"join_whole_{i}") for i, width in enumerate(widths)
             ]
@@ -101,9 +102,9 @@ class LaidDecoder(ConfiguredModel):
             prior, z = latent(skips[-1])
             parameters, latents = [prior], [z]
             whole = self.activation(self.whole(self.as_vector(z)))
-            completed = keras.layers.Add(dtype="float32")([z, self.as_codes(self.complete(whole))])
-            laid = self.lay(completed, maps)
-            entering, first_picture = self._entering(laid, whole), self._enlarged(laid[..., :PICTURE_CHANNELS])
+            completed = keras.layers.Add(dtype="float32", name="completed")([z, self.as_codes(self.complete(whole))])
+            entering = self._entering(self.lay(completed, maps), whole)
+            first_picture = self.first_picture(completed, maps)
         h = self.project(skips[-1])
         for i, (first, *rest) in enumerate(self.blocks):
             if i:
@@ -115,13 +116,8 @@ class LaidDecoder(ConfiguredModel):
                 h = residual(h, skips.pop())
         picture = self.to_picture(h)
         if latents:
-            picture = keras.layers.Add(dtype="float32")([picture, first_picture])
+            picture = keras.layers.Add(dtype="float32", name="picture")([picture, first_picture])
         return picture, parameters, latents
-
-    def _enlarged(self, laid):
-        """What is laid on the grid of the part maps, at the picture's size."""
-        factor = 2**self.config.map_factor
-        return keras.layers.UpSampling2D(factor, interpolation="bilinear")(laid) if factor > 1 else laid
 
     def _side(self, i):
         """Of the feature map of scale i, from the bottom up, in positions."""

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from vunet_tf.config import ModelConfig
+from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.configured import ConfiguredModel, block_settings
 from vunet_tf.models.layers import PACKAGE, ResidualBlock, SubPixelUp, convolution, down
 from vunet_tf.models.operations import activate
@@ -107,6 +107,30 @@ class Lay(keras.layers.Layer):
     def call(self, z, maps):
         laid = tf.matmul(_positions(maps), z)
         return ops.reshape(laid, (-1, *maps.shape[1:3], z.shape[-1]))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class FirstPicture(Lay):
+    """The colours of the codes, their first three numbers, laid and enlarged.
+
+    One layer, so that the exporter can tell all of it by its name.
+
+    Args:
+        factor: how many times larger the picture is than the part maps.
+
+    Call: z [B, K, c], maps [B, m, m, K] -> [B, factor * m, factor * m, 3] float32.
+    """
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, z, maps):
+        laid = super().call(z[..., :PICTURE_CHANNELS], maps)
+        return tf.image.resize(laid, [self.factor * side for side in laid.shape[1:3]])
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
 
 
 def _positions(x):
