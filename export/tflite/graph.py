@@ -64,7 +64,7 @@ def model_graph(model: VUNet, uses=USES) -> bytes:
 def last_scale(content: bytes, config) -> tuple[str, ...]:
     """Regular expressions for what the decoder does at full resolution, by the names of its results in a file.
 
-    What makes the picture that a signature gives has that tensor's name: the last convolution, or with --latent=laid the
+    What makes the picture that a signature gives has that tensor's name: the last convolution, or with laid codes the
     addition after it. The quantizer ends every name with a semicolon.
     """
     pictures = [f"^{re.escape(name)};" for name in model_file.result_names(content, "image")]
