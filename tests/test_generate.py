@@ -167,7 +167,7 @@ def test_runs_and_datasets_that_are_none(made, name, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name what to do, one of reconstruct, transfer, sample, interpolate, animate"),
+        ([], "name what to do, one of reconstruct, transfer, sample, parts, interpolate, animate"),
         (["smaple"], "'smaple' is nothing to do; name what to do, one of reconstruct"),
         (["sample", "x"], "unexpected argument 'x'"),
         (["sample"], "sample needs --run_dir and --shapes and --out"),

@@ -15,7 +15,7 @@ from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
 from vunet_tf.files.pictures import encode, read_picture
 
-SMALL = ["--source=figures", "--image_size=32", "--looks=24", "--poses=24", "--examples=100"]
+SMALL = ["--source=figures", "--image_size=16", "--looks=24", "--poses=24", "--examples=100"]
 
 
 def run(*arguments, **options):
@@ -32,15 +32,15 @@ def test_makes_a_dataset_and_shows_it(tmp_path):
     made = run(*SMALL, f"--output={tmp_path / 'two'}", "--workers=2")
     assert made.returncode == 0, made.stderr
     assert "train: 100 examples" in made.stdout and "valid: 576 examples, 24 appearances, 24 shapes" in made.stdout
-    options = Options(image_size=32, looks=24, poses=24, examples=100)
-    flags = {"source": "figures", "image_size": 32, "looks": 24, "poses": 24, "examples": 100}
+    options = Options(image_size=16, looks=24, poses=24, examples=100)
+    flags = {"source": "figures", "image_size": 16, "looks": 24, "poses": 24, "examples": 100}
     prepare(SOURCES["figures"](options), tmp_path / "one", "figures", flags, workers=1)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
     shown = run(f"--preview={tmp_path / 'two'}", f"--out={tmp_path / 'new/sheet.png'}", "--rows=3", "--split=valid")
     assert shown.returncode == 0, shown.stderr
     sheet = read_picture(tmp_path / "new/sheet.png")
-    assert sheet.shape[0] > 3 * 32 and sheet.shape[1] > 12 * 16 and len(np.unique(sheet.reshape(-1, 3), axis=0)) > 500
+    assert sheet.shape[0] > 3 * 16 and sheet.shape[1] > 12 * 16 and len(np.unique(sheet.reshape(-1, 3), axis=0)) > 500
 
 
 def test_small_folders_have_a_validation_split_and_one_picture_has_none(tmp_path):
