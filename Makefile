@@ -35,7 +35,7 @@ demo: $(VENV)/.installed ## train drawn people to change clothes (some minutes),
 test: $(VENV)/.installed ## run the tests
 	$(RUN) -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
-slowtest: $(VENV)/.installed ## kill a training twenty times, some minutes
+slowtest: $(VENV)/.installed ## run the tests that take minutes: kill a training twenty times, learn eight figures
 	$(RUN) -m pytest -m slow
 
 lint: $(VENV)/.installed ## check style and formatting

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from vunet_tf.body.stickman import draw_stickman
@@ -22,6 +23,7 @@ def people(count=8, size=32):
     return {"image": to_float(images), "shape": draw_stickman(tf.constant(joints), size, size)}
 
 
+@pytest.mark.slow
 def test_eight_figures_are_reconstructed_to_3_of_255():
     keras.utils.set_random_seed(0)
     batch = people()
