@@ -1,4 +1,4 @@
-"""`python -m vunet_tf.generate` as a user runs it: five modes, wrong flags, inputs that cannot be read."""
+"""`python -m vunet_tf.generate` as a user runs it: its modes, wrong flags, inputs that cannot be read."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The five modes in Python, held against the model's own methods on the pipeline's batches."""
+"""The modes in Python, held against the model's own methods on the pipeline's batches."""
 
 import json
 import re
