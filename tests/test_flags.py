@@ -17,6 +17,7 @@ FLAGFILES = sorted(CONFIGS.rglob("*.flags"))
 
 @pytest.mark.parametrize("path", FLAGFILES, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_every_flagfile_builds_its_model(path):
+    assert f"--flagfile=configs/{path.relative_to(CONFIGS)}" not in path.read_text().splitlines()  # itself
     config = read_flagfile(path)
     if path.parent == CONFIGS and config.width <= 16:  # the paper's sizes are built in test_models
         assert VUNet(config).config == config

@@ -1,5 +1,6 @@
 """The uses of a trained model, on inputs by their names and on any number of them."""
 
+import functools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
@@ -121,11 +122,9 @@ class Generator:
         self.model.require_latents()
         if (appearances is None) != (vary is None):
             raise InputError("--vary and --appearances go together: what is drawn, and whose appearance the rest has")
-        if vary is not None:
-            return self._vary(appearances, shapes, vary, samples, seed)
         if samples < 1:
             raise InputError(f"--samples={samples}: must be at least 1")
-        shapes = self._inputs(shapes)
+        shapes, kept = self._inputs(shapes), self._kept(appearances, vary)
 
         def work():
             noise = [[scale[0] for scale in self.model.noise(1, [seed, column])] for column in range(samples)]
@@ -133,24 +132,18 @@ class Generator:
                 shape = self._shape(given)
                 header = Header(given.label, (to_uint8(shape),))
                 for column in range(samples):
-                    yield (row, column, header, Header(f"sample {column + 1}")), shape, noise[column]
+                    yield (row, column, header, Header(f"sample {column + 1}")), shape, [*noise[column], *kept]
 
-        return self._sheet("sample", "sample", work(), len(shapes) * samples)
+        return self._sheet("sample", "vary" if kept else "sample", work(), len(shapes) * samples)
 
-    def _vary(self, appearances, shapes, vary, samples, seed):
-        shapes, (_, _, z) = self._inputs(shapes), self._one(appearances, "--appearances")
+    def _kept(self, appearances, vary):
+        """[z, which parts keep it] for the wiring "vary"; nothing where every part is drawn."""
+        if vary is None:
+            return []
+        _, _, z = self._one(appearances, "--appearances")
         keep = np.ones((self.config.parts, 1), np.float32)
         keep[self._parts(vary)] = 0
-
-        def work():
-            noise = [self.model.noise(1, [seed, column])[0][0] for column in range(samples)]
-            for row, given in enumerate(shapes):
-                shape = self._shape(given)
-                header = Header(given.label, (to_uint8(shape),))
-                for column in range(samples):
-                    yield (row, column, header, Header(f"sample {column + 1}")), shape, [noise[column], z[0], keep]
-
-        return self._sheet("vary", "vary", work(), len(shapes) * samples)
+        return [*z, keep]
 
     def parts(self, inputs: Names) -> Sheet:
         """Where the parts that the model has found lie in each shape, a colour and a number each: one column."""
@@ -268,8 +261,9 @@ class Generator:
     def _parts(self, names: str) -> list[int]:
         """The numbers of the parts that a text names, see `parts.chosen`."""
         self.model.require_parts()
-        return parts.chosen(names, self._regions(), self.config.parts)
+        return parts.chosen(names, self._regions, self.config.parts)
 
+    @functools.cached_property
     def _regions(self) -> list[str] | None:
         """The region of each part, by people of the run's dataset; None where it is not there or has no joints."""
         if self._info is None or self._info.joints is None:

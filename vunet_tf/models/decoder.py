@@ -8,6 +8,32 @@ from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution
 from vunet_tf.models.prior import GroupPrior, StandardNormalPrior
 
 
+def expanding_layers(config: ModelConfig):
+    """The layers of the expanding path: a 1x1 convolution; residual blocks per scale, from the bottom up, each for
+    one skip; and the upsampling between scales.
+
+    Returns:
+        (project, [[block] per scale], [up, one less than scales]).
+    """
+    blocks, wn, widths = block_settings(config), config.weight_norm, config.widths[::-1]
+    project = convolution(widths[0], 1, weight_norm=wn, name="project")
+    residual = [
+        [ResidualBlock(width, skip=True, name=f"block_{i}_{b}", **blocks) for b in range(config.blocks_per_scale)]
+        for i, width in enumerate(widths)
+    ]
+    ups = [SubPixelUp(width, weight_norm=wn, name=f"up_{i}") for i, width in enumerate(widths[1:], 1)]
+    return project, residual, ups
+
+
+def skip_inputs(config: ModelConfig):
+    """Symbolic inputs for the skips of E, in its order."""
+    return [
+        keras.Input((config.image_size >> scale, config.image_size >> scale, width), name=f"skip_{scale}_{block}")
+        for scale, width in enumerate(config.widths)
+        for block in range(config.blocks_per_scale)
+    ]
+
+
 @keras.saving.register_keras_serializable("vunet_tf")
 class Decoder(ConfiguredModel):
     """D: the skips of E and z -> picture, and the parameters of p(z | shape) given z (teacher forcing).
@@ -26,13 +52,7 @@ class Decoder(ConfiguredModel):
         # Layers
         blocks, wn = block_settings(config), config.weight_norm
         self.config = config
-        widths = config.widths[::-1]
-        self.project = convolution(widths[0], 1, weight_norm=wn, name="project")
-        self.blocks = [
-            [ResidualBlock(width, skip=True, name=f"block_{i}_{b}", **blocks) for b in range(config.blocks_per_scale)]
-            for i, width in enumerate(widths)
-        ]
-        self.ups = [SubPixelUp(width, weight_norm=wn, name=f"up_{i}") for i, width in enumerate(widths[1:], 1)]
+        self.project, self.blocks, self.ups = expanding_layers(config)
         self.join_z, self.priors = [], []
         for i, (height, width, channels) in enumerate(config.latent_shapes):
             self.join_z.append(convolution(channels, 1, weight_norm=wn, name=f"join_z_{i}"))
@@ -44,11 +64,7 @@ class Decoder(ConfiguredModel):
         self.to_picture = convolution(PICTURE_CHANNELS, 3, weight_norm=wn, dtype="float32", name="to_picture")
 
         # Functional model
-        skips = [
-            keras.Input((config.image_size >> scale, config.image_size >> scale, width), name=f"skip_{scale}_{block}")
-            for scale, width in enumerate(config.widths)
-            for block in range(config.blocks_per_scale)
-        ]
+        skips = skip_inputs(config)
         z = [keras.Input(shape, name=f"z_{i}") for i, shape in enumerate(config.latent_shapes)]
         image, prior, _ = self._connect(skips, lambda i, h: self.priors[i](h, z=z[i]))
         super().__init__({"skips": skips, "z": z}, {"image": image, "prior": prior}, name=name)

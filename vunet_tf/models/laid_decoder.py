@@ -3,8 +3,9 @@
 import keras
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
-from vunet_tf.models.configured import ConfiguredModel, block_settings
-from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution
+from vunet_tf.models.configured import ConfiguredModel
+from vunet_tf.models.decoder import expanding_layers, skip_inputs
+from vunet_tf.models.layers import convolution
 from vunet_tf.models.part_maps import Activation, FirstPicture, Lay
 from vunet_tf.models.part_prior import PartPrior
 from vunet_tf.models.prior import StandardNormalPrior
@@ -31,15 +32,10 @@ class LaidDecoder(ConfiguredModel):
 
     def __init__(self, config: ModelConfig, name="decoder"):
         # Layers
-        blocks, wn = block_settings(config), config.weight_norm
+        wn = config.weight_norm
         self.config = config
         widths = config.widths[::-1]
-        self.project = convolution(widths[0], 1, weight_norm=wn, name="project")
-        self.blocks = [
-            [ResidualBlock(width, skip=True, name=f"block_{i}_{b}", **blocks) for b in range(config.blocks_per_scale)]
-            for i, width in enumerate(widths)
-        ]
-        self.ups = [SubPixelUp(width, weight_norm=wn, name=f"up_{i}") for i, width in enumerate(widths[1:], 1)]
+        self.project, self.blocks, self.ups = expanding_layers(config)
         self.activation = Activation(config.activation, name="activation")
         # It starts at 0: at first the picture is what is laid.
         self.to_picture = keras.layers.Conv2D(
@@ -70,11 +66,7 @@ class LaidDecoder(ConfiguredModel):
 
         # Functional model
         size = config.image_size
-        skips = [
-            keras.Input((size >> scale, size >> scale, width), name=f"skip_{scale}_{block}")
-            for scale, width in enumerate(config.widths)
-            for block in range(config.blocks_per_scale)
-        ]
+        skips = skip_inputs(config)
         skips.append(keras.Input((size >> config.map_factor, size >> config.map_factor, config.parts), name="maps"))
         z = [keras.Input(shape, name=f"z_{i}") for i, shape in enumerate(config.latent_shapes)]
         image, prior, _ = self._connect(skips, lambda h: self.prior(h, z=z[0]))
