@@ -10,7 +10,7 @@ import tensorflow as tf
 from vunet_tf.config import ModelConfig, TrainingConfig
 from vunet_tf.files.errors import InputError
 from vunet_tf.objective import losses
-from vunet_tf.training.optimizer import SummedAdam
+from vunet_tf.training.optimizer import SummedAdam, SummedMuon, as_matrix, orthogonalised
 from vunet_tf.training.step import TrainingStep, array
 
 MODEL = ModelConfig(
@@ -187,6 +187,41 @@ def test_after_a_short_run_the_average_is_near_the_weight():
         optimizer.apply([tf.constant(-1.0)], [weight])
     (average,) = optimizer._model_variables_moving_average
     assert float(array(weight)) == pytest.approx(6, rel=1e-3) and 5 < float(array(average)) < 6
+
+
+@pytest.mark.parametrize("shape", [(72, 16), (16, 72), (32, 32)])
+def test_muon_makes_all_singular_values_about_equal(shape):
+    """Of a matrix whose own range over a factor of 100."""
+    u, _, v = np.linalg.svd(np.random.default_rng(0).normal(size=shape), full_matrices=False)
+    matrix = (u * np.geomspace(1, 100, min(shape))) @ v
+    found = orthogonalised(tf.constant(matrix, tf.float32)).numpy()
+    values = np.diag(u.T @ found @ v.T)
+    assert values.min() > 0.5 and values.max() < 1.3
+    np.testing.assert_allclose(found, (u * values) @ v, atol=1e-2)
+
+
+def test_muon_steps_kernels_in_all_directions_alike_and_leaves_the_rest_to_adam():
+    random = np.random.default_rng(0)
+    start = [random.normal(size=size).astype(np.float32) for size in ((3, 3, 8, 16), (16,), (16, 4))]
+    gradients = [tf.constant(random.normal(size=array.shape), tf.float32) for array in start]
+    moved = {}
+    for kind in (SummedAdam, SummedMuon):
+        variables = [keras.Variable(array) for array in start]
+        optimizer = kind(0.01)
+        for _ in range(3):
+            optimizer.apply(gradients, variables)
+        moved[kind] = [array(variable) - before for variable, before in zip(variables, start, strict=True)]
+    kernel = moved[SummedMuon][0]
+    values = np.linalg.svd(kernel.reshape(72, 16), compute_uv=False)
+    np.testing.assert_allclose(values, 3 * 10 * 0.01, rtol=0.35)
+    assert (kernel * gradients[0]).numpy().sum() < 0
+    assert_equal(moved[SummedMuon][1:], moved[SummedAdam][1:])
+
+
+def test_muon_knows_its_kernels():
+    assert as_matrix((3, 3, 8, 16)) == (72, 16)
+    for other in ((16,), (3, 3, 8, 3), (32, 1, 64), (64, 32), (1, 1, 64, 32), (3, 3, 64, 256)):
+        assert as_matrix(other) is None
 
 
 def test_a_restored_training_step_goes_on_exactly():

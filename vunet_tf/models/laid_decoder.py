@@ -9,6 +9,7 @@ from vunet_tf.models.layers import convolution
 from vunet_tf.models.part_maps import Activation, FirstPicture, Lay
 from vunet_tf.models.part_prior import PartPrior
 from vunet_tf.models.prior import StandardNormalPrior
+from vunet_tf.models.texture import COLUMNS, ROWS, LayTexture
 
 SMALLEST_LAID = 8  # positions: on coarser maps the parts cannot be told apart
 WHOLE = 256  # channels of the vector of the whole appearance
@@ -21,10 +22,11 @@ class LaidDecoder(ConfiguredModel):
     A vector of all of z completes the codes of parts that the source did not show, and enters every scale. The
     completed codes are laid under the part maps and enter every scale from 8x8 positions up. Both enter after the
     scale's first residual block, by addition after a 1x1 convolution. The first three numbers of a code are a colour:
-    laid under the maps they are a first picture, to which the last convolution adds what is missing. Otherwise as
-    `Decoder`.
+    laid under the maps they are a first picture. All of z, with the features at the bottom of E, also gives a texture
+    in the frame of the shape (`models.texture`), which is added to it. The last convolution adds what is missing.
+    Otherwise as `Decoder`.
 
-    Inputs: {"skips": as `ShapeEncoder` gives them, the part maps the last of them, "z": [[B, K, c]]}.
+    Inputs: {"skips": as `ShapeEncoder` gives them, "z": [[B, K, c]]}.
 
     Returns:
         {"image": [B, S, S, 3], "prior": [parameters [B, K, 2 c]]}, float32.
@@ -56,6 +58,15 @@ class LaidDecoder(ConfiguredModel):
             self.as_codes = keras.layers.Reshape((config.parts, config.code_channels), name="codes")
             self.lay = Lay(name="lay")
             self.first_picture = FirstPicture(2**config.map_factor, name="first_picture")
+            self.flat = keras.layers.Flatten(name="flat")
+            self.texture_of_z = keras.layers.Dense(WHOLE, dtype="float32", name="texture_of_z")
+            self.mean_of_shape = keras.layers.GlobalAveragePooling2D(dtype="float32", name="mean_of_shape")
+            self.texture_of_shape = keras.layers.Dense(WHOLE, dtype="float32", name="texture_of_shape")
+            self.to_texture = keras.layers.Dense(
+                COLUMNS * ROWS * PICTURE_CHANNELS, kernel_initializer="zeros", dtype="float32", name="to_texture"
+            )
+            self.lay_texture = LayTexture(config.image_size, name="lay_texture")
+            self.join_texture = convolution(widths[-1], 1, weight_norm=wn, name="join_texture")
             self.join_whole = [
                 convolution(width, 1, weight_norm=wn, name=f"join_whole_{i}") for i, width in enumerate(widths)
             ]
@@ -68,6 +79,7 @@ class LaidDecoder(ConfiguredModel):
         size = config.image_size
         skips = skip_inputs(config)
         skips.append(keras.Input((size >> config.map_factor, size >> config.map_factor, config.parts), name="maps"))
+        skips += [keras.Input((size * size, ROWS), name="rows"), keras.Input((size * size, COLUMNS), name="columns")]
         z = [keras.Input(shape, name=f"z_{i}") for i, shape in enumerate(config.latent_shapes)]
         image, prior, _ = self._connect(skips, lambda h: self.prior(h, z=z[0]))
         super().__init__({"skips": skips, "z": z}, {"image": image, "prior": prior}, name=name)
@@ -88,7 +100,7 @@ class LaidDecoder(ConfiguredModel):
 
     def _connect(self, skips, latent):
         """D's graph; `latent(h)` gives (prior's parameters, z) from the features at the bottom of E."""
-        *skips, maps = skips
+        *skips, maps, rows, columns = skips
         parameters, latents, entering = [], [], [()] * len(self.blocks)
         if self.config.latent_shapes:
             prior, z = latent(skips[-1])
@@ -96,7 +108,15 @@ class LaidDecoder(ConfiguredModel):
             whole = self.activation(self.whole(self.as_vector(z)))
             completed = keras.layers.Add(dtype="float32", name="completed")([z, self.as_codes(self.complete(whole))])
             entering = self._entering(self.lay(completed, maps), whole)
-            first_picture = self.first_picture(completed, maps)
+            of_shape = self.texture_of_shape(self.mean_of_shape(skips[-1]))
+            hidden = keras.layers.Add(dtype="float32", name="texture_hidden")(
+                [self.texture_of_z(self.flat(z)), of_shape]
+            )
+            texture = self.lay_texture(self.to_texture(self.activation(hidden)), rows, columns, maps)
+            entering[-1].append(self.join_texture(texture))
+            first_picture = keras.layers.Add(dtype="float32", name="textured")(
+                [self.first_picture(completed, maps), texture]
+            )
         h = self.project(skips[-1])
         for i, (first, *rest) in enumerate(self.blocks):
             if i:

@@ -8,6 +8,9 @@ from vunet_tf.models.configured import ConfiguredModel
 from vunet_tf.models.distributions import DiagonalGaussian
 from vunet_tf.models.layers import convolution
 from vunet_tf.models.part_maps import Activation, Gather, PartEmbedding, PartMaps, hourglass
+from vunet_tf.models.texture import GatherTexture, Texels
+
+TEXTURE_UNITS = 128  # of the layer that reads the texture
 
 
 @keras.saving.register_keras_serializable("vunet_tf")
@@ -15,9 +18,10 @@ class LaidAppearanceEncoder(ConfiguredModel):
     """F: appearance [B, S, S, 3 + C] (picture and its shape map) in [-1, 1] and noise [[B, K, c]] -> posterior.
 
     Features of the picture are collected under the part maps of its own shape. A small network, the same for all
-    parts but for a learned vector of each, turns what is under a map into the parameters of that part's code. To the
-    first three means the part's mean colour is added: the decoder paints with them (see `LaidDecoder`), so colours are
-    right from the start and the networks learn what differs from them.
+    parts but for a learned vector of each, turns what is under a map, and the texture in the frame of the shape
+    (`models.texture`), into the parameters of that part's code. To the first three means the part's mean colour is
+    added: the decoder paints with them (see `LaidDecoder`), so colours are right from the start and the networks learn
+    what differs from them.
 
     Args:
         config: of the model.
@@ -38,6 +42,10 @@ class LaidAppearanceEncoder(ConfiguredModel):
         features = hourglass(appearance, 2 * config.width, config.max_width, config)
         self.features = keras.Model(appearance, features, name="features")
         self.gather, self.embed = Gather(name="gather"), PartEmbedding(dtype="float32", name="part_embedding")
+        self.texels, self.gather_texture = Texels(name="texels"), GatherTexture(name="gather_texture")
+        self.read_texture = keras.layers.Dense(TEXTURE_UNITS, dtype="float32", name="read_texture")
+        self.from_texture = keras.layers.Dense(config.max_width, dtype="float32", name="from_texture")
+        self.for_every_part = keras.layers.Reshape((1, 1, config.max_width), name="for_every_part")
         self.activation = Activation(config.activation, name="activation")
         self.hidden = convolution(config.max_width, 1, weight_norm=wn, dtype="float32", name="hidden")
         channels = config.code_channels * self.latent.parameters_per_channel
@@ -53,11 +61,15 @@ class LaidAppearanceEncoder(ConfiguredModel):
 
     def connect(self, appearance, noise=None):
         """The graph of F on symbolic tensors; without noise z is the mean and no op is random."""
-        maps = self.part_maps(appearance[..., PICTURE_CHANNELS:])
+        picture, shape = appearance[..., :PICTURE_CHANNELS], appearance[..., PICTURE_CHANNELS:]
+        maps = self.part_maps(shape)
+        texture = self.read_texture(self.gather_texture(picture, shape, *self.texels(shape)))
+        texture = self.for_every_part(self.from_texture(self.activation(texture)))
         h = self.embed(self.gather(self.features(appearance), maps))
+        h = keras.layers.Add(dtype="float32")([h, texture])
         h = self.hidden(self.activation(h))
         parameters = self.as_codes(self.to_parameters(self.activation(h)))
-        colours = self.as_colours(self.gather(self.shrink(appearance[..., :PICTURE_CHANNELS]), maps))
+        colours = self.as_colours(self.gather(self.shrink(picture), maps))
         with_colour = keras.layers.Add(dtype="float32")([parameters[..., :PICTURE_CHANNELS], colours])
         parameters = keras.layers.Concatenate(dtype="float32")([with_colour, parameters[..., PICTURE_CHANNELS:]])
         return {"posterior": [parameters], "z": [self.latent(parameters, None if noise is None else noise[0])]}

@@ -6,6 +6,7 @@ from vunet_tf.config import ModelConfig
 from vunet_tf.models.configured import ConfiguredModel, block_settings
 from vunet_tf.models.layers import ResidualBlock, convolution, down
 from vunet_tf.models.part_maps import PartMaps
+from vunet_tf.models.texture import Texels
 
 
 def contracting_path(inputs, widths, config):
@@ -33,7 +34,7 @@ def contracting_path(inputs, widths, config):
 class ShapeEncoder(ConfiguredModel):
     """E: shape map [B, S, S, shape_channels] in [-1, 1] -> the skips of D (see `contracting_path`).
 
-    With --latent=laid the part maps follow them; `part_maps` is the network that makes them.
+    With --latent=laid the part maps follow, made by the network `part_maps`, and the rows and columns of `Texels`.
     """
 
     def __init__(self, config: ModelConfig, name="shape_encoder"):
@@ -42,5 +43,5 @@ class ShapeEncoder(ConfiguredModel):
         shape = keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape")
         skips = contracting_path(shape, config.widths, config)
         if self.part_maps:
-            skips.append(self.part_maps(shape))
+            skips += [self.part_maps(shape), *Texels(name="texels")(shape)]
         super().__init__(shape, skips, name=name)

@@ -1,7 +1,18 @@
-"""Adam, in one pass over the memory."""
+"""The optimizers: Adam in one pass over the memory, and Muon for the kernels."""
+
+import functools
+import math
 
 import keras
 import tensorflow as tf
+
+# Which kernels Muon steps, as matrices [k * k * inputs, outputs]: below the first a matrix has hardly any directions,
+# above the others its steps cost more than the network's.
+_SMALLEST_SIDE, _LARGEST_SMALLER_SIDE, _LARGEST_SIDE = 8, 128, 1200
+_MOMENTUM = 0.95
+_RATE = 10.0  # times the learning rate: the largest singular value of a step (0.02 where Adam's steps are 0.002)
+_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of Jordan et al.: singular values come near 1 in 5 steps
+_NEWTON_SCHULZ_STEPS = 5
 
 
 class SummedAdam(keras.optimizers.Adam):
@@ -18,6 +29,18 @@ class SummedAdam(keras.optimizers.Adam):
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         updates = tf.cast(self.iterations, tf.float32)
+        self._step(index, gradient, variable, learning_rate, updates)
+        if self.use_ema:
+            growing = tf.minimum(self.ema_momentum, (1 + updates) / (10 + updates))
+            momentum = tf.where(updates > 0, growing, 0.0)  # the average begins as the weights after the first update
+            average = self._model_variables_moving_average[index].value
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=average.handle,
+                alpha=1 - momentum,
+                delta=average - variable,
+            )
+
+    def _step(self, index, gradient, variable, learning_rate, updates):
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
@@ -30,15 +53,55 @@ class SummedAdam(keras.optimizers.Adam):
             epsilon=self.epsilon,
             grad=gradient,
         )
-        if self.use_ema:
-            growing = tf.minimum(self.ema_momentum, (1 + updates) / (10 + updates))
-            momentum = tf.where(updates > 0, growing, 0.0)  # the average begins as the weights after the first update
-            average = self._model_variables_moving_average[index].value
-            tf.raw_ops.ResourceApplyGradientDescent(
-                var=average.handle,
-                alpha=1 - momentum,
-                delta=average - variable,
-            )
 
     def _update_model_variables_moving_average(self, trainable_variables):
         """Done in `update_step`."""
+
+
+class SummedMuon(SummedAdam):
+    """Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"); the rest as `SummedAdam`.
+
+    The kernel of a 3x3 convolution is a matrix. Its step is the momentum of its gradients with all singular values made
+    about equal, so that directions in which the gradient is small are learned as fast as the others. Everything else is
+    stepped by Adam: biases, kernels that are too small or too large for it, and 1x1 convolutions and dense layers,
+    which learned less by Muon (docs/laid.md). Keras' own Muon is for dense layers only.
+    """
+
+    def _step(self, index, gradient, variable, learning_rate, updates):
+        sides = as_matrix(variable.shape)
+        if sides is None:
+            super()._step(index, gradient, variable, learning_rate, updates)
+            return
+        momentum = self._momentums[index].value
+        new = _MOMENTUM * momentum + gradient
+        momentum.assign(new)
+        ahead = tf.reshape(gradient + _MOMENTUM * new, sides)
+        rate = _RATE * tf.cast(learning_rate, tf.float32) * math.sqrt(max(1.0, sides[1] / sides[0]))
+        variable.assign_sub(tf.reshape(rate * orthogonalised(ahead), variable.shape))
+
+
+def as_matrix(shape) -> tuple[int, int] | None:
+    """The sides of a kernel [k, k, inputs, outputs] as a matrix; None if Muon leaves it to Adam."""
+    if len(shape) != 4 or shape[0] == 1:
+        return None
+    sides = math.prod(shape[:-1]), int(shape[-1])
+    fits = _SMALLEST_SIDE <= min(sides) <= _LARGEST_SMALLER_SIDE and max(sides) <= _LARGEST_SIDE
+    return sides if fits else None
+
+
+def orthogonalised(matrix):
+    """A matrix [n, m] with the same singular vectors, whose singular values lie near 1 (about 0.7 to 1.2)."""
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = tf.transpose(matrix) if tall else matrix
+    x /= tf.norm(x) + 1e-7
+    a, b, c = _NEWTON_SCHULZ
+    for _ in range(_NEWTON_SCHULZ_STEPS):
+        square = tf.matmul(x, x, transpose_b=True)
+        x = a * x + tf.matmul(b * square + c * tf.matmul(square, square), x)
+    return tf.transpose(x) if tall else x
+
+
+OPTIMIZERS = {
+    "adam": functools.partial(SummedAdam, beta_1=0.5, beta_2=0.9),  # released program
+    "muon": functools.partial(SummedMuon, beta_1=0.9, beta_2=0.99),
+}

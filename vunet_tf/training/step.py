@@ -11,7 +11,7 @@ from vunet_tf.models import VUNet
 from vunet_tf.models.vunet import INPUTS
 from vunet_tf.objective import losses
 from vunet_tf.objective.schedules import kl_weight, learning_rate
-from vunet_tf.training.optimizer import SummedAdam
+from vunet_tf.training.optimizer import OPTIMIZERS
 
 APPEARANCE = "appearance_"  # of the keys of a batch that F sees instead of the picture itself
 VALID_SEED = 1  # of the noise in `test_step`: beside the seed of training, so that its numbers are others
@@ -62,13 +62,8 @@ class TrainingStep:
             with _dtype_policy(config.mixed_precision):
                 self.model = VUNet(model_config)
             self.reconstruction = losses.reconstruction_loss(config.reconstruction, **settings)
-            self.optimizer = SummedAdam(
-                config.learning_rate,
-                beta_1=0.5,
-                beta_2=0.9,  # both: released program
-                use_ema=config.ema > 0,
-                ema_momentum=config.ema or 0.99,
-            )
+            averages = {"use_ema": config.ema > 0, "ema_momentum": config.ema or 0.99}
+            self.optimizer = OPTIMIZERS[config.optimizer](config.learning_rate, **averages)
             self.optimizer.build(self.model.trainable_variables)
             self.step = self._variable(0, tf.int64, "step")
             self.skipped = self._variable(0, tf.int64, "skipped")

@@ -1,0 +1,82 @@
+"""The texture in the frame of the shape: where its texels lie, and that colours come back where they were."""
+
+import numpy as np
+import pytest
+
+from vunet_tf.models.texture import ALONG, COLUMNS, ROWS, GatherTexture, LayTexture, Texels
+
+SIDE = 64
+Y, X = np.mgrid[0:SIDE, 0:SIDE] + 0.5
+
+
+def trunk(centre, degrees, length=24, width=14):
+    """A shape [1, S, S, 3] whose last channel is a rectangle, and places (along, across) [S, S] in its lengths."""
+    angle = np.radians(degrees)
+    right, down = X - centre[0], Y - centre[1]
+    along = right * np.sin(angle) + down * np.cos(angle)
+    across = right * np.cos(angle) - down * np.sin(angle)
+    inside = (abs(along) < length / 2) & (abs(across) < width / 2)
+    shape = np.full((1, SIDE, SIDE, 3), -1, np.float32)
+    shape[0, ..., 2] = np.where(inside, 1, -1)
+    return shape, along / length, across / length, inside
+
+
+@pytest.mark.parametrize(("centre", "degrees"), [((32, 32), 0), ((20, 40), 0), ((30, 34), 25), ((30, 34), -60)])
+def test_texels_follow_the_trunk(centre, degrees):
+    shape, along, _, inside = trunk(centre, degrees)
+    rows, columns = (weights.numpy().reshape(SIDE, SIDE, -1) for weights in Texels()(shape))
+    np.testing.assert_allclose(rows[inside].sum(-1), 1, atol=1e-5)
+    np.testing.assert_allclose(columns[inside].sum(-1), 1, atol=1e-5)
+    found = rows[inside] @ np.arange(ROWS)
+    np.testing.assert_allclose(found, (along[inside] / ALONG + 0.5) * (ROWS - 1), atol=0.25)
+
+
+def test_a_shape_without_a_trunk_has_some_frame():
+    rows, columns = Texels()(np.full((1, SIDE, SIDE, 3), -1, np.float32))
+    assert np.isfinite(rows).all() and np.isfinite(columns).all()
+
+
+def test_stripes_follow_the_trunk_into_another_shape():
+    """Gathered from an upright trunk, laid on a smaller one that leans: the same stripes along it, less their mean."""
+    shape, along, _, _ = trunk((32, 32), 0)
+
+    def stripes(along):
+        return np.stack([np.sin(2 * np.pi * 2 * along), along, 0 * along], -1)
+
+    picture = stripes(along)[None].astype(np.float32)
+    gathered = GatherTexture()(picture, shape, *Texels()(shape)).numpy().reshape(COLUMNS, ROWS, 4)
+    wanted, along, _, inside = trunk((36, 30), 35, 20, 11)
+    lay = LayTexture(SIDE)
+    texture = gathered[..., :3].reshape(1, -1)
+    laid = lay(texture, *Texels()(wanted), np.ones((1, 8, 8, 1), np.float32)).numpy()[0]
+    inner = inside & (abs(along) < 0.4)
+    for channel in (0, 1):
+        truth = stripes(along)[..., channel][inner]
+        assert np.corrcoef(laid[..., channel][inner], truth)[0, 1] > 0.95
+        assert np.abs(laid[..., channel][inner] - truth).mean() < 0.2 * np.abs(truth).mean() + 0.05
+    assert np.abs(laid[..., 2]).max() < 1e-5
+
+
+def test_hidden_texels_are_nothing():
+    shape, *_ = trunk((32, 32), 0)
+    shape[0, :32, :, 2] = -1  # the upper half is not there, so the frame is that of the lower half
+    gathered = GatherTexture()(np.ones((1, SIDE, SIDE, 3), np.float32), shape, *Texels()(shape)).numpy()
+    seen = gathered.reshape(COLUMNS, ROWS, 4)[..., 3]
+    assert seen.max() > 0.9 and seen.min() == 0
+    np.testing.assert_allclose(
+        gathered.reshape(-1, 4)[:, :3], 0, atol=0.05
+    )  # one colour: nothing differs from the mean
+
+
+def test_parts_may_hide_the_texture():
+    shape, *_ = trunk((32, 32), 0)
+    maps = np.zeros((1, 8, 8, 2), np.float32)
+    maps[..., :4, 0] = maps[..., 4:, 1] = 1
+    lay = LayTexture(SIDE)
+    texture = np.ones((1, COLUMNS * ROWS * 3), np.float32)
+    rows, columns = Texels()(shape)
+    lay(texture, rows, columns, maps)
+    lay.set_weights([np.array([[1], [0]], np.float32)])
+    laid = lay(texture, rows, columns, maps).numpy()[0]
+    np.testing.assert_allclose(laid[32, 26:28], 1, atol=1e-5)
+    np.testing.assert_allclose(laid[32, 37:], 0, atol=1e-5)
