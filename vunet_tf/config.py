@@ -178,16 +178,16 @@ class TrainingConfig(Settings):
         optimizer: "adam" (released program: momenta 0.5 and 0.9), or "muon": the steps of 3x3 convolutions
             are made orthogonal, which learns about twice as much in a step (docs/laid.md); the rest is stepped by Adam
             with 0.9 and 0.99.
-        learning_rate: of either: flat for a hundredth of the steps, then linearly to 0.
+        learning_rate: of the optimizer: flat for a hundredth of the steps, then linearly to 0.
         warmup: steps in which the learning rate first rises from 0; the released program has none.
         reconstruction: the loss: "multiscale" (L1 at several resolutions and structural similarity), "l1", or "vgg19"
             (the paper's).
         vgg_weights: of "vgg19": "imagenet" (downloaded once), or a file.
-        feature_weights: of "vgg19": of the input and five layers.
-        gram_weights: of "vgg19": likewise, for the Gram terms.
-        kl_schedule: of beta, the KL term's weight: "ramp" (released program: 1e-6 up to half of the steps, at three
-            quarters `kl_weight`), or "constant".
-        kl_weight: beta; where the ramp ends.
+        feature_weights: weights of the terms of "vgg19" that compare features: the input and five layers.
+        gram_weights: weights of the terms of "vgg19" that compare Gram matrices of the same six.
+        kl_schedule: how the weight of the KL term changes: "ramp" (released program: 1e-6 up to half of the steps, and
+            `kl_weight` from three quarters on), or "constant".
+        kl_weight: weight of the KL term (beta); with "ramp" the weight at its end.
         ema: momentum of the averaged weights that evaluation and export use, reached step by step: after n updates it
             is at most (1 + n) / (10 + n). 0 for no averages.
         mixed_precision: "float32" or "mixed_bfloat16".

@@ -62,8 +62,9 @@ def model_graph(model: VUNet, uses=USES) -> bytes:
 
 
 def last_scale(content: bytes, config) -> tuple[str, ...]:
-    """Regular expressions for what the decoder does at full resolution, by the names of its results in a file.
+    """Regular expressions for the names, in a file, of what the decoder computes at full resolution.
 
+    The int8 quantizer keeps these in floats (`quantise.quantised`, float_layers).
     What makes the picture that a signature gives has that tensor's name: the last convolution, or with laid codes the
     addition after it. The quantizer ends every name with a semicolon.
     """

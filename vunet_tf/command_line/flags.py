@@ -1,5 +1,7 @@
 """Flags made from a dataclass, one for each field: its default, its type, and its help out of the docstring.
 
+To add a flag, add a field to a class of `vunet_tf.config` and a line to its docstring; nothing here names a flag.
+
 What a setting can be is checked by itself (`config.Settings`), so that a wrong value is refused from Python as well.
 """
 

@@ -5,8 +5,8 @@ import keras
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.configured import ConfiguredModel
 from vunet_tf.models.decoder import expanding_layers, skip_inputs
-from vunet_tf.models.layers import convolution
-from vunet_tf.models.part_maps import Activation, FirstPicture, Lay
+from vunet_tf.models.layers import Activation, convolution
+from vunet_tf.models.part_maps import FirstPicture, Lay
 from vunet_tf.models.part_prior import PartPrior
 from vunet_tf.models.prior import StandardNormalPrior
 from vunet_tf.models.texture import COLUMNS, ROWS, LayTexture
@@ -17,7 +17,7 @@ WHOLE = 256  # channels of the vector of the whole appearance
 
 @keras.saving.register_keras_serializable("vunet_tf")
 class LaidDecoder(ConfiguredModel):
-    """D: the skips of E with the part maps, and z -> picture, and the parameters of p(z | shape) given z.
+    """D, the decoder: what E (`ShapeEncoder`) gives, and z -> picture, and the parameters of p(z | shape) given z.
 
     A vector of all of z completes the codes of parts that the source did not show, and enters every scale. The
     completed codes are laid under the part maps and enter every scale from 8x8 positions up. Both enter after the

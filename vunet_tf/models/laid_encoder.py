@@ -6,8 +6,8 @@ from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.appearance_input import AppearanceInput
 from vunet_tf.models.configured import ConfiguredModel
 from vunet_tf.models.distributions import DiagonalGaussian
-from vunet_tf.models.layers import convolution
-from vunet_tf.models.part_maps import Activation, Gather, PartEmbedding, PartMaps, hourglass
+from vunet_tf.models.layers import Activation, convolution
+from vunet_tf.models.part_maps import Gather, PartEmbedding, PartMaps, hourglass
 from vunet_tf.models.texture import GatherTexture, Texels
 
 TEXTURE_UNITS = 128  # of the layer that reads the texture

@@ -162,6 +162,21 @@ def data_dependent_initialisation(model):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
+class Activation(keras.layers.Layer):
+    """The activation of the residual blocks by itself."""
+
+    def __init__(self, activation, **kwargs):
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+
+    def call(self, x):
+        return activate(self.activation, x)
+
+    def get_config(self):
+        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
 class ResidualBlock(keras.layers.Layer):
     """x + conv3x3(dropout(f(concat[x, conv1x1(f(skip))]))), f the activation; without a skip the concat is x alone.
 

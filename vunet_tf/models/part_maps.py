@@ -10,25 +10,9 @@ from keras import ops
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.configured import ConfiguredModel, block_settings
-from vunet_tf.models.layers import PACKAGE, ResidualBlock, SubPixelUp, convolution, down
-from vunet_tf.models.operations import activate
+from vunet_tf.models.layers import PACKAGE, Activation, ResidualBlock, SubPixelUp, convolution, down
 
 DEPTH = 3  # how often the networks on the grid of the part maps halve it
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class Activation(keras.layers.Layer):
-    """The activation of the residual blocks by itself."""
-
-    def __init__(self, activation, **kwargs):
-        super().__init__(**kwargs)
-        self.activation = keras.activations.get(activation)
-
-    def call(self, x):
-        return activate(self.activation, x)
-
-    def get_config(self):
-        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
 
 
 def hourglass(inputs, width, channels, config: ModelConfig):

@@ -64,8 +64,9 @@ class GatherTexture(keras.layers.Layer):
 
     def call(self, picture, shape, rows, columns):
         positions = rows.shape[1]
-        weight = tf.reshape(_amount(shape), (-1, positions, 1))
-        weighted = tf.concat([tf.reshape(picture, (-1, positions, PICTURE_CHANNELS)) * weight, weight], -1)
+        weight = _amount(shape)
+        # Joined before they are reshaped: so XNNPACK takes all of it.
+        weighted = tf.reshape(tf.concat([picture * weight, weight], -1), (-1, positions, PICTURE_CHANNELS + 1))
         by_row = tf.reshape(rows[..., None] * weighted[:, :, None, :], (-1, positions, ROWS * 4))
         gathered = tf.reshape(tf.matmul(columns, by_row, transpose_a=True), (-1, COLUMNS * ROWS, 4))
         sums, mass = gathered[..., :PICTURE_CHANNELS], gathered[..., PICTURE_CHANNELS:]
@@ -104,8 +105,8 @@ class LayTexture(keras.layers.Layer):
 
 
 def _amount(shape):
-    """How much of the last channel there is, in [0, 1]."""
-    return (shape[..., -1] + 1.0) / 2.0
+    """How much of the last channel there is, [B, S, S, 1] in [0, 1]."""
+    return (shape[..., -1:] + 1.0) / 2.0
 
 
 def _hats(place, count):

@@ -115,7 +115,7 @@ def kl_terms(latent, posterior, prior):
 
 
 def negative_elbo(reconstruction, kl, kl_weight):
-    """reconstruction + beta * KL, a scalar (paper, Eq. 3-5, signs put right).
+    """reconstruction + beta * KL, a scalar (paper, Eq. 3-5; there the signs of the KL term are mixed up).
 
     Args:
         reconstruction: terms of a reconstruction loss.

@@ -18,9 +18,10 @@ _NEWTON_SCHULZ_STEPS = 5
 class SummedAdam(keras.optimizers.Adam):
     """Adam for gradients that are summed over the replicas already: the step clips and checks the sum.
 
-    Keras writes Adam as a dozen passes over memory; here it is TensorFlow's kernel for it, one pass, to rounding the
-    same. So for the moving average, whose momentum grows with the updates made so far, min(ema_momentum,
-    (1 + updates) / (10 + updates)): else the averages of a short run would be its first weights.
+    Keras' Adam passes over the memory a dozen times. TensorFlow's own kernel needs one pass, and its results differ
+    only by rounding. The moving average of the weights is made in one pass too. Its momentum grows with the number of
+    updates, min(ema_momentum, (1 + updates) / (10 + updates)): with the full momentum from the start, the averages of
+    a short run would mostly be its first weights.
     """
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
@@ -90,15 +91,22 @@ def as_matrix(shape) -> tuple[int, int] | None:
 
 
 def orthogonalised(matrix):
-    """A matrix [n, m] with the same singular vectors, whose singular values lie near 1 (about 0.7 to 1.2)."""
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = tf.transpose(matrix) if tall else matrix
-    x /= tf.norm(x) + 1e-7
+    """A matrix [n, m] with the same singular vectors, whose singular values lie near 1 (about 0.7 to 1.2).
+
+    Each step of Newton and Schulz is a polynomial of x x^T times x. All of them are polynomials of the first x x^T, so
+    they are multiplied as square matrices of the smaller side, and x itself is touched twice only.
+    """
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = matrix / (tf.norm(matrix) + 1e-7)
+    square = tf.matmul(x, x, transpose_a=not wide, transpose_b=wide)
+    one = tf.eye(min(matrix.shape))
     a, b, c = _NEWTON_SCHULZ
+    factor = one
     for _ in range(_NEWTON_SCHULZ_STEPS):
-        square = tf.matmul(x, x, transpose_b=True)
-        x = a * x + tf.matmul(b * square + c * tf.matmul(square, square), x)
-    return tf.transpose(x) if tall else x
+        step = a * one + tf.matmul(b * one + c * square, square)
+        factor = tf.matmul(step, factor)
+        square = tf.matmul(step, tf.matmul(step, square))
+    return tf.matmul(factor, x) if wide else tf.matmul(x, factor)
 
 
 OPTIMIZERS = {
