@@ -63,9 +63,8 @@ def test_hidden_texels_are_nothing():
     gathered = GatherTexture()(np.ones((1, SIDE, SIDE, 3), np.float32), shape, *Texels()(shape)).numpy()
     seen = gathered.reshape(COLUMNS, ROWS, 4)[..., 3]
     assert seen.max() > 0.9 and seen.min() == 0
-    np.testing.assert_allclose(
-        gathered.reshape(-1, 4)[:, :3], 0, atol=0.05
-    )  # one colour: nothing differs from the mean
+    # One colour: nothing differs from the mean.
+    np.testing.assert_allclose(gathered.reshape(-1, 4)[:, :3], 0, atol=0.05)
 
 
 def test_parts_may_hide_the_texture():

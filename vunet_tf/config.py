@@ -176,7 +176,7 @@ class TrainingConfig(Settings):
         batch_size: pictures in a step, of all replicas and machines together.
         seed: of the initial weights, the order of the data and all noise.
         optimizer: "adam" (released program: momenta 0.5 and 0.9), or "muon": the steps of 3x3 convolutions
-            are made orthogonal, which learns about twice as much in a step (docs/laid.md); the rest is stepped by Adam
+            are made orthogonal, which learns more in a step (docs/laid.md); the rest is stepped by Adam
             with 0.9 and 0.99.
         learning_rate: of the optimizer: flat for a hundredth of the steps, then linearly to 0.
         warmup: steps in which the learning rate first rises from 0; the released program has none.

@@ -22,8 +22,8 @@ from export.tflite.integer_ops import finish_int8, own_biases
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 _EVERY = ".*"
-# Layers of vunet_tf.models.laid_encoder and laid_decoder, by their names.
-_LAID = "^(part_prior|completed|first_picture|texels|gather_texture|lay_texture|textured|picture)_"
+# Layers of vunet_tf.models.laid_encoder and laid_decoder, by their names; E, a model of its own, puts its name before.
+_LAID = "(^|/)(part_prior|completed|first_picture|texels|gather_texture|lay_texture|texture_hidden|textured|picture)_"
 _OPS = qtyping.TFLOperationName
 _ALGORITHMS = algorithm_manager.AlgorithmName
 _HALF_WEIGHTS = qtyping.OpQuantizationConfig(

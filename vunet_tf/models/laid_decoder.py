@@ -58,9 +58,10 @@ class LaidDecoder(ConfiguredModel):
             self.as_codes = keras.layers.Reshape((config.parts, config.code_channels), name="codes")
             self.lay = Lay(name="lay")
             self.first_picture = FirstPicture(2**config.map_factor, name="first_picture")
-            self.flat = keras.layers.Flatten(name="flat")
             self.texture_of_z = keras.layers.Dense(WHOLE, dtype="float32", name="texture_of_z")
-            self.mean_of_shape = keras.layers.GlobalAveragePooling2D(dtype="float32", name="mean_of_shape")
+            self.mean_of_shape = keras.layers.GlobalAveragePooling2D(
+                keepdims=True, dtype="float32", name="mean_of_shape"
+            )
             self.texture_of_shape = keras.layers.Dense(WHOLE, dtype="float32", name="texture_of_shape")
             self.to_texture = keras.layers.Dense(
                 COLUMNS * ROWS * PICTURE_CHANNELS, kernel_initializer="zeros", dtype="float32", name="to_texture"
@@ -105,14 +106,11 @@ class LaidDecoder(ConfiguredModel):
         if self.config.latent_shapes:
             prior, z = latent(skips[-1])
             parameters, latents = [prior], [z]
-            whole = self.activation(self.whole(self.as_vector(z)))
+            vector = self.as_vector(z)
+            whole = self.activation(self.whole(vector))
             completed = keras.layers.Add(dtype="float32", name="completed")([z, self.as_codes(self.complete(whole))])
             entering = self._entering(self.lay(completed, maps), whole)
-            of_shape = self.texture_of_shape(self.mean_of_shape(skips[-1]))
-            hidden = keras.layers.Add(dtype="float32", name="texture_hidden")(
-                [self.texture_of_z(self.flat(z)), of_shape]
-            )
-            texture = self.lay_texture(self.to_texture(self.activation(hidden)), rows, columns, maps)
+            texture = self.lay_texture(self._texture(vector, skips[-1]), rows, columns, maps)
             entering[-1].append(self.join_texture(texture))
             first_picture = keras.layers.Add(dtype="float32", name="textured")(
                 [self.first_picture(completed, maps), texture]
@@ -130,6 +128,12 @@ class LaidDecoder(ConfiguredModel):
         if latents:
             picture = keras.layers.Add(dtype="float32", name="picture")([picture, first_picture])
         return picture, parameters, latents
+
+    def _texture(self, vector, h):
+        """The texels of the texture, from all of z as a vector and the features h at the bottom of E."""
+        of_shape = self.texture_of_shape(self.mean_of_shape(h))
+        hidden = keras.layers.Add(dtype="float32", name="texture_hidden")([self.texture_of_z(vector), of_shape])
+        return self.to_texture(self.activation(hidden))
 
     def _side(self, i):
         """Of the feature map of scale i, from the bottom up, in positions."""

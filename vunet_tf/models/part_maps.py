@@ -73,7 +73,7 @@ class Gather(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
 
     def call(self, features, maps):
-        flat_maps, flat = _positions(maps), _positions(features)
+        flat_maps, flat = positions(maps), positions(features)
         mass = ops.sum(flat_maps, axis=1)[..., None]
         return (tf.matmul(flat_maps, flat, transpose_a=True) / (mass + 1.0))[:, :, None, :]
 
@@ -89,7 +89,7 @@ class Lay(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
 
     def call(self, z, maps):
-        laid = tf.matmul(_positions(maps), z)
+        laid = tf.matmul(positions(maps), z)
         return ops.reshape(laid, (-1, *maps.shape[1:3], z.shape[-1]))
 
 
@@ -117,7 +117,7 @@ class FirstPicture(Lay):
         return {**super().get_config(), "factor": self.factor}
 
 
-def _positions(x):
+def positions(x):
     """[B, m, m, C] -> [B, m * m, C]."""
     return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
 

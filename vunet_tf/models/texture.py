@@ -9,9 +9,11 @@ import tensorflow as tf
 
 from vunet_tf.config import PICTURE_CHANNELS
 from vunet_tf.models.layers import PACKAGE
+from vunet_tf.models.part_maps import positions
 
 ROWS, COLUMNS = 16, 12  # texels along the frame's axis, and across it
 ALONG, ACROSS = 1.5, 1.1  # what they cover, in lengths of the frame
+_GATHERED = PICTURE_CHANNELS + 1  # numbers of a texel that F sees: its colour, and whether it is seen
 _HIDDEN = 0.2  # pixels' worth: a texel with less of the figure under it counts as hidden
 
 
@@ -63,16 +65,16 @@ class GatherTexture(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
 
     def call(self, picture, shape, rows, columns):
-        positions = rows.shape[1]
         weight = _amount(shape)
         # Joined before they are reshaped: so XNNPACK takes all of it.
-        weighted = tf.reshape(tf.concat([picture * weight, weight], -1), (-1, positions, PICTURE_CHANNELS + 1))
-        by_row = tf.reshape(rows[..., None] * weighted[:, :, None, :], (-1, positions, ROWS * 4))
-        gathered = tf.reshape(tf.matmul(columns, by_row, transpose_a=True), (-1, COLUMNS * ROWS, 4))
+        weighted = positions(tf.concat([picture * weight, weight], -1))
+        by_row = tf.reshape(rows[..., None] * weighted[:, :, None, :], (-1, rows.shape[1], ROWS * _GATHERED))
+        gathered = tf.reshape(tf.matmul(columns, by_row, transpose_a=True), (-1, COLUMNS * ROWS, _GATHERED))
         sums, mass = gathered[..., :PICTURE_CHANNELS], gathered[..., PICTURE_CHANNELS:]
         mean = tf.reduce_sum(sums, 1, keepdims=True) / (tf.reduce_sum(mass, 1, keepdims=True) + _HIDDEN)
         seen = mass / (mass + _HIDDEN)
-        return tf.reshape(tf.concat([sums / (mass + _HIDDEN) - mean * seen, seen], -1), (-1, COLUMNS * ROWS * 4))
+        colours = sums / (mass + _HIDDEN) - mean * seen
+        return tf.reshape(tf.concat([colours, seen], -1), (-1, COLUMNS * ROWS * _GATHERED))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -96,9 +98,8 @@ class LayTexture(keras.layers.Layer):
         wide = tf.matmul(columns, tf.reshape(texture, (-1, COLUMNS, ROWS * PICTURE_CHANNELS)))
         wide = tf.reshape(wide, (-1, rows.shape[1], ROWS, PICTURE_CHANNELS)) * rows[..., None]
         laid = tf.reshape(tf.reduce_sum(wide, 2), (-1, self.side, self.side, PICTURE_CHANNELS))
-        m = maps.shape[1]
-        shown = tf.matmul(tf.reshape(maps, (-1, m * m, maps.shape[-1])), self.shown)
-        return laid * tf.image.resize(tf.reshape(shown, (-1, m, m, 1)), [self.side, self.side])
+        shown = tf.reshape(tf.matmul(positions(maps), self.shown), (-1, *maps.shape[1:3], 1))
+        return laid * tf.image.resize(shown, [self.side, self.side])
 
     def get_config(self):
         return {**super().get_config(), "side": self.side}
