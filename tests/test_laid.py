@@ -237,3 +237,24 @@ def test_tflite_runs_in_one_piece_and_answers_like_keras(laid_run, batch):
     image, (z,) = model.sample(one["shape"], noise=[noise])
     np.testing.assert_allclose(drawn["image"], np.clip(image, -1, 1), atol=1e-3)
     np.testing.assert_allclose(drawn["z_0"], z, atol=1e-4)
+
+
+def test_int8_stays_in_one_piece_and_near_to_keras(laid_run, batch, tmp_path):
+    from export import runtime, trained
+    from export.tflite import files, graph, model_file
+
+    exported = trained.load(laid_run)
+    for weight in exported.model.weights:
+        if not weight.numpy().any():  # at the start of a training; then int8 would have steps of size 0
+            weight.assign(normal(*weight.shape) / 10)
+    files.write(exported, tmp_path, ("int8",), count=8)
+    content = (tmp_path / files.file_name("int8")).read_bytes()
+    assert [model_file.signature(content, use).partitions for use in graph.USES] == [1, 1, 1]
+    file = runtime.TFLiteFile(content)
+    one = {key: batch[key][:1].numpy() for key in ("image", "shape")}
+    z = file.call("encode", one)["z_0"]
+    true_z = exported.model.encode(one)[0].numpy()
+    assert np.abs(z - true_z).mean() < 0.2 * np.abs(true_z).mean()
+    made = file.call("generate", {"shape": one["shape"], "z_0": true_z})["image"]
+    true = np.clip(exported.model.generate(one["shape"], [true_z]), -1, 1)
+    assert np.abs(made - true).mean() < 0.02

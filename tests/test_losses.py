@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vunet_tf.config import TrainingConfig
 from vunet_tf.files.errors import InputError
 from vunet_tf.models.distributions import DiagonalGaussian
 from vunet_tf.objective import losses
@@ -44,16 +45,13 @@ def test_structural_similarity_equals_numpy():
     np.testing.assert_allclose(losses.structural_similarity(a, b), np.mean(values), rtol=1e-4)
 
 
-def test_multiscale_is_zero_on_the_truth_and_equals_numpy():
-    loss, x, y = losses.MultiscaleL1(scales=2, structure_weight=0.1), picture(0), picture(1)
-    assert set(loss(x, x)) == {"ssim", "l1_0", "l1_1"}
-    np.testing.assert_allclose([float(term) for term in loss(x, x).values()], 0, atol=1e-3)
-    halves = [a.reshape(2, 16, 2, 16, 2, 3).mean((2, 4)) for a in (x, y)]
-    terms = loss(x, y)
-    np.testing.assert_allclose(terms["l1_0"], 5 * 127.5 * np.abs(x - y).mean() / 2, rtol=1e-5)
-    np.testing.assert_allclose(terms["l1_1"], 5 * 127.5 * np.abs(halves[0] - halves[1]).mean() / 2, rtol=1e-5)
+def test_l1_ssim_is_zero_on_the_truth_and_the_sum_of_both():
+    x, y = picture(0), picture(1)
+    np.testing.assert_allclose([float(term) for term in losses.l1_ssim(x, x).values()], 0, atol=1e-3)
+    terms = losses.l1_ssim(x, y)
+    np.testing.assert_allclose(terms["l1"], 5 * 127.5 * np.abs(x - y).mean(), rtol=1e-5)
     ssim = float(losses.structural_similarity(x, y))
-    np.testing.assert_allclose(terms["ssim"], 5 * 0.1 * 255 * (1 - ssim) / 2, rtol=1e-5)
+    np.testing.assert_allclose(terms["ssim"], 5 * losses.STRUCTURE * 255 * (1 - ssim) / 2, rtol=1e-5)
 
 
 def test_gram_equals_numpy():
@@ -158,6 +156,6 @@ def test_negative_elbo_is_reconstruction_plus_beta_kl():
     kl = losses.kl_terms(latent, [q, p], [p, p])
     np.testing.assert_allclose(kl["kl_0"], 0.5 * ((q - p) ** 2).sum((1, 2, 3)).mean(), rtol=1e-5)
     np.testing.assert_allclose(kl["kl_1"], 0)
-    reconstruction = losses.reconstruction_loss("l1")(picture(0), picture(1))
+    reconstruction = losses.reconstruction_loss(TrainingConfig(reconstruction="l1"))(picture(0), picture(1))
     total = losses.negative_elbo(reconstruction, kl, kl_weight=0.25)
     np.testing.assert_allclose(total, reconstruction["l1"] + 0.25 * kl["kl_0"], rtol=1e-6)

@@ -282,7 +282,7 @@ WRONG = [
     ({"kl_schedule": "rampe"}, "--kl_schedule=rampe: must be one of ramp, constant"),
     ({"kl_weight": "nan"}, "--kl_weight must be a number, got nan"),
     ({"learning_rate": "inf"}, "--learning_rate must be a number, got inf"),
-    ({"reconstruction": "lpips"}, "--reconstruction=lpips: must be one of multiscale, l1, vgg19"),
+    ({"reconstruction": "lpips"}, "--reconstruction=lpips: must be one of l1_ssim, l1, vgg19"),
     ({"reconstruction": "vgg19"}, "--reconstruction=vgg19 needs pictures of at least 16 pixels"),
     ({"appearance_from": "both"}, "--appearance_from=both: must be one of self, other"),
     ({"hue": 0.6}, "--hue=0.6: must be from 0 to 0.5"),

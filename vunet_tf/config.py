@@ -180,8 +180,7 @@ class TrainingConfig(Settings):
             with 0.9 and 0.99.
         learning_rate: of the optimizer: flat for a hundredth of the steps, then linearly to 0.
         warmup: steps in which the learning rate first rises from 0; the released program has none.
-        reconstruction: the loss: "multiscale" (L1 at several resolutions and structural similarity), "l1", or "vgg19"
-            (the paper's).
+        reconstruction: the loss: "l1_ssim" (L1 of pixels and structural similarity), "l1", or "vgg19" (the paper's).
         vgg_weights: of "vgg19": "imagenet" (downloaded once), or a file.
         feature_weights: weights of the terms of "vgg19" that compare features: the input and five layers.
         gram_weights: weights of the terms of "vgg19" that compare Gram matrices of the same six.
@@ -217,7 +216,7 @@ class TrainingConfig(Settings):
     optimizer: str = one_of("adam", "muon")
     learning_rate: float = 1e-3
     warmup: int = within(0, None, 0)
-    reconstruction: str = one_of("multiscale", "l1", "vgg19")
+    reconstruction: str = one_of("l1_ssim", "l1", "vgg19")
     vgg_weights: str = "imagenet"
     feature_weights: tuple[float, ...] = (1.0,) * 6
     gram_weights: tuple[float, ...] = (0.0,) * 6
@@ -256,7 +255,7 @@ class TrainingConfig(Settings):
         if self.reconstruction == "vgg19" and image_size < SMALLEST_VGG19_SIDE:
             raise InputError(
                 f"--reconstruction=vgg19 needs pictures of at least {SMALLEST_VGG19_SIDE} pixels, and the dataset's "
-                f"have {image_size}: use --reconstruction=multiscale"
+                f"have {image_size}: use --reconstruction=l1_ssim"
             )
 
 

@@ -23,7 +23,11 @@ from export.tflite.integer_ops import finish_int8, own_biases
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 _EVERY = ".*"
 # Layers of vunet_tf.models.laid_encoder and laid_decoder, by their names; E, a model of its own, puts its name before.
-_LAID = "(^|/)(part_prior|completed|first_picture|texels|gather_texture|lay_texture|texture_hidden|textured|picture)_"
+_LAID = (
+    "(^concat|(^|/)(texels|gather_texture|gather|shrink|colours|part_embedding|with_texture|hidden|posterior_0|codes|"
+    "with_colour|parameters|part_prior|vector|completed|first_picture|lay_texture|texture_hidden|textured|picture)_)"
+)
+_TO_WIDEST = 1 / 3
 _OPS = qtyping.TFLOperationName
 _ALGORITHMS = algorithm_manager.AlgorithmName
 _HALF_WEIGHTS = qtyping.OpQuantizationConfig(
@@ -56,16 +60,19 @@ def quantised(content: bytes, precision: str, ranges=None, float_layers=()) -> b
 
 
 def ranges_of(content: bytes, examples: dict) -> dict:
-    """The lowest and highest value of every activation over all examples: {tensor: {"min", "max": arrays}}.
+    """The range of every activation in int8: {tensor: {"min", "max": arrays}}.
+
+    Both ends lie between the mean of those of the examples and the widest (`_TO_WIDEST`): the widest alone makes every
+    step coarse for one rare value, and with the mean alone such a value is cut off.
 
     Args:
         content: a float32 TFLite file.
         examples: {signature: iterable of {input: array}}, for every signature.
     """
     with _quiet():
-        run = calibrator.Calibrator(own_biases(content), num_threads=2, qsv_update_func=_widened)
+        run = calibrator.Calibrator(own_biases(content), num_threads=2, qsv_update_func=_with)
         run.calibrate(examples, _static_recipe())
-    return run.get_model_qsvs()
+    return {tensor: _between(found) for tensor, found in run.get_model_qsvs().items()}
 
 
 def _static_recipe(float_layers=()):
@@ -75,18 +82,31 @@ def _static_recipe(float_layers=()):
         recipe.add_quantization_config(layers, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
         recipe.add_quantization_config(layers, _OPS.CONV_2D, _HALF_WEIGHTS, _ALGORITHMS.FLOAT_CASTING)
     # Of appearance that is laid: colours are numbers of the codes, and the widest code would set their scale. Maps
-    # must add up to 1. All of it is small work.
+    # must add up to 1. The frame of the texture comes from sums over the whole shape map, where a rounded background
+    # would count as a body. All of it is small work.
     recipe.add_quantization_config(_LAID, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
     # Inputs and outputs stay float, and so does the maximum between them by which "sample" gives z (graph.py).
     # XNNPACK has no integer average.
     kinds = (_OPS.INPUT, _OPS.OUTPUT, _OPS.MAXIMUM, _OPS.AVERAGE_POOL_2D, _OPS.SOFTMAX, _OPS.BATCH_MATMUL)
-    for kind in (*kinds, _OPS.FULLY_CONNECTED):
+    for kind in (*kinds, _OPS.FULLY_CONNECTED, _OPS.STRIDED_SLICE):
         recipe.add_quantization_config(_EVERY, kind, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
     return recipe
 
 
-def _widened(found, new):
-    return {"min": np.minimum(found["min"], new["min"]), "max": np.maximum(found["max"], new["max"])}
+def _with(found, new):
+    """What is known of a tensor's range with one more example: the widest, the sums and the number of examples."""
+    low, high, count = found.get("sums", (found["min"], found["max"], 1))
+    return {
+        "min": np.minimum(found["min"], new["min"]),
+        "max": np.maximum(found["max"], new["max"]),
+        "sums": (low + new["min"], high + new["max"], count + 1),
+    }
+
+
+def _between(found):
+    low, high, count = found.get("sums", (found["min"], found["max"], 1))
+    means = {"min": low / count, "max": high / count}
+    return {end: mean + _TO_WIDEST * (found[end] - mean) for end, mean in means.items()}
 
 
 @contextlib.contextmanager

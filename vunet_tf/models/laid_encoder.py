@@ -66,10 +66,14 @@ class LaidAppearanceEncoder(ConfiguredModel):
         texture = self.read_texture(self.gather_texture(picture, shape, *self.texels(shape)))
         texture = self.for_every_part(self.from_texture(self.activation(texture)))
         h = self.embed(self.gather(self.features(appearance), maps))
-        h = keras.layers.Add(dtype="float32")([h, texture])
+        h = keras.layers.Add(dtype="float32", name="with_texture")([h, texture])
         h = self.hidden(self.activation(h))
         parameters = self.as_codes(self.to_parameters(self.activation(h)))
         colours = self.as_colours(self.gather(self.shrink(picture), maps))
-        with_colour = keras.layers.Add(dtype="float32")([parameters[..., :PICTURE_CHANNELS], colours])
-        parameters = keras.layers.Concatenate(dtype="float32")([with_colour, parameters[..., PICTURE_CHANNELS:]])
+        with_colour = keras.layers.Add(dtype="float32", name="with_colour")(
+            [parameters[..., :PICTURE_CHANNELS], colours]
+        )
+        parameters = keras.layers.Concatenate(dtype="float32", name="parameters")(
+            [with_colour, parameters[..., PICTURE_CHANNELS:]]
+        )
         return {"posterior": [parameters], "z": [self.latent(parameters, None if noise is None else noise[0])]}

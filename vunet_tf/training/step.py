@@ -55,13 +55,11 @@ class TrainingStep:
     def __init__(self, model_config: ModelConfig, config: TrainingConfig, strategy=None):
         self.config = config
         self.strategy = strategy or tf.distribute.get_strategy()
-        vgg = {"feature_weights": config.feature_weights, "gram_weights": config.gram_weights}
-        settings = {"vgg_weights": config.vgg_weights, **vgg} if config.reconstruction == "vgg19" else {}
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             with _dtype_policy(config.mixed_precision):
                 self.model = VUNet(model_config)
-            self.reconstruction = losses.reconstruction_loss(config.reconstruction, **settings)
+            self.reconstruction = losses.reconstruction_loss(config)
             averages = {"use_ema": config.ema > 0, "ema_momentum": config.ema or 0.99}
             self.optimizer = OPTIMIZERS[config.optimizer](config.learning_rate, **averages)
             self.optimizer.build(self.model.trainable_variables)
