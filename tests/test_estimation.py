@@ -6,6 +6,7 @@ Most tests have an estimator that knows the truth. Those of BlazePose itself nee
 import csv
 import json
 import os
+import struct
 import subprocess
 import sys
 import zipfile
@@ -198,6 +199,18 @@ def test_a_video_is_a_shape_for_each_frame_and_lends_its_sound(tmp_path):
     (tmp_path / "broken.mp4").write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match="cannot be read as a video"):
         video.length(tmp_path / "broken.mp4")
+
+
+def test_the_video_of_a_phone_held_upright_is_turned(tmp_path):
+    path, picture = tmp_path / "phone.mp4", np.zeros((64, 96, 3), np.uint8)
+    picture[:32] = 255
+    animation.write(path, [picture] * 2, 10)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44  # of the display matrix: a quarter turn clockwise
+    content[at : at + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    frame = next(video.frames(path))
+    assert frame.shape == (96, 64, 3) and frame[:, :30].max() < 20 and frame[:, 34:].min() > 235
 
 
 @pytest.fixture
