@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 # What the demo makes. Those that were not there before it are listed in .demo, and only they are removed by `clean`.
 DEMO := datasets/figures datasets/figures.png runs/quickstart exports/phone exports/demo.json exports/demo.png
 
-.PHONY: demo test slowtest lint clean
+.PHONY: demo test weights slowtest lint clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -34,6 +34,9 @@ demo: $(VENV)/.installed ## train drawn people to change clothes (some minutes),
 
 test: $(VENV)/.installed ## run the tests
 	$(RUN) -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+weights: $(VENV)/.installed ## fetch the weights of the pose estimator, for photographs without keypoints
+	$(RUN) -m vunet_tf.estimate get
 
 slowtest: $(VENV)/.installed ## run the tests that take minutes: kill a training twenty times, learn eight figures
 	$(RUN) -m pytest -m slow

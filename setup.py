@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vunet_tf/__init__.py").read_text())[1]
 
-EXPORT = ["ai-edge-litert>=2.3,<3", "ai-edge-quantizer>=0.10,<0.11", "tensorflow-serving-api>=2.21,<2.22"]
+EXPORT = ["ai-edge-quantizer>=0.10,<0.11", "tensorflow-serving-api>=2.21,<2.22"]
 
 setup(
     name="vunet-tf",
@@ -27,6 +27,7 @@ setup(
     # The bounds are what the tests ran with; Python 3.10 gets NumPy 2.2 and Pillow 12, later ones the newest.
     install_requires=[
         "absl-py>=2.3,<3",
+        "ai-edge-litert>=2.3,<3",
         "av>=16,<19",
         "jinja2>=3.1,<4",
         "keras>=3.12,<3.16",
@@ -34,6 +35,7 @@ setup(
         "numpy>=2.2,<2.5",
         "opencv-python-headless>=5.0,<6",
         "pillow>=12,<14",
+        "platformdirs>=4,<5",
         "scikit-image>=0.25,<0.27",
         "scikit-learn>=1.7,<2",
         "tensorflow>=2.21,<2.22",

@@ -33,6 +33,18 @@ def photos_dir():
 
 
 @pytest.fixture(scope="session")
+def blazepose():
+    """The pose estimator; tests that need its weights are skipped where they are absent."""
+    from vunet_tf.body.estimation import open_estimator
+    from vunet_tf.files.errors import InputError
+
+    try:
+        return open_estimator(workers=2)
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
 def sprites_dir():
     """The folder of sprite sheets; tests that need it are skipped where it is absent."""
     if not (DATA / "sprites").is_dir():

@@ -25,6 +25,7 @@ LAYERS = {
     "vunet_tf.baselines": 5,
     "vunet_tf.generation": 5,
     "vunet_tf.evaluation": 6,
+    "vunet_tf.estimate": 7,
     "vunet_tf.prepare": 7,
     "vunet_tf.train": 7,
     "vunet_tf.generate": 7,

@@ -38,7 +38,8 @@ def test_examples_survive_the_way_there_and_back(tmp_path):
     info = write(tmp_path / "d", made)
     assert info == read_info(tmp_path / "d")
     assert {split: info.examples(split) for split in info.splits} == {"train": 2, "valid": 1}
-    assert info.appearances == {"train": 2, "valid": 1} and info.has_mask
+    assert info.appearances == {"train": 2, "valid": 1} and not info.has_mask, "two have none"
+    assert write(tmp_path / "masks", made[:1]).has_mask
     (first, second), (third,) = (list(read_examples(tmp_path / "d", split)) for split in ("train", "valid"))
     np.testing.assert_array_equal(first.joints, joints)
     assert first._replace(joints=None) == made[0]._replace(joints=None)

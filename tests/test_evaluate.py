@@ -13,13 +13,14 @@ import tensorflow as tf
 from PIL import Image
 
 from vunet_tf import ModelConfig, VUNet, runs
+from vunet_tf.body.estimation import Estimate, Estimator, Mask
 from vunet_tf.config import SECTIONS, EvaluationConfig
 from vunet_tf.data.dataset import read_examples, read_info
 from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.data.preparation import prepare
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
-from vunet_tf.evaluation import comparison, inception, likelihood, references, report
+from vunet_tf.evaluation import comparison, inception, likelihood, pose, references, report
 from vunet_tf.evaluation.evaluation import Evaluation
 from vunet_tf.evaluation.examples import batches, read_index
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing
@@ -28,6 +29,7 @@ from vunet_tf.evaluation.scoring import Scorer
 from vunet_tf.evaluation.transfer import TransferTask
 from vunet_tf.evaluation.transfer import measure as measure_transfers
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.pictures import read_picture
 from vunet_tf.models.appearance_input import AppearanceInput
 from vunet_tf.runs import Run
 
@@ -299,3 +301,26 @@ def test_results_that_are_none_are_told(tmp_path):
     path.write_text("{")
     with pytest.raises(InputError, match="no result of an evaluation"):
         report.read(path)
+
+
+def test_pose_is_what_an_estimator_finds_again(run, tiny_figures, monkeypatch):
+    """Its own error on true pictures stands beside the model's; here it sees nobody in what the model makes."""
+    examples = list(read_examples(tiny_figures, "valid", 0, 40))
+    people = {read_picture(example.image).tobytes(): example.joints for example in examples}
+    everywhere = Mask(np.ones((1, 1), np.float32), np.eye(2, 3))
+
+    class KnowsTheTruth(Estimator):
+        def people(self, pictures):
+            for picture in pictures:
+                joints = people.get(picture.tobytes())
+                box, sure = (0, 0, 1, 1), np.ones(15)
+                moved = None if joints is None else joints + np.float32([0.03, 0.04])
+                yield [] if joints is None else [Estimate(moved, sure, 1.0, box, everywhere)]
+
+    monkeypatch.setattr(pose, "open_estimator", KnowsTheTruth)
+    found = pose.measure(runs.load(run).model, tiny_figures, "valid", list(range(40)), batch_size=16, seed=0)
+    assert find(found, "pose", "joints found again", "true pictures").value == pytest.approx(0.05 * 256, rel=1e-3)
+    assert find(found, "pose", "people found again", "true pictures").value == 1
+    assert find(found, "pose", "people found again").value == 0
+    (missing,) = (each for each in found if isinstance(each, Missing))
+    assert missing.quantity == "joints found again, mean distance (model)"

@@ -39,7 +39,7 @@ def test_every_option_of_a_source_is_a_flag():
     assert {name for names in OPTIONS.values() for name in names} < set(Options.__dataclass_fields__)
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "generate", "evaluate", "benchmark"])
+@pytest.mark.parametrize("command", ["prepare", "train", "generate", "evaluate", "estimate", "benchmark"])
 def test_help_is_status_0_also_without_docstrings(command):
     for optimised in ((), ("-OO",)):
         shown = subprocess.run(

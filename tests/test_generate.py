@@ -84,7 +84,10 @@ def made(tmp_path_factory, figures_run, folder):
             *("animate", run, "--appearances=valid:2", "--shapes=valid:3,4", "--steps=6", f"--out={out}/a.mp4"),
             "--show_shapes",
         ],
-        "folder": ["reconstruct", run, f"--inputs={folder},valid:9000", f"--out={out}/many", "--separate"],
+        "folder": [
+            *("reconstruct", run, f"--inputs={folder},valid:9000", f"--out={out}/many", "--separate"),
+            f"--pose_model={out}/none",  # so that it is the same where the weights are there
+        ],
         "one": ["reconstruct", run, "--inputs=valid:0", f"--out={out}/one.png"],
         "nothing": ["reconstruct", run, "--inputs=valid:9000", f"--out={out}/nothing.png"],
         "no run": ["sample", f"--run_dir={out}/many", "--shapes=valid:0", f"--out={out}/x.png"],

@@ -15,7 +15,7 @@ from vunet_tf.body import keypoints
 from vunet_tf.body.skeleton import JOINT_INDEX, JOINTS, SCHEMAS
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.keypoint_csv import deepfashion_identity, market_identity
-from vunet_tf.data.sources.registry import OPTIONS, SOURCES
+from vunet_tf.data.sources.registry import ESTIMATION, OPTIONS, SOURCES
 from vunet_tf.data.sources.source import Options
 from vunet_tf.data.splits import split_by_hash
 from vunet_tf.files import pictures
@@ -576,4 +576,6 @@ def test_each_source_is_said_to_take_what_it_reads(name):
     text = inspect.getsource(inspect.getmodule(SOURCES[name]))
     names = {field.name for field in dataclasses.fields(Options)}
     read = names & {*re.findall(r"options\.(\w+)", text), *re.findall(r'"(\w+)"', text)}
+    if "people_in" in text:
+        read |= {*ESTIMATION}
     assert read - {"image_size", "encoding"} == set(OPTIONS[name])

@@ -7,7 +7,7 @@ from vunet_tf.files.errors import InputError
 
 PICTURE_CHANNELS = 3
 SMALLEST_VGG19_SIDE = 16  # pixels: four poolings come before the last layer
-SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution")  # of an evaluation
+SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution", "pose")  # of an evaluation
 
 
 def one_of(*choices, optional=False):

@@ -17,13 +17,16 @@ r"""Makes pictures with a trained model.
     ... interpolate --run_dir=runs/quickstart --appearances=valid:0 --shapes=valid:3,9,14 --out=path.png
   animate       appearances driven by a sequence of shapes, as a .gif or .mp4
     ... animate --run_dir=runs/quickstart --appearances=valid:0 --shapes=valid:3,9,14 --steps=12 --out=move.mp4
+    ... animate --run_dir=runs/photos --appearances=me.jpg --shapes=dance.mp4 --out=dancing.mp4
 
 Inputs, several with commas between:
 
   valid:12  valid:0-7  valid:0,5,9  valid:all   examples of a split of the run's dataset, counted from 0
   valid:look1000_pose1003                       the example of that name
   me.jpg                                        a picture, its keypoints beside it in me.json (COCO, OpenPose or
-                                                vunet-joints-1, see python -m export.serving.joints)
+                                                vunet-joints-1, see python -m export.serving.joints), or else
+                                                estimated (once before: python -m vunet_tf.estimate get)
+  dance.mp4                                     a video as shapes: one person, followed and estimated frame by frame
   me.jpg+keypoints.json                         a picture and its keypoints
   cat.png+map.png                               a picture and its shape map, for a run on shape maps
   map:map.png                                   a shape map: a shape without an appearance
@@ -42,7 +45,7 @@ from pathlib import Path
 from absl import flags
 
 from vunet_tf.command_line.startup import run, start_tensorflow
-from vunet_tf.files import atomic, pictures
+from vunet_tf.files import atomic, pictures, video
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import counted
 
@@ -77,7 +80,13 @@ _STEPS = flags.DEFINE_integer(
     "next, both included (by default only the poses themselves).",
     lower_bound=2,
 )
-_FPS = flags.DEFINE_float("fps", 10, ".gif and .mp4: frames a second.", lower_bound=0.1, upper_bound=120)
+_FPS = flags.DEFINE_float(
+    "fps",
+    None,
+    ".gif and .mp4: frames a second; by default 10, or those of the video in --shapes.",
+    lower_bound=0.1,
+    upper_bound=120,
+)
 _SHOW_SHAPES = flags.DEFINE_bool("show_shapes", False, ".gif and .mp4: the shape at the left of each frame.")
 _SEPARATE = flags.DEFINE_bool(
     "separate", False, "Each picture as a file of its own in the folder --out, at the model's size, with an index.csv."
@@ -94,7 +103,11 @@ _FIT = flags.DEFINE_enum(
     None,
     ["person", *pictures.FITS],
     "How your own pictures become square: cut a square around the person, stretch, pad the short side, or crop the "
-    "middle. By default as the run's dataset.",
+    "middle. By default as the run's dataset; to a run on drawn people, photographs "
+    "without keypoints are given as a square around the person, who is cut out.",
+)
+_POSE_MODEL = flags.DEFINE_string(
+    "pose_model", None, "Folder of the pose estimator's weights; by default the user's cache folder."
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Pictures made at once.", lower_bound=1)
 
@@ -157,6 +170,7 @@ def _generate(mode: str) -> bool:
 
     start_tensorflow()  # only now: --help and wrong flags need not wait for it
     from vunet_tf import runs
+    from vunet_tf.body.estimation import open_estimator
     from vunet_tf.generation import Generator
 
     rejects = []
@@ -166,6 +180,7 @@ def _generate(mode: str) -> bool:
         batch_size=_BATCH_SIZE.value,
         rejects=rejects,
         progress=True,
+        estimator=partial(open_estimator, _POSE_MODEL.value),
     )
     try:
         arguments = {name: flags.FLAGS[name].value for names in MODES[mode] for name in names}
@@ -182,7 +197,10 @@ def _save(sheet, out: Path) -> None:
     elif out.suffix.lower() == ".png":
         print(f"{out}: a grid of {counted(sheet.save_grid(out, **size), 'picture')}")
     else:
-        count = sheet.save_animation(out, _FPS.value, with_shapes=_SHOW_SHAPES.value, **size)
+        shapes = Path(_SHAPES.value or "")
+        rate = video.rate(shapes) if video.is_video(shapes) else 10
+        sound = shapes if video.is_video(shapes) and _FPS.value in (None, rate) and not _STEPS.value else None
+        count = sheet.save_animation(out, _FPS.value or rate, with_shapes=_SHOW_SHAPES.value, sound=sound, **size)
         print(f"{out}: {counted(count, 'frame')}")
 
 

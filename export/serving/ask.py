@@ -1,11 +1,15 @@
 r"""Asks a server for a transfer, over REST or gRPC.
 
   python -m export.serving.ask --picture=clothes.jpg --shape=clothes.json --target=pose.json --out=result.png
+  python -m export.serving.ask --picture=me.jpg --target=you.jpg --out=result.png
   python -m export.serving.ask --grpc=localhost:8500 --picture=... --shape=... --target=... --out=result.png
 
 --shape and --target are joints: a file that `python -m export.serving.joints` writes (its --help says the order of the
 joints, and that null is an unseen one), COCO's or OpenPose's JSON in pixels of the picture, or a bare list of 15 pairs
 [x, y], fractions of the picture. For a model on shape maps both are pictures.
+
+Without --shape, --picture is a photograph whose joints are estimated here, and so is --target if it is no JSON file
+(once before: python -m vunet_tf.estimate get).
 """
 
 from pathlib import Path
@@ -22,7 +26,10 @@ _GRPC = flags.DEFINE_string("grpc", None, "The server's gRPC address, to ask the
 _MODEL = flags.DEFINE_string("model", "vunet", "Name of the model.")
 _VERSION = flags.DEFINE_integer("version", None, "Its version; by default the server's newest.")
 _PICTURE = flags.DEFINE_string("picture", None, "Whose looks: a PNG or JPEG file.")
-_SHAPE = flags.DEFINE_string("shape", None, "The shape in that picture; pixels are its.")
+_SHAPE = flags.DEFINE_string("shape", None, "The shape in that picture; pixels are its. By default estimated.")
+_POSE_MODEL = flags.DEFINE_string(
+    "pose_model", None, "Folder of the pose estimator's weights; by default the user's cache folder."
+)
 _TARGET = flags.DEFINE_string(
     "target", None, "The shape to be dressed; joints in pixels need the picture of the same name beside them."
 )
@@ -31,9 +38,14 @@ _TIMEOUT = flags.DEFINE_float("timeout", 30.0, "Seconds to wait.", lower_bound=0
 
 
 def _ask() -> None:
-    if not (_PICTURE.value and _SHAPE.value and _TARGET.value):
-        raise InputError("give --picture, --shape and --target; `python -m export.serving.ask --help` explains")
-    shape, target = shapes.read_shape(_SHAPE.value, _PICTURE.value), shapes.read_shape(_TARGET.value)
+    if not (_PICTURE.value and _TARGET.value):
+        raise InputError("give --picture and --target; `python -m export.serving.ask --help` explains")
+    if _SHAPE.value:
+        shape, target = shapes.read_shape(_SHAPE.value, _PICTURE.value), shapes.read_shape(_TARGET.value)
+    else:
+        shape = shapes.estimated(_PICTURE.value, _POSE_MODEL.value)
+        is_file = Path(_TARGET.value).suffix.lower() == ".json"
+        target = shapes.read_shape(_TARGET.value) if is_file else shapes.estimated(_TARGET.value, _POSE_MODEL.value)
     question = shapes.read_bytes(_PICTURE.value), shape, target
     if _GRPC.value:
         start_tensorflow()  # for the messages

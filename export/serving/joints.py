@@ -2,6 +2,7 @@ r"""Writes a person's joints as a client of a server sends them, from where they
 
   python -m export.serving.joints --of=valid:3 --dataset_dir=datasets/figures --out=pose.json --picture=clothes.png
   python -m export.serving.joints --of=me.jpg+keypoints.json --out=pose.json
+  python -m export.serving.joints --of=me.jpg --out=pose.json
   python -m export.serving.joints --of=drawn:7 --out=pose.json
 
 The file is {"format": "vunet-joints-1", "unit": "fractions", "order": [names], "joints": [[x, y], ...]}. x and y are
@@ -25,9 +26,12 @@ _OF = flags.DEFINE_string(
     "of",
     None,
     "Whose joints: SPLIT:NUMBER or SPLIT:NAME of --dataset_dir; PICTURE+FILE.json (COCO or OpenPose), or PICTURE with "
-    "the file of the same name beside it; drawn:NUMBER, a person drawn by vunet_tf.people.",
+    "the file of the same name beside it, else estimated; drawn:NUMBER, a person drawn by vunet_tf.people.",
 )
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of SPLIT:NUMBER.")
+_POSE_MODEL = flags.DEFINE_string(
+    "pose_model", None, "Folder of the pose estimator's weights; by default the user's cache folder."
+)
 _OUT = flags.DEFINE_string("out", "pose.json", "Where the joints go.")
 _PICTURE = flags.DEFINE_string(
     "picture", None, "PNG file for the picture of an example or a drawn person, to go along."
@@ -37,7 +41,7 @@ _PICTURE = flags.DEFINE_string(
 def _write() -> None:
     if not _OF.value:
         raise InputError("give --of; `python -m export.serving.joints --help` explains")
-    joints, picture = shapes.joints_of(_OF.value, _DATASET_DIR.value)
+    joints, picture = shapes.joints_of(_OF.value, _DATASET_DIR.value, _POSE_MODEL.value)
     if _PICTURE.value:
         if picture is None:
             raise InputError(f"--picture is for examples and drawn people: {_OF.value} is a file already")

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vunet_tf.body import keypoint_files
+from vunet_tf.body import keypoint_files, keypoints
+from vunet_tf.body.estimation import open_estimator
 from vunet_tf.command_line.startup import start_tensorflow
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
@@ -37,7 +38,24 @@ def read_shape(path, picture=None) -> tuple[str, np.ndarray]:
     return "shape", pixels.reshape(*pixels.shape[:2], -1)
 
 
-def joints_of(named: str, dataset_dir=None) -> tuple[np.ndarray, bytes | None]:
+def estimated(picture, pose_model=None) -> tuple[str, np.ndarray]:
+    """As `read_shape`, the joints of the largest person in a photograph, by the pose estimator.
+
+    Args:
+        picture: the file.
+        pose_model: the folder of the estimator's weights; by default the user's cache folder.
+
+    Raises:
+        InputError: it cannot be read or shows nobody, or the weights are not there.
+    """
+    try:
+        person = open_estimator(pose_model, workers=1).the_person(pictures.read_picture(Path(picture))).person()
+    except InputError as error:
+        raise InputError(f"{picture}: {error}") from error
+    return "joints", keypoints.mark_unseen(person.joints)
+
+
+def joints_of(named: str, dataset_dir=None, pose_model=None) -> tuple[np.ndarray, bytes | None]:
     """Joints [15, 2] as fractions, and the picture's file where it is no file already.
 
     Raises:
@@ -45,7 +63,10 @@ def joints_of(named: str, dataset_dir=None) -> tuple[np.ndarray, bytes | None]:
     """
     picture, plus, beside = named.partition("+")
     if plus or Path(picture).is_file():
-        return keypoint_files.read_joints(beside or Path(picture).with_suffix(".json"), picture), None
+        beside = Path(beside) if plus else Path(picture).with_suffix(".json")
+        if plus or beside.is_file():
+            return keypoint_files.read_joints(beside, picture), None
+        return estimated(picture, pose_model)[1], None
     kind, _, number = named.partition(":")
     if kind == "drawn":
         if not number.isdecimal():

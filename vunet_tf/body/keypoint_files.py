@@ -13,7 +13,7 @@ A bare list of 15 pairs is read as fractions in the order of `skeleton.JOINTS`, 
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vunet_tf.body import keypoints
-from vunet_tf.body.skeleton import JOINTS, SCHEMAS
+from vunet_tf.body.skeleton import COCO_17, JOINTS, SCHEMAS
 from vunet_tf.files import atomic, pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import json_fault
@@ -106,6 +106,42 @@ def write_joints(path: Path | str, joints: np.ndarray) -> None:
         for (x, y), seen in zip(joints, keypoints.seen(joints), strict=True)
     ]
     content = {"format": FORMAT, "unit": "fractions", "order": JOINTS, "joints": pairs}
+    atomic.write_text(Path(path), json.dumps(content) + "\n")
+
+
+def write_people(path: Path | str, people: Iterable[tuple[str, tuple[int, int], Sequence]]) -> None:
+    """Writes people as COCO's person keypoints, which `prepare --source=coco` and `generate` read.
+
+    Args:
+        people: of each picture its file name, width and height in pixels, and its `estimation.Estimate`s.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    images, annotations = [], []
+    for number, (name, (width, height), estimates) in enumerate(people, start=1):
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+        for estimate in estimates:
+            points = keypoints.fractions_to_pixels(estimate.person().joints, width, height)
+            seen = {
+                joint: point.round(2).tolist()
+                for joint, point in zip(JOINTS, points, strict=True)
+                if np.isfinite(point).all()
+            }
+            triples = [(*seen[joint], 2) if joint in seen else (0, 0, 0) for joint in COCO_17]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": 1,
+                    "iscrowd": 0,
+                    "bbox": [round(value, 2) for value in estimate.box],
+                    "score": round(estimate.score, 4),
+                    "num_keypoints": sum(triple[2] > 0 for triple in triples),
+                    "keypoints": [number for triple in triples for number in triple],
+                }
+            )
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
     atomic.write_text(Path(path), json.dumps(content) + "\n")
 
 

@@ -104,7 +104,7 @@ def start_tensorflow() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     told = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors and warnings only, from here on
-    with contextlib.nullcontext() if told else _held_back():
+    with contextlib.nullcontext() if told else held_back():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
@@ -112,7 +112,7 @@ def start_tensorflow() -> None:
 
 
 @contextlib.contextmanager
-def _held_back():
+def held_back():
     """Holds back what is written to file descriptor 2, also by C++, and shows it after an exception."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:

@@ -47,7 +47,7 @@ class DatasetInfo:
     image_size: side of the square pictures in pixels.
     joints: names of the joints in their order, or None where the pictures have none.
     shape_channels: channels of the shape map: 3 for a stickman (drawn from the joints), 1 or 3 for maps in the records.
-    has_mask: whether examples carry the figure's mask.
+    has_mask: whether all examples carry the figure's mask.
     splits: name to shards.
     appearances, shapes: how many different ones each split has.
     """
@@ -202,7 +202,7 @@ class DatasetWriter:
         self._reject_rows = csv.writer(self._rejects)
         self._reject_rows.writerow(["file", "reason"])
         self.reasons: Counter[str] = Counter()
-        self._has_mask = False
+        self._has_mask = True  # until one has none
 
     def add(self, example: Example) -> None:
         """Appends an example to its split; a name that the split already has is listed as rejected."""
@@ -222,7 +222,7 @@ class DatasetWriter:
         self._pending[example.split] = [count + 1, size + len(record)]
         for key, seen in self._ids.items():
             seen.setdefault(example.split, set()).add(getattr(example, key))
-        self._has_mask |= example.mask is not None
+        self._has_mask &= example.mask is not None
 
     def reject(self, rejected: Rejected) -> None:
         """Lists a picture that was left out."""

@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vunet_tf.body.estimation import Estimate, Mask
 from vunet_tf.body.keypoint_files import Person
 from vunet_tf.data import recognise
 from vunet_tf.data.dataset import DatasetInfo
 from vunet_tf.data.example import Example
-from vunet_tf.data.sources.coco import square_around
 from vunet_tf.data.sources.folder import fitted
-from vunet_tf.data.sources.source import DEFAULT_FITS, Options, person_example
+from vunet_tf.data.sources.source import DEFAULT_FITS, Options, joints_in_box, person_example, square_around
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
@@ -28,6 +28,7 @@ class Fitting(NamedTuple):
     stickmen: whether shapes are drawn from joints.
     edges: whether the edges of a picture are its shape.
     drawn: whether the dataset's pictures are drawings.
+    cutout: the colour of the background behind people who were cut out, of `source.CUTOUTS`; None if they were not.
     """
 
     size: int
@@ -37,35 +38,65 @@ class Fitting(NamedTuple):
     stickmen: bool
     edges: bool
     drawn: bool = False
+    cutout: str | None = None
 
     @classmethod
     def of_dataset(cls, info: DatasetInfo):
         """The fitting of a dataset's own pictures, by what `dataset.json` says."""
         flags = info.made_with.get("flags", {})
-        fit = "person" if info.source == "coco" else flags.get("fit") or DEFAULT_FITS.get(info.source, "pad")
+        of_people = info.source == "coco" or (info.source == "folder" and info.joints is not None)
+        default = "person" if of_people else DEFAULT_FITS.get(info.source, "pad")
         return cls(
             size=info.image_size,
-            fit=fit,
+            fit=flags.get("fit") or default,
             margin=flags.get("margin", Options.margin),
             shape_channels=info.shape_channels,
             stickmen=info.joints is not None,
-            edges=info.source == "folder" and not flags.get("shapes"),
+            edges=info.source == "folder" and info.joints is None and not flags.get("shapes"),
             drawn=info.source in _DRAWN,
+            cutout=flags.get("cutout"),
         )
 
-    def person(self, name: str, picture: np.ndarray, person: Person) -> Example:
+    def person(self, name: str, picture: np.ndarray, person: Person, mask: Mask | None = None) -> Example:
         """The example of a [H, W, 3] uint8 picture and its keypoints.
+
+        Args:
+            mask: where the person is; needed where people are cut out.
 
         Raises:
             InputError: if a shoulder or hip is unseen or outside of the square, or there is no box to cut.
         """
-        height, width = picture.shape[:2]
+        options = Options(image_size=self.size, encoding="png", min_joints=0, cutout=self.cutout)
+        box = self._box(person, *picture.shape[1::-1])
+        return person_example(picture, person.joints, box, options, mask, **_named(name))
+
+    def photograph(self, name: str, picture: np.ndarray, found: Estimate) -> Example:
+        """The example of a [H, W, 3] uint8 picture and the person that a pose estimator found in it.
+
+        Raises:
+            InputError: as `person`.
+        """
+        return self._of_photographs().person(name, picture, found.person(), found.mask)
+
+    def pose(self, name: str, person: Person, width: int, height: int) -> Example:
+        """An example that is only a shape, the estimated joints of a photograph of that size in pixels.
+
+        Raises:
+            InputError: as `person`.
+        """
+        box = self._of_photographs()._box(person, width, height)
+        return Example(image=b"", joints=joints_in_box(person.joints, width, height, box), **_named(name))
+
+    def _of_photographs(self):
+        """For a run on drawings: people are cut out and fill the square, as drawn people do before one colour."""
+        if not self.drawn:
+            return self
+        return self._replace(cutout=self.cutout or "white", fit="person" if self.fit == "pad" else self.fit)
+
+    def _box(self, person: Person, width: int, height: int) -> pictures.Box:
         if self.fit == "person":
-            box = square_around(person.box, self.margin)
-        else:
-            box = pictures.fit_box(width, height, self.fit)
-        options = Options(image_size=self.size, encoding="png", min_joints=0)
-        return person_example(picture, person.joints, box, options, **_named(name))
+            return square_around(person.box, self.margin)
+        return pictures.fit_box(width, height, self.fit)
 
     def mapped(self, name: str, picture: np.ndarray, shape: np.ndarray | None) -> Example:
         """The example of a [H, W, 3] uint8 picture and its shape map [h, w, 3]; without one, its edges.

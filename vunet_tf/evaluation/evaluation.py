@@ -10,6 +10,7 @@ from vunet_tf.evaluation import (
     likelihood,
     parts,
     plots,
+    pose,
     probes,
     reconstruction,
     sampling,
@@ -121,6 +122,9 @@ class Evaluation:
             self.found += inception.measure(
                 model, directory, split, positions, self._inception, config.batch_size, config.seed
             )
+
+        if "pose" in config.sections:
+            self.found += pose.measure(model, directory, split, positions, config.batch_size, config.seed)
 
     def _disentanglement(self, task, index, positions):
         model, directory, config, split = self._model, self._directory, self._config, task.split

@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 
 import numpy as np
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from vunet_tf.body import keypoints
 from vunet_tf.body.body_parts import regions_of
+from vunet_tf.body.estimation import Estimator, open_estimator
 from vunet_tf.data.batches import batch_of, shape_of
 from vunet_tf.data.dataset import read_examples, read_info
 from vunet_tf.data.example import Rejected
@@ -42,6 +43,8 @@ class Generator:
         rejects: a list to which inputs that cannot be used are added, each with the reason, while the rest is done.
             Without one, the first raises.
         progress: whether to show a progress bar on a terminal.
+        estimator: gives the pose estimator, which photographs without keypoints need: a function, or a class of your
+            own (see `vunet_tf.body.estimation`). It is called when the first such photograph is read.
 
     Raises:
         InputError: if the run's dataset is there but damaged, or does not fit the model.
@@ -59,6 +62,7 @@ class Generator:
         batch_size: int = 16,
         rejects: list[Rejected] | None = None,
         progress: bool = False,
+        estimator: Callable[[], Estimator] = open_estimator,
     ):
         if batch_size < 1:
             raise InputError(f"--batch_size={batch_size}: must be at least 1")
@@ -71,6 +75,7 @@ class Generator:
         self._fitting = run.fitting if fit is None else run.fitting._replace(fit=fit)
         self._batch_size, self._rejects, self._progress = batch_size, rejects, progress
         self._graphs, self._doubts = {}, set()
+        self._estimator = functools.cache(estimator)
 
     def reconstruct(self, inputs: Names) -> Sheet:
         """Each picture by its own appearance and shape (z the posterior's mean): a row each, one column."""
@@ -287,7 +292,8 @@ class Generator:
             print(f"warning: {name}: {doubt}", file=sys.stderr)
 
     def _inputs(self, names: Names) -> Inputs:
-        return Inputs(names, self._fitting, self._dataset_dir, self._info, self._reject, self._doubt)
+        handlers = self._reject, self._doubt, self._estimator, self._progress
+        return Inputs(names, self._fitting, self._dataset_dir, self._info, *handlers)
 
     def _shapes(self, names: Names) -> list[Input]:
         """Shapes to be used more than once: held in memory without their pictures."""

@@ -4,11 +4,15 @@
 |---|---|
 | valid:12  valid:0-7  valid:0,5,9  valid:all | examples of a split, counted from 0 |
 | valid:NAME | the example of that name |
-| PICTURE | a picture, with PICTURE's name and the ending .json beside it: its keypoints |
+| PICTURE | a picture; its keypoints in a file of PICTURE's name with the ending .json beside it, or estimated |
 | PICTURE+FILE.json | a picture and its keypoints |
 | PICTURE+MAP | a picture and its shape map |
 | map:MAP | a shape map: a shape without an appearance |
+| VIDEO | for shapes: a shape for each frame, of one person who is followed through it |
 | FOLDER  FOLDER+FILE.json  FOLDER+MAPS  map:FOLDER | every picture of a folder, in the order of the names |
+
+Where a run on joints gets a picture without keypoints, or a video, a pose estimator finds them
+(`vunet_tf.body.estimation`).
 
 Keypoint files are COCO's, OpenPose's or vunet-joints-1 (`vunet_tf.body.keypoint_files`). For a run on shape maps a
 picture that stands alone is a shape map, or, where the dataset's shapes are the edges of its pictures, a picture.
@@ -19,13 +23,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tqdm import tqdm
+
+from vunet_tf.body.estimation import Estimator, open_estimator, smoothed
 from vunet_tf.body.keypoint_files import read_person
 from vunet_tf.data.dataset import DatasetInfo, read_examples
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.data.sources.folder import map_of
 from vunet_tf.data.sources.source import require_room
-from vunet_tf.files import pictures
+from vunet_tf.files import pictures, video
 from vunet_tf.files.errors import InputError
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
@@ -56,6 +63,8 @@ class Inputs:
         dataset_dir, info: the dataset, or None for none.
         reject: takes a `Rejected`; it may raise.
         doubt: takes the name of a picture of which nothing sensible will come, and why.
+        estimator: gives the pose estimator, if it is needed.
+        progress: whether a bar shows on a terminal how far a video was read.
     """
 
     def __init__(
@@ -66,9 +75,12 @@ class Inputs:
         info: DatasetInfo | None,
         reject: Callable[[Rejected], None],
         doubt: Callable[[str, str], None] = lambda name, why: None,
+        estimator: Callable[[], Estimator] = open_estimator,
+        progress: bool = False,
     ):
         self._fitting, self._dataset_dir, self._info = fitting, dataset_dir, info
         self._reject, self._doubt = reject, doubt
+        self._estimator, self._progress = estimator, progress
         self._items: list[_Item] = []
         split = None
         for name in names.split(",") if isinstance(names, str) else map(str, names):
@@ -145,6 +157,9 @@ class Inputs:
         if not name:
             raise InputError("an empty name")
         folder = Path(picture)
+        if video.is_video(folder):
+            yield _Item(video.length(folder), lambda: self._video(folder))
+            return
         paths = pictures.list_pictures(folder) if folder.is_dir() else [folder]
 
         def read():
@@ -171,10 +186,16 @@ class Inputs:
         if self._fitting.stickmen:
             require_room(picture)
             if beside is None:
-                raise InputError(f"no keypoints: there is no {path.with_suffix('.json')}; write PICTURE+FILE.json")
+                try:
+                    found = self._estimator().the_person(picture)
+                except InputError as error:
+                    raise InputError(f"no keypoints: there is no {path.with_suffix('.json')}, and {error}") from error
+                return self._fitting.photograph(name, picture, found)
             if beside.suffix.lower() != ".json":
                 raise InputError(f"the run needs keypoints (a .json file), not the shape map {beside}")
-            return self._fitting.person(name, picture, read_person(beside, path.name, picture.shape[1::-1]))
+            person = read_person(beside, path.name, picture.shape[1::-1])
+            mask = self._estimator().mask_of(picture, person) if self._fitting.cutout else None
+            return self._fitting.person(name, picture, person, mask)
         if beside is None:
             return (
                 self._fitting.mapped(name, picture, None)
@@ -188,6 +209,27 @@ class Inputs:
         except InputError as error:
             raise InputError(f"its shape map {beside}: {error}") from error
         return self._fitting.mapped(name, picture, shape)
+
+    def _video(self, path: Path) -> Iterator[Input | Rejected]:
+        """The shape of each frame."""
+        size = None
+
+        def frames():
+            nonlocal size
+            hidden = None if self._progress else True  # None: hidden where there is no terminal
+            for frame in tqdm(video.frames(path), path.name, video.length(path), unit=" frames", disable=hidden):
+                size = frame.shape[1::-1]
+                yield frame
+
+        try:
+            if not self._fitting.stickmen:
+                raise InputError("a video gives joints, but the run is on shape maps: give a folder of maps")
+            track = list(self._estimator().follow(frames()))
+            for number, person in enumerate(smoothed(track, video.rate(path))):
+                name = f"{path.stem}:{number}"
+                yield Input(name, self._fitting.pose(name, person, *size))
+        except InputError as error:
+            yield Rejected(str(path), str(error))
 
 
 def _same_name(path: Path, folder: Path, beside: Path) -> Path:

@@ -135,13 +135,19 @@ class Sheet:
             yield grid([shown], gap=0)
 
     def save_animation(
-        self, path: Path | str, fps: float = 10, least: int = FRAME_CELL, with_shapes: bool = False
+        self,
+        path: Path | str,
+        fps: float = 10,
+        least: int = FRAME_CELL,
+        with_shapes: bool = False,
+        sound: Path | None = None,
     ) -> int:
         """Writes `frames` as a GIF or an MP4 file, by the ending of `path`.
 
         Args:
             fps: frames a second. GIF knows hundredths of a second only.
             least, with_shapes: see `frames`.
+            sound: a video whose sound an MP4 file gets.
 
         Returns:
             How many frames there are.
@@ -158,7 +164,7 @@ class Sheet:
                 yield frame
 
         with atomic.writing(path):
-            atomic.write(path, lambda temporary: animation.write(temporary, counted(), fps))
+            atomic.write(path, lambda temporary: animation.write(temporary, counted(), fps, sound))
         return count
 
     def _gathered(self) -> tuple[list[list[np.ndarray | None]], list[Header], list[Header]]:

@@ -8,13 +8,25 @@ from typing import NamedTuple
 import numpy as np
 
 from vunet_tf.body import keypoints
+from vunet_tf.body.estimation import nearest
+from vunet_tf.body.skeleton import SCHEMAS
 from vunet_tf.data.example import Example, Rejected
-from vunet_tf.data.sources.source import Options, Source, leaves_folder, person_example
+from vunet_tf.data.sources.source import (
+    Options,
+    Source,
+    completed,
+    estimation_in_words,
+    leaves_folder,
+    people_in,
+    person_example,
+    square_around,
+)
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import json_fault
 
 SCHEMA = "coco17"
+_NOTHING = [0] * 3 * len(SCHEMAS[SCHEMA])
 
 
 class Photograph(NamedTuple):
@@ -35,15 +47,16 @@ def open_source(options: Options) -> Source:
         InputError: if a flag is missing or an annotation file is not in COCO's format.
     """
     options.require("images", "annotations")
+    options.require_estimator()
     if not options.images.is_dir():
         raise InputError(f"--images={options.images} is not a folder")
     options = options.with_defaults(image_size=256, encoding="jpeg")
     rejects: list[Rejected] = []
     if options.valid_annotations:
-        items = _photographs(options.annotations, "train", rejects)
-        items += _photographs(options.valid_annotations, "valid", rejects)
+        items = photographs(options.annotations, "train", rejects)
+        items += photographs(options.valid_annotations, "valid", rejects)
     else:
-        items = _photographs(options.annotations, "", rejects)
+        items = photographs(options.annotations, "", rejects)
 
     return Source(
         items=items,
@@ -58,6 +71,7 @@ def open_source(options: Options) -> Source:
             "the photograph's edge repeated beyond it",
             "left out": f"crowds, boxes under {options.min_person} pixels, people with fewer than {options.min_joints} "
             "of the 15 joints seen or without shoulders and hips",
+            **estimation_in_words(options),
             "appearance_id": "person and sequence where annotated, else the annotation's id",
             "split": "by annotation file"
             if options.valid_annotations
@@ -69,33 +83,38 @@ def open_source(options: Options) -> Source:
 
 def _make(item: Photograph, options: Options) -> list[Example | Rejected]:
     picture = pictures.read_picture(options.images / item.file)
+    people = people_in(picture, options)
     made: list[Example | Rejected] = []
     for annotation in item.people:
         name = f"{item.file}#{annotation.get('id')}"
         try:
-            made.append(_person(picture, annotation, item, name, options))
+            made.append(_person(picture, annotation, item, name, options, people))
         except InputError as error:
             made.append(Rejected(name, str(error)))
     return made
 
 
-def _person(picture, annotation, item, name, options) -> Example:
+def _person(picture, annotation, item, name, options, people) -> Example:
     if annotation.get("iscrowd"):
         raise InputError("a crowd, not one person")
     box = square_around(annotation.get("bbox"), options.margin, options.min_person)
     try:
-        values = np.asarray(annotation["keypoints"], np.float32).reshape(-1, 3)
+        given = annotation.get("keypoints", _NOTHING) if options.estimate else annotation["keypoints"]
+        values = np.asarray(given, np.float32).reshape(-1, 3)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError("its keypoints are no list of x, y, v") from error
     joints = keypoints.to_canonical(values[:, :2], SCHEMA, visible=values[:, 2] > 0)
     height, width = picture.shape[:2]
+    found = nearest(people, annotation["bbox"])
+    joints = completed(keypoints.pixels_to_fractions(joints, width, height), found)
     person, sequence = annotation.get("person"), annotation.get("sequence")
     appearance = "/".join(str(part) for part in (person, sequence) if part is not None)
     return person_example(
         picture,
-        keypoints.pixels_to_fractions(joints, width, height),
+        joints,
         box,
         options,
+        mask=found and found.mask,
         split=item.split,
         split_key=appearance or item.file,
         name=name,
@@ -105,31 +124,12 @@ def _person(picture, annotation, item, name, options) -> Example:
     )
 
 
-def square_around(bbox, margin: float, least: int = 0) -> pictures.Box:
-    """The square around a person.
-
-    Args:
-        bbox: COCO's box [x, y, width, height] in pixels.
-        margin: what is added on each side, as a fraction of the longer side.
-        least: length in pixels that the longer side must have.
+def photographs(path: Path, split: str, rejects: list[Rejected]) -> list[Photograph]:
+    """The photographs of a person-keypoints file, each with its people; what is left out is added to `rejects`.
 
     Raises:
-        InputError: if it is no such box, or too small.
+        InputError: it cannot be read or has another format.
     """
-    try:
-        left, top, width, height = (float(value) for value in bbox)
-    except (TypeError, ValueError) as error:
-        raise InputError("it has no box of x, y, width, height") from error
-    longer = max(width, height)
-    if not (np.isfinite([left, top, width, height]).all() and min(width, height) > 0 and longer < 1e5):
-        raise InputError(f"its box {bbox} is no rectangle of pixels")
-    if longer < least:
-        raise InputError(f"a box smaller than --min_person={least} pixels")
-    side = round(longer * (1 + 2 * margin))
-    return pictures.Box(round(left + width / 2 - side / 2), round(top + height / 2 - side / 2), side, side)
-
-
-def _photographs(path: Path, split: str, rejects: list[Rejected]) -> list[Photograph]:
     try:
         content = json.loads(path.read_bytes())
         images, annotations = content["images"], content["annotations"]

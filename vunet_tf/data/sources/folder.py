@@ -1,13 +1,23 @@
-"""Any folder of pictures: the shape is its edges, or a map of the same name in another folder."""
+"""Any folder of pictures: the shape is edges, a map of the same name in another folder, or the joints of the people."""
 
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from vunet_tf.body.estimation import Estimate
 from vunet_tf.data.edges import edge_map
-from vunet_tf.data.example import Example
-from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words
+from vunet_tf.data.example import Example, Rejected
+from vunet_tf.data.sources.source import (
+    DEFAULT_FITS,
+    Options,
+    Source,
+    estimation_in_words,
+    fit_in_words,
+    people_in,
+    person_example,
+    square_around,
+)
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
@@ -15,10 +25,15 @@ from vunet_tf.files.errors import InputError
 def open_source(options: Options) -> Source:
     """All pictures below --input; with --shapes, the map (silhouette, doll, edges) of the same name there.
 
+    With --estimate, all people in these pictures.
+
     Raises:
         InputError: if --input is missing or has no pictures, or --shapes is no folder.
     """
     options.require("input")
+    options.require_estimator()
+    if options.estimate:
+        return _open_people(options)
     if options.shapes and not options.shapes.is_dir():
         raise InputError(f"--shapes={options.shapes} is not a folder")
     options = options.with_defaults(image_size=256, fit=DEFAULT_FITS["folder"], encoding="jpeg")
@@ -38,6 +53,67 @@ def open_source(options: Options) -> Source:
             else "Canny edges of the picture",
             "split": f"by hash of the name, {options.valid_fraction:.0%} valid, at least one",
         },
+    )
+
+
+def _open_people(options: Options) -> Source:
+    """The people whom the pose estimator finds in the pictures."""
+    if options.shapes:
+        raise InputError(f"--shapes={options.shapes}: with --estimate the shapes are the joints; leave one out")
+    options = options.with_defaults(image_size=256, encoding="jpeg")
+    return Source(
+        items=pictures.list_pictures(options.input),
+        make=partial(_make_people, options=options),
+        name_of=lambda path: path.relative_to(options.input).as_posix(),
+        image_size=options.image_size,
+        valid_fraction=options.valid_fraction,
+        has_joints=True,
+        how={
+            **estimation_in_words(options),
+            "picture": fit_in_words(options.fit)
+            if options.fit
+            else f"a square around each person, {options.margin:.0%} of the box's longer side added on each side",
+            "joints": "estimated",
+            "left out": f"people of whom the estimator is less sure than {options.min_score}, smaller than "
+            f"{options.min_person} pixels, with fewer than {options.min_joints} joints or without shoulders and hips",
+            "split": f"by hash of the file name, {options.valid_fraction:.0%} valid, at least one",
+        },
+    )
+
+
+def _make_people(path: Path, options: Options) -> list[Example | Rejected]:
+    file, picture = path.relative_to(options.input).as_posix(), pictures.read_picture(path)
+    people = people_in(picture, options)
+    if not people:
+        raise InputError("the pose estimator finds no person in it")
+    made: list[Example | Rejected] = []
+    for number, found in enumerate(people, start=1):
+        name = f"{file}#{number}"
+        try:
+            made.append(_person(picture, found, name, file, options))
+        except InputError as error:
+            made.append(Rejected(name, f"{error}; the estimator's score is {found.score:.2f}"))
+    return made
+
+
+def _person(picture: np.ndarray, found: Estimate, name: str, file: str, options: Options) -> Example:
+    if found.score < options.min_score:
+        raise InputError(f"perhaps no person (--min_score={options.min_score})")
+    box = square_around(found.box, options.margin, options.min_person)
+    if options.fit:
+        box = pictures.fit_box(picture.shape[1], picture.shape[0], options.fit)
+    return person_example(
+        picture,
+        found.person().joints,
+        box,
+        options,
+        mask=found.mask,
+        split="",
+        split_key=file,
+        name=name,
+        appearance_id=name,
+        shape_id=name,
+        attributes={"box": list(box), "score": round(found.score, 4)},
     )
 
 

@@ -14,19 +14,25 @@ from typing import NamedTuple
 import numpy as np
 
 from vunet_tf.body import keypoints
+from vunet_tf.body.estimation import largest
+from vunet_tf.body.skeleton import SCHEMAS
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.source import (
     DEFAULT_FITS,
     Options,
     Source,
+    completed,
+    estimation_in_words,
     fit_in_words,
     leaves_folder,
+    people_in,
     person_example,
 )
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
 SCHEMA = "openpose18"
+_NOTHING = str([-1] * len(SCHEMAS[SCHEMA]))
 COLUMNS = ["name", "keypoints_y", "keypoints_x"]
 
 # "WOMEN/Dresses/id_00000002/02_1_front.jpg", or the flat "fashionWOMENDressesid0000000202_1front.jpg": person 00000002
@@ -51,12 +57,15 @@ def market_identity(file: str) -> str | None:
 
 
 class Row(NamedTuple):
-    """A line of the file: the two lists are still text, so that a bad line is one reject. Split "": by hash."""
+    """A line of the file: the two lists are still text, so that a bad line is one reject. Split "": by hash.
+
+    A picture without a line, whose joints are estimated, has no lists.
+    """
 
     file: str
-    y: str
-    x: str
-    split: str
+    y: str = _NOTHING
+    x: str = _NOTHING
+    split: str = ""
 
 
 def open_deepfashion(options: Options) -> Source:
@@ -70,12 +79,16 @@ def open_market(options: Options) -> Source:
 
 
 def _open(options: Options, identity_of: Callable[[str], str | None], default_size: int, default_fit: str) -> Source:
-    options.require("images", "annotations")
+    options.require("images", *(() if options.estimate else ("annotations",)))
+    options.require_estimator()
     if not options.images.is_dir():
         raise InputError(f"--images={options.images} is not a folder")
     options = options.with_defaults(image_size=default_size, fit=default_fit, encoding="jpeg")
     rejects: list[Rejected] = []
-    rows = _rows(options.annotations, "train" if options.valid_annotations else "", rejects)
+    if options.annotations:
+        rows = _rows(options.annotations, "train" if options.valid_annotations else "", rejects)
+    else:
+        rows = [Row(path.relative_to(options.images).as_posix()) for path in pictures.list_pictures(options.images)]
     if options.valid_annotations:
         rows += _rows(options.valid_annotations, "valid", rejects)
 
@@ -90,6 +103,7 @@ def _open(options: Options, identity_of: Callable[[str], str | None], default_si
         how={
             "picture": fit_in_words(options.fit),
             "left out": f"people with fewer than {options.min_joints} of the 15 joints or without shoulders and hips",
+            **estimation_in_words(options),
             "appearance_id": "the identity in the file name",
             "split": "by keypoint file"
             if options.valid_annotations
@@ -105,12 +119,14 @@ def _make(row: Row, options: Options, identity_of) -> list[Example | Rejected]:
     joints = _joints(row)
     picture = pictures.read_picture(options.images / row.file)
     height, width = picture.shape[:2]
+    found = largest(people_in(picture, options))
     return [
         person_example(
             picture,
-            keypoints.pixels_to_fractions(joints, width, height),
+            completed(keypoints.pixels_to_fractions(joints, width, height), found),
             pictures.fit_box(width, height, options.fit),
             options,
+            mask=found and found.mask,
             split=row.split,
             split_key=identity,
             name=row.file,

@@ -13,15 +13,18 @@ SOURCES = {
     "figures": figures.open_source,
 }
 
-_KEYPOINT_FILE = ("images", "annotations", "valid_annotations", "fit", "valid_fraction", "min_joints")
+# What `source.people_in` and `source.person_example` read for a source.
+ESTIMATION = ("estimate", "pose_model", "cutout")
+_KEYPOINT_FILE = ("images", "annotations", "valid_annotations", "fit", "valid_fraction", "min_joints", *ESTIMATION)
+_PERSON = ("margin", "min_person", "min_joints")  # how people are cut from photographs
 # Besides image_size and encoding, which all take. A flag of another source is an error, not ignored.
 OPTIONS = {
-    "coco": ("images", "annotations", "valid_annotations", "valid_fraction", "margin", "min_person", "min_joints"),
+    "coco": ("images", "annotations", "valid_annotations", "valid_fraction", *_PERSON, *ESTIMATION),
     "deepfashion": _KEYPOINT_FILE,
     "market": _KEYPOINT_FILE,
     "index": ("input", "fit", "min_joints"),
     "pairs": ("input", "fit", "valid_fraction", "edges_side"),
-    "folder": ("input", "fit", "valid_fraction", "shapes"),
+    "folder": ("input", "fit", "valid_fraction", "shapes", "min_score", *_PERSON, *ESTIMATION),
     "sprites": ("input", "shape_map"),
     "figures": ("seed", "looks", "poses", "examples"),
 }

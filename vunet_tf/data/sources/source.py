@@ -1,5 +1,6 @@
 """What all sources share: their options and what they give."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vunet_tf.body import keypoints
+from vunet_tf.body.estimation import Estimate, Estimator, Mask, cut_out, open_estimator
 from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.config import Settings, one_of, within
 from vunet_tf.data.example import Example, Rejected
@@ -15,6 +17,8 @@ from vunet_tf.files.errors import InputError
 
 # How the sources make a picture square where --fit is not given.
 DEFAULT_FITS = {"deepfashion": "stretch", "market": "stretch", "index": "stretch", "pairs": "stretch", "folder": "pad"}
+
+CUTOUTS = {"grey": 128, "white": 255, "black": 0}  # backgrounds of people who are cut out
 
 LEAST_SIDE = 8  # pixels: a smaller picture shows no person
 
@@ -34,8 +38,14 @@ class Options(Settings):
         encoding: how pictures are stored: jpeg (quality 95; default of photographs) or png (exact; default of sprites
             and figures). Shape maps are always png.
         valid_fraction: part of the pictures in the valid split, where names decide by their hash.
-        margin: coco: what is added to a person's box on each side, as a fraction of its longer side.
-        min_person: coco: people whose box has a smaller longer side (pixels) are left out.
+        margin: coco, and folder with --estimate: what is added to a person's box on each side, as a fraction of its
+            longer side.
+        min_person: coco, and folder with --estimate: people whose box has a smaller longer side (pixels) are left out.
+        estimate: coco, deepfashion, market: a pose estimator finds the joints that the annotations lack (deepfashion
+            and market need none at all). folder: it finds the people, and each is an example.
+        pose_model: --estimate: folder of the estimator's weights; by default the user's cache folder.
+        cutout: --estimate: people are cut out, and the background becomes this colour.
+        min_score: --estimate, folder: people of whom the estimator is less sure are left out.
         min_joints: people with fewer of the 15 joints seen are left out.
         shape_map: sprites: which shape map: body (default), mask, edges or joints.
         shapes: folder: a folder of ready shape maps with the pictures' names; without it, edges are found.
@@ -56,6 +66,10 @@ class Options(Settings):
     valid_fraction: float = within(0, 1, 0.05)
     margin: float = within(0, 2, 0.15)
     min_person: int = within(1, None, 64)
+    estimate: bool = False
+    pose_model: Path | None = None
+    cutout: str | None = one_of(*CUTOUTS, optional=True)
+    min_score: float = within(0, 1, 0.8)
     min_joints: int = within(0, 15, 8)
     shape_map: str | None = None
     shapes: Path | None = None
@@ -74,6 +88,13 @@ class Options(Settings):
         for name in names:
             if getattr(self, name) is None:
                 raise InputError(f"this source needs --{name}")
+
+    def require_estimator(self) -> None:
+        """Raises InputError if an estimator is asked for and not there, or is needed and not asked for."""
+        if self.estimate:
+            open_estimator(self.pose_model, workers=1)
+        elif self.cutout:
+            raise InputError(f"--cutout={self.cutout} needs --estimate, by which people are found")
 
 
 @dataclass(frozen=True)
@@ -107,6 +128,49 @@ class Source:
         return JOINTS if self.has_joints else None
 
 
+@functools.cache
+def _estimator(pose_model: Path | None) -> Estimator:
+    """The estimator of this process, of which there is one for each core."""
+    return open_estimator(pose_model, workers=1)
+
+
+def people_in(picture: np.ndarray, options: Options) -> list[Estimate]:
+    """The people whom the estimator finds in a [H, W, 3] uint8 picture, the surest first; none without --estimate."""
+    if not options.estimate:
+        return []
+    (people,) = _estimator(options.pose_model).people([picture])
+    return people
+
+
+def completed(joints: np.ndarray, found: Estimate | None) -> np.ndarray:
+    """Annotated joints [15, 2], those that are NaN taken from the estimate of the same person, if there is one."""
+    return joints if found is None else np.where(np.isnan(joints), found.person().joints, joints)
+
+
+def square_around(bbox, margin: float, least: int = 0) -> pictures.Box:
+    """The square around a person.
+
+    Args:
+        bbox: COCO's box [x, y, width, height] in pixels.
+        margin: what is added on each side, as a fraction of the longer side.
+        least: length in pixels that the longer side must have.
+
+    Raises:
+        InputError: if it is no such box, or too small.
+    """
+    try:
+        left, top, width, height = (float(value) for value in bbox)
+    except (TypeError, ValueError) as error:
+        raise InputError("it has no box of x, y, width, height") from error
+    longer = max(width, height)
+    if not (np.isfinite([left, top, width, height]).all() and min(width, height) > 0 and longer < 1e5):
+        raise InputError(f"its box {bbox} is no rectangle of pixels")
+    if longer < least:
+        raise InputError(f"a box smaller than --min_person={least} pixels")
+    side = round(longer * (1 + 2 * margin))
+    return pictures.Box(round(left + width / 2 - side / 2), round(top + height / 2 - side / 2), side, side)
+
+
 def leaves_folder(name: str) -> bool:
     """Whether a file name out of somebody's list points outside the folder it should lie in."""
     return Path(name).is_absolute() or ".." in Path(name).parts
@@ -124,6 +188,7 @@ def person_example(
     joints: np.ndarray,
     box: pictures.Box,
     options: Options,
+    mask: Mask | None = None,
     **fields,
 ) -> Example:
     """Cuts a person out of a picture, joints and all.
@@ -133,21 +198,46 @@ def person_example(
         joints: [15, 2] float32 fractions of the picture; NaN where unseen.
         box: what to cut out.
         options: the side of the result (`image_size`, pixels), its `encoding`, and `min_joints`, how many must lie in
-            the box.
+            the box; and its `cutout`.
+        mask: where the person is, if known.
         **fields: the other fields of the `Example`.
 
     Raises:
-        InputError: if the picture is too small, a shoulder or hip is not in the box, or too few joints are.
+        InputError: if the picture is too small, a shoulder or hip is not in the box, or too few joints are; or the
+            person is to be cut out, and there is no mask.
     """
     require_room(picture)
     height, width = picture.shape[:2]
-    cut_joints = keypoints.mark_unseen(pictures.fractions_in_box(joints, width, height, box))
-    if missing := keypoints.missing_required(cut_joints):
-        raise InputError(f"unseen: {', '.join(missing)} (both shoulders and hips are needed)")
+    cut_joints = joints_in_box(joints, width, height, box)
     if (count := int(keypoints.seen(cut_joints).sum())) < options.min_joints:
         raise InputError(f"only {count} joints are seen (--min_joints={options.min_joints})")
-    image = pictures.encode(pictures.cut(picture, box, options.image_size), options.encoding)
-    return Example(image=image, joints=cut_joints, **fields)
+    image, size = pictures.cut(picture, box, options.image_size), options.image_size
+    if mask is not None:
+        inside = mask.over(box, size, size)
+        fields["mask"] = pictures.encode(np.rint(255 * inside).astype(np.uint8), "png")
+        if options.cutout:
+            image = cut_out(image, inside, CUTOUTS[options.cutout])
+    elif options.cutout:
+        raise InputError("the pose estimator does not find this person, who was to be cut out")
+    return Example(image=pictures.encode(image, options.encoding), joints=cut_joints, **fields)
+
+
+def joints_in_box(joints: np.ndarray, width: int, height: int, box: pictures.Box) -> np.ndarray:
+    """Joints [15, 2], fractions of a picture of that size, as fractions of a box in it; -1 where unseen.
+
+    Raises:
+        InputError: a shoulder or hip is not in the box.
+    """
+    in_box = keypoints.mark_unseen(pictures.fractions_in_box(joints, width, height, box))
+    if missing := keypoints.missing_required(in_box):
+        raise InputError(f"unseen: {', '.join(missing)} (both shoulders and hips are needed)")
+    return in_box
+
+
+def estimation_in_words(options: Options) -> dict[str, str]:
+    """What `Source.how` says of estimated joints and of people who are cut out."""
+    how = {"joints": "those that the annotations lack are estimated"} if options.estimate else {}
+    return {**how, "background": f"{options.cutout}, people are cut out"} if options.cutout else how
 
 
 def fit_in_words(fit: str) -> str:
