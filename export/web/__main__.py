@@ -27,7 +27,11 @@ _SHAPES = flags.DEFINE_string("shapes", None, "Poses or shape maps to choose fro
 _COUNT = flags.DEFINE_integer("count", 12, "How many appearances and shapes, where none are named.", lower_bound=1)
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of the run; by default the one its flags.txt names.")
 _PRECISION = flags.DEFINE_enum(
-    "precision", "float16", ["float32", "float16", "dynamic", "int8"], "Of the weights; see export/tflite/quantise.py."
+    "precision",
+    "float32",
+    ["float32", "float16", "dynamic", "int8"],
+    "Of the weights; see export/tflite/quantise.py. LiteRT.js makes float16 weights float32 in every call, which takes "
+    "longer than the picture.",
 )
 _SAMPLE = flags.DEFINE_bool("sample", True, "Whether new appearances can be drawn. The prior is then among the weights.")
 _LITERT = flags.DEFINE_string(

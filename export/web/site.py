@@ -8,6 +8,7 @@ import numpy as np
 from export.tflite import files as tflite
 from export.tflite.model_file import METADATA
 from export.web import litert
+from vunet_tf.body.body_parts import BACKGROUND, REGIONS
 from vunet_tf.body.skeleton import JOINTS, LEFT_BONES, RIGHT_BONES, TORSO
 from vunet_tf.data.batches import shape_of
 from vunet_tf.data.dataset import read_examples, read_info
@@ -33,7 +34,7 @@ _CARRIED = {
 
 
 def write(
-    run: Run, out, appearances=None, shapes=None, count: int = 12, precision: str = "float16", sample=True, litert_dir=None
+    run: Run, out, appearances=None, shapes=None, count: int = 12, precision: str = "float32", sample=True, litert_dir=None
 ) -> None:
     """Writes the folder, each file whole or not at all.
 
@@ -102,10 +103,8 @@ def _regions(generator):
     """{region: its parts' numbers}; {} for a model that has no parts, or whose dataset has no joints."""
     if generator.config.latent != "laid" or not generator.regions:
         return {}
-    named = {}
-    for part, region in enumerate(generator.regions):
-        named.setdefault(region, []).append(part)
-    return named
+    found = {name: [k for k, region in enumerate(generator.regions) if region == name] for name in (*REGIONS, BACKGROUND)}
+    return {name: parts for name, parts in found.items() if parts}
 
 
 def _joints(example):
