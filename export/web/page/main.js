@@ -13,8 +13,8 @@ const MAPS_A_SECOND = 8; // of shape maps that are played
 const SHOWN = 30; // frames whose time is averaged
 const DOWNLOAD = 512; // pixels: about the side of a picture that is saved
 
-/** What the page shows and how fast: {model, joints, z, times}. Tests read it. */
-export const state = { times: [], frames: 0 };
+/** What is painted, {joints, z}, how often, and the milliseconds of the last times. Tests read it. */
+export const state = { shown: null, frames: 0, painting: false, times: [] };
 
 function tell(text) {
   element("message").textContent = text;
@@ -47,12 +47,11 @@ async function start() {
 
   // Painting: at most one picture is being made, and none that nobody has asked for.
   let asked = false;
-  let painting = false;
   let began = 0;
   function repaint() {
     asked = true;
-    if (!painting) requestAnimationFrame(paint);
-    painting = true;
+    if (!state.painting) requestAnimationFrame(paint);
+    state.painting = true;
   }
   async function paint(now) {
     asked = false;
@@ -63,16 +62,16 @@ async function start() {
     }
     const from = performance.now();
     try {
-      state.z = wardrobe.z;
-      await draw(element("picture"), state.z);
-      state.joints = stage?.joints;
+      const shown = { joints: stage?.joints, z: wardrobe.z };
+      await draw(element("picture"), shown.z);
+      state.shown = shown;
       state.frames++;
       speed(performance.now() - from, now);
     } catch (error) {
       tell(error.message);
     }
     if (asked) requestAnimationFrame(paint);
-    else painting = false;
+    else state.painting = false;
   }
   let last = 0;
   function speed(milliseconds, now) {
@@ -186,7 +185,6 @@ async function start() {
     link.click();
   });
 
-  state.model = model;
   repaint();
   element("waiting").remove();
   element("stage").setAttribute("aria-busy", "false");

@@ -7,8 +7,12 @@ const LITERT = "litert/core/wasm/litert_wasm_compat_internal.js";
 /** A file of this page. Throws an Error that names it. */
 export async function file(path) {
   const answer = await fetch(path).catch(() => null);
-  if (!answer?.ok) throw new Error(`A file of this page did not load: ${path}. Make the page again, or load it again.`);
+  if (!answer?.ok) throw lost(path);
   return answer;
+}
+
+function lost(path) {
+  return new Error(`A file of this page did not load: ${path}. Make the page again, or load it again.`);
 }
 
 export class Model {
@@ -20,7 +24,7 @@ export class Model {
     contents.catch(() => {}); // told below, also where LiteRT.js fails first
     await file(LITERT.replace(".js", ".wasm")); // LiteRT.js would fail with a word about its own inside
     self.Module = { printErr: () => {} }; // LiteRT tells of its every step as an error; what fails is thrown
-    await loadLiteRt(LITERT);
+    await loadLiteRt(LITERT).catch((error) => { throw error instanceof Error ? error : lost(LITERT); });
     const [weights, drawing] = await Promise.all(
       (await contents).map((content) => loadAndCompile(content, { accelerator: "wasm" })),
     );

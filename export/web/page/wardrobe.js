@@ -5,7 +5,6 @@ const EVERYTHING = "everything";
 export class Wardrobe {
   /**
    * @param about page.json.
-   * @param codes how many numbers a part's code has.
    * @param changed is called after every change of the appearance.
    * @param draw shows z on a canvas.
    */

@@ -1,4 +1,5 @@
-// Tells of a file of the page that did not load. A script of its own, so that it works where the modules are lost.
+// Tells of a file of the page that did not load. A script of its own, so that it works where the modules are lost; each of
+// them is preloaded, for the browser names only the first module where one of those that it imports is lost.
 "use strict";
 
 function tell(text) {
@@ -7,7 +8,7 @@ function tell(text) {
     addEventListener("DOMContentLoaded", () => tell(text));
     return;
   }
-  message.textContent = text;
+  if (message.hidden) message.textContent = text;
   message.hidden = false;
 }
 
