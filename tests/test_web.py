@@ -255,7 +255,9 @@ def test_a_lost_file_of_the_page_is_named(browser, people_site, lost):
 def test_the_page_runs_no_text_as_program_and_asks_no_other_host(browser, people_site):
     page = browser.new_page()
     page.goto(people_site.url)
-    page.evaluate("document.body.append(Object.assign(document.createElement('script'), { textContent: 'self.ran = 1' }))")
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), { textContent: 'self.ran = 1' }))"
+    )
     assert page.evaluate("self.ran") is None
     blocked = "fetch('http://localhost:9').catch(() => 'blocked')"
     page.evaluate("addEventListener('securitypolicyviolation', (event) => { self.told = event.violatedDirective; })")

@@ -33,7 +33,9 @@ _PRECISION = flags.DEFINE_enum(
     "Of the weights; see export/tflite/quantise.py. LiteRT.js makes float16 weights float32 in every call, which takes "
     "longer than the picture.",
 )
-_SAMPLE = flags.DEFINE_bool("sample", True, "Whether new appearances can be drawn. The prior is then among the weights.")
+_SAMPLE = flags.DEFINE_bool(
+    "sample", True, "Whether new appearances can be drawn. The prior is then among the weights."
+)
 _LITERT = flags.DEFINE_string(
     "litert", None, "Folder with the two packages of LiteRT.js, as `npm pack` writes them; by default they are fetched."
 )
@@ -50,7 +52,9 @@ def server(folder, port: int = 0) -> http.server.ThreadingHTTPServer:
         def log_message(self, *_):
             pass
 
-    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(folder)))
+    serving = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(folder)))
+    serving.handle_error = lambda *_: None  # a browser gave a file up
+    return serving
 
 
 def _export() -> None:

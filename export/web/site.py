@@ -34,7 +34,14 @@ _CARRIED = {
 
 
 def write(
-    run: Run, out, appearances=None, shapes=None, count: int = 12, precision: str = "float32", sample=True, litert_dir=None
+    run: Run,
+    out,
+    appearances=None,
+    shapes=None,
+    count: int = 12,
+    precision: str = "float32",
+    sample=True,
+    litert_dir=None,
 ) -> None:
     """Writes the folder, each file whole or not at all.
 
@@ -90,7 +97,11 @@ def _skeleton():
 
     return {
         "joints": [
-            {"name": name, "label": _SIDES[name[0]] + name[1:], "carries": [names[one] for one in _CARRIED.get(name, ())]}
+            {
+                "name": name,
+                "label": _SIDES[name[0]] + name[1:],
+                "carries": [names[one] for one in _CARRIED.get(name, ())],
+            }
             for name in JOINTS
         ],
         "right": lines(RIGHT_BONES),
@@ -103,7 +114,9 @@ def _regions(generator):
     """{region: its parts' numbers}; {} for a model that has no parts, or whose dataset has no joints."""
     if generator.config.latent != "laid" or not generator.regions:
         return {}
-    found = {name: [k for k, region in enumerate(generator.regions) if region == name] for name in (*REGIONS, BACKGROUND)}
+    found = {
+        name: [k for k, region in enumerate(generator.regions) if region == name] for name in (*REGIONS, BACKGROUND)
+    }
     return {name: parts for name, parts in found.items() if parts}
 
 

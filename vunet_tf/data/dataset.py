@@ -74,7 +74,9 @@ class DatasetInfo:
         """
         if split not in self.splits:
             whole = self.made_with.get("excerpt_of")
-            remedy = f"; it is an excerpt: make the whole one by `{whole}` and name it with --dataset_dir" if whole else ""
+            remedy = (
+                f"; it is an excerpt: make the whole one by `{whole}` and name it with --dataset_dir" if whole else ""
+            )
             raise InputError(f"this dataset has no split {split!r}; it has {', '.join(self.splits)}{remedy}")
         return sum(shard.examples for shard in self.splits[split])
 

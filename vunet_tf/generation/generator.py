@@ -203,10 +203,7 @@ class Generator:
                 poses themselves. There is nothing between shape maps.
         """
         exchange = self._exchange(part)
-        given = [
-            (appearance, picture, exchange(z))
-            for appearance, picture, z in self.appearances(appearances)
-        ]
+        given = [(appearance, picture, exchange(z)) for appearance, picture, z in self.appearances(appearances)]
         return self._along_shapes("animate", given, shapes, steps, None)
 
     def _along_shapes(self, title, appearances, shapes: Names, steps: int | None, default: int | None) -> Sheet:

@@ -65,8 +65,15 @@ def pack(weights: Sequence[np.ndarray]) -> bytes:
     return content.getvalue()
 
 
+def unpack(content: bytes) -> list[np.ndarray]:
+    """The weights of such a file, float32, in the order in which they were packed."""
+    with np.load(io.BytesIO(content)) as arrays:
+        count = sum(not name.endswith("_scale") for name in arrays)
+        return [arrays[f"{i}"] * arrays.get(f"{i}_scale", np.float32(1)) for i in range(count)]
+
+
 def read_weights(folder: Path) -> list[np.ndarray]:
-    """The weights of a preset, float32, in the order in which they were packed.
+    """The weights of a preset, see `unpack`.
 
     Raises:
         InputError: the file is not the one whose hash preset.json has.
@@ -75,9 +82,7 @@ def read_weights(folder: Path) -> list[np.ndarray]:
     try:
         content, wanted = path.read_bytes(), json.loads((folder / INFO).read_text())["sha256"]
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"the preset {folder} is damaged: {error}; install the package again") from error
+        raise InputError(f"the preset {folder} is damaged: {error!r}; install the package again") from error
     if hashlib.sha256(content).hexdigest() != wanted:
         raise InputError(f"{path} is damaged: its hash is not that of {INFO}; install the package again")
-    with np.load(io.BytesIO(content)) as arrays:
-        count = sum(not name.endswith("_scale") for name in arrays)
-        return [arrays[f"{i}"] * arrays.get(f"{i}_scale", np.float32(1)) for i in range(count)]
+    return unpack(content)
