@@ -20,7 +20,8 @@ from vunet_tf.files.pixels import to_float, to_uint8
 from vunet_tf.people import draw, sample_look, sample_pose
 
 READY = "#stage[aria-busy=false]"
-STATE = "import('./main.js').then(({ state }) => ({ ...state, z: state.shown.z.map((x) => [...x]), joints: state.shown.joints }))"
+STATE = """import('./main.js').then(({ state }) =>
+    ({ frames: state.frames, joints: state.shown.joints, z: state.shown.z.map((values) => [...values]) }))"""
 SETTLED = "import('./main.js').then(({ state }) => state.frames > 0 && !state.painting)"
 
 

@@ -207,7 +207,8 @@ def load(run_dir, dataset_dir=None) -> Run:
     """
     run_dir = pretrained.folder_of(run_dir)
     is_preset = (run_dir / pretrained.INFO).is_file()
-    for name in (CONFIG, pretrained.WEIGHTS if is_preset else WEIGHTS):
+    weights = run_dir / (pretrained.WEIGHTS if is_preset else WEIGHTS)
+    for name in (CONFIG, weights.name):
         if not (run_dir / name).is_file():
             raise InputError(f"{run_dir} holds no trained model: {name} is missing")
     description = _read_config(run_dir)
@@ -220,9 +221,9 @@ def load(run_dir, dataset_dir=None) -> Run:
         if is_preset:
             model.set_weights(pretrained.read_weights(run_dir))
         else:
-            model.load_weights(run_dir / WEIGHTS)
+            model.load_weights(weights)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"the weights of {run_dir} do not fit {CONFIG}, or are damaged: {error}") from error
+        raise InputError(f"{weights} does not fit {CONFIG}, or is damaged: {error}") from error
     flags = _training_flags(run_dir)
     dataset_dir = dataset_dir or (run_dir / pretrained.EXAMPLES if is_preset else flags.get("dataset_dir"))
     return Run(run_dir, model, fitting, flags, Path(dataset_dir) if dataset_dir else None)

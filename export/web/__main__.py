@@ -47,11 +47,10 @@ def server(folder, port: int = 0) -> http.server.ThreadingHTTPServer:
     """A web server for a folder, to this machine alone; silent."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}
-
         def log_message(self, *_):
             pass
 
+    Handler.extensions_map = {**Handler.extensions_map, ".js": "text/javascript"}  # Windows may say text/plain
     serving = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(folder)))
     serving.handle_error = lambda *_: None  # a browser gave a file up
     return serving
