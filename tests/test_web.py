@@ -12,7 +12,7 @@ from PIL import Image
 
 from export import trained
 from export.web import litert, site
-from export.web.__main__ import server
+from export.web.serving import server
 from vunet_tf.body.skeleton import JOINT_INDEX
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.files.errors import InputError

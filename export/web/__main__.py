@@ -9,12 +9,11 @@ a file: --open serves the folder to this machine alone, and shows it. Inputs are
 --help` says.
 """
 
-import functools
-import http.server
 import webbrowser
 
 from absl import flags
 
+from export.web.serving import server
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files.errors import InputError
 
@@ -41,19 +40,6 @@ _LITERT = flags.DEFINE_string(
 )
 _OPEN = flags.DEFINE_bool("open", False, "Serve the folder to this machine, and show the page in the browser.")
 _PORT = flags.DEFINE_integer("port", 0, "With --open: the port; by default a free one.", 0, 65535)
-
-
-def server(folder, port: int = 0) -> http.server.ThreadingHTTPServer:
-    """A web server for a folder, to this machine alone; silent."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    Handler.extensions_map = {**Handler.extensions_map, ".js": "text/javascript"}  # Windows may say text/plain
-    serving = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(folder)))
-    serving.handle_error = lambda *_: None  # a browser gave a file up
-    return serving
 
 
 def _export() -> None:
