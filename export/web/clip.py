@@ -36,7 +36,8 @@ class _Film:
         """Lets time go on by a frame, and takes it; `count` times."""
         for _ in range(count):
             self.page.clock.run_for(_FRAME)
-            self.page.wait_for_timeout(150)  # the model works in real time
+            while self.page.evaluate("import('./main.js').then(({ state }) => state.busy)"):
+                self.page.wait_for_timeout(20)  # the model works in real time
             shot = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
             self.frames.append(shot.resize((round(_WIDTH * _SHOWN), round(_HEIGHT * _SHOWN)), Image.Resampling.LANCZOS))
 
@@ -90,6 +91,7 @@ def _film() -> None:
         page.goto(f"http://127.0.0.1:{serving.server_port}/")
         page.wait_for_selector("#stage[aria-busy=false]")
         page.clock.install()
+        page.evaluate("document.getElementById('speed').style.visibility = 'hidden'")  # it tells of the standing clock
         film = _Film(page)
         _played(film)
         browser.close()

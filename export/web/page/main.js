@@ -13,8 +13,11 @@ const MAPS_A_SECOND = 8; // of shape maps that are played
 const SHOWN = 30; // frames whose time is averaged
 const DOWNLOAD = 512; // pixels: about the side of a picture that is saved
 
-/** What is painted, {joints, z}, how often, and the milliseconds of the last times. Tests read it. */
-export const state = { shown: null, frames: 0, painting: false, times: [] };
+/**
+ * What is painted, {joints, z}, how often, and the milliseconds of the last times. `painting`: more is to come; `busy`: a
+ * picture is being made just now. Tests read it.
+ */
+export const state = { shown: null, frames: 0, painting: false, busy: false, times: [] };
 
 function tell(text) {
   element("message").textContent = text;
@@ -61,6 +64,7 @@ async function start() {
       if (!asked) stop();
     }
     const from = performance.now();
+    state.busy = true;
     try {
       const shown = { joints: stage?.joints, z: wardrobe.z };
       await draw(element("picture"), shown.z);
@@ -70,6 +74,7 @@ async function start() {
     } catch (error) {
       tell(error.message);
     }
+    state.busy = false;
     if (asked) requestAnimationFrame(paint);
     else state.painting = false;
   }
