@@ -30,6 +30,7 @@ demo: $(VENV)/.installed ## train drawn people to change clothes (some minutes),
 	$(RUN) -m export.verify --run_dir=runs/quickstart --examples=30 --seconds=0 --out=exports/demo exports/phone
 	@echo
 	@echo "Look at these: runs/quickstart/pictures (rows: clothes, columns: poses), exports/demo.png (what phones draw)."
+	@echo "Drag a skeleton: $(RUN) -m export.web --run_dir=runs/quickstart --out=site --open (or --run_dir=figures-64)."
 	@echo "Then: README.md, Generate; and train on pictures of your own."
 
 test: $(VENV)/.installed ## run the tests

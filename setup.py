@@ -22,6 +22,8 @@ setup(
         "vunet_tf.evaluation": ["*.jinja"],
         "export": ["mobile/*"],
         "export.serving": ["*.config", "*.yaml"],
+        "export.web": ["page/*"],
+        "vunet_tf.pretrained": ["*/*", "*/examples/*"],
     },
     python_requires=">=3.10",
     # The bounds are what the tests ran with; Python 3.10 gets NumPy 2.2 and Pillow 12, later ones the newest.
@@ -48,6 +50,7 @@ setup(
         "dev": [
             *EXPORT,
             "hypothesis>=6.150,<7",
+            "playwright>=1.50,<2",
             "pytest>=9,<10",
             "pytest-xdist>=3.8,<4",
             "ruff>=0.17,<0.18",

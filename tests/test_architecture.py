@@ -20,6 +20,7 @@ LAYERS = {
     "vunet_tf.data": 3,
     "vunet_tf.models": 3,
     "vunet_tf.objective": 3,
+    "vunet_tf.pretrained": 3,
     "vunet_tf.runs": 4,
     "vunet_tf.training": 5,
     "vunet_tf.baselines": 5,

@@ -16,6 +16,7 @@ _PUBLIC = {
     "ModelConfig": "vunet_tf.config",
     "VUNet": "vunet_tf.models",
     "load": "vunet_tf.runs",
+    "presets": "vunet_tf.pretrained",
 }
 
 

@@ -48,8 +48,9 @@ from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files import atomic, pictures, video
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import counted
+from vunet_tf.pretrained import folder_of
 
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of a trained run.")
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of a trained run, or the name of a preset, as figures-64.")
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of the run; by default the one its flags.txt names.")
 _OUT = flags.DEFINE_string(
     "out", None, "PNG file of the grid; .gif or .mp4 (animate, interpolate); with --separate a folder."
@@ -164,8 +165,7 @@ def _out(mode: str) -> Path:
 def _generate(mode: str) -> bool:
     """Makes and writes the pictures; returns whether all inputs could be used."""
     _check_flags(mode)
-    if not Path(_RUN_DIR.value).is_dir():
-        raise InputError(f"--run_dir={_RUN_DIR.value} is no run: there is no such folder")
+    folder_of(_RUN_DIR.value)
     out = _out(mode)
 
     start_tensorflow()  # only now: --help and wrong flags need not wait for it

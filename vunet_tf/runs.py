@@ -5,6 +5,9 @@ RUN/model.weights.h5   weights, as Keras writes them
 RUN/flags.txt          the flags of the training, as used: a flagfile
 RUN/history.jsonl      a line for each start that changed flags or packages, see `history`
 RUN/checkpoints/ ...   see `vunet_tf.training`
+
+A preset (`vunet_tf.pretrained`) is read in the same way: its weights are stored smaller, and its dataset is the few
+examples that come with it.
 """
 
 import contextlib
@@ -17,6 +20,7 @@ import platform
 from pathlib import Path
 from typing import NamedTuple
 
+from vunet_tf import pretrained
 from vunet_tf.data.dataset import read_info
 from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.files import atomic
@@ -194,15 +198,17 @@ def load(run_dir, dataset_dir=None) -> Run:
     """A trained run.
 
     Args:
-        run_dir: a run directory.
-        dataset_dir: a dataset to use instead of the one that it was trained on.
+        run_dir: a run directory, or the name of a preset, see `vunet_tf.presets`.
+        dataset_dir: a dataset to use instead of the one that it was trained on, or the examples of a preset.
 
     Raises:
         InputError: `run_dir` is no run or has no model saved yet; or a file is damaged, of another format, names an
             unknown class or setting, or does not fit.
     """
-    run_dir = Path(run_dir)
-    for name in (CONFIG, WEIGHTS):
+    run_dir = pretrained.folder_of(run_dir)
+    is_preset = (run_dir / pretrained.INFO).is_file()
+    weights = run_dir / (pretrained.WEIGHTS if is_preset else WEIGHTS)
+    for name in (CONFIG, weights.name):
         if not (run_dir / name).is_file():
             raise InputError(f"{run_dir} holds no trained model: {name} is missing")
     description = _read_config(run_dir)
@@ -212,11 +218,14 @@ def load(run_dir, dataset_dir=None) -> Run:
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{run_dir / CONFIG}: {error}") from error
     try:
-        model.load_weights(run_dir / WEIGHTS)
+        if is_preset:
+            model.set_weights(pretrained.read_weights(run_dir))
+        else:
+            model.load_weights(weights)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{run_dir / WEIGHTS} does not fit {CONFIG}, or is damaged: {error}") from error
+        raise InputError(f"{weights} does not fit {CONFIG}, or is damaged: {error}") from error
     flags = _training_flags(run_dir)
-    dataset_dir = dataset_dir or flags.get("dataset_dir")
+    dataset_dir = dataset_dir or (run_dir / pretrained.EXAMPLES if is_preset else flags.get("dataset_dir"))
     return Run(run_dir, model, fitting, flags, Path(dataset_dir) if dataset_dir else None)
 
 

@@ -43,7 +43,8 @@ class DatasetInfo:
     """What `dataset.json` says.
 
     source: which of `prepare`'s sources it came from.
-    made_with: the flags of `prepare`, and how each picture was made, in words.
+    made_with: {"flags": of `prepare`, "how": how each picture was made, in words}; of an excerpt also "excerpt_of", the
+        command that makes the whole dataset.
     image_size: side of the square pictures in pixels.
     joints: names of the joints in their order, or None where the pictures have none.
     shape_channels: channels of the shape map: 3 for a stickman (drawn from the joints), 1 or 3 for maps in the records.
@@ -72,7 +73,11 @@ class DatasetInfo:
             InputError: if there is no such split.
         """
         if split not in self.splits:
-            raise InputError(f"this dataset has no split {split!r}; it has {', '.join(self.splits)}")
+            whole = self.made_with.get("excerpt_of")
+            remedy = (
+                f"; it is an excerpt: make the whole one by `{whole}` and name it with --dataset_dir" if whole else ""
+            )
+            raise InputError(f"this dataset has no split {split!r}; it has {', '.join(self.splits)}{remedy}")
         return sum(shard.examples for shard in self.splits[split])
 
 

@@ -96,7 +96,7 @@ class Generator:
             part: "PARTS:INPUT" each, for a model with parts: the appearance of these parts comes from that input, as
                 "torso:valid:3". PARTS are named as `parts.chosen` says.
         """
-        appearances, shapes, exchange = self._inputs(appearances), self._shapes(shapes), self._exchange(part)
+        appearances, shapes, exchange = self._inputs(appearances), self.shapes(shapes), self._exchange(part)
 
         def work():
             for row, (appearance, picture, z) in enumerate(self._appearances(appearances)):
@@ -184,7 +184,7 @@ class Generator:
         self.model.require_latents()
         if len(given) < 2:
             raise InputError(f"{len(given)} of the appearances can be used, between which there is nothing")
-        shapes = [appearance for appearance, _, _ in given[:1]] if shapes is None else self._shapes(shapes)
+        shapes = [appearance for appearance, _, _ in given[:1]] if shapes is None else self.shapes(shapes)
         path = list(_path([z for _, _, z in given], _checked(steps, STEPS), between))
 
         def work():
@@ -208,14 +208,11 @@ class Generator:
                 poses themselves. There is nothing between shape maps.
         """
         exchange = self._exchange(part)
-        given = [
-            (appearance, picture, exchange(z))
-            for appearance, picture, z in self._appearances(self._inputs(appearances))
-        ]
+        given = [(appearance, picture, exchange(z)) for appearance, picture, z in self.appearances(appearances)]
         return self._along_shapes("animate", given, shapes, steps, None)
 
     def _along_shapes(self, title, appearances, shapes: Names, steps: int | None, default: int | None) -> Sheet:
-        shapes = self._shapes(shapes)
+        shapes = self.shapes(shapes)
         with_joints = all(given.example.joints is not None for given in shapes)
         if steps is not None and not with_joints:
             raise InputError("--steps: between shape maps there is nothing; leave it out, each map is a step")
@@ -258,7 +255,7 @@ class Generator:
 
     def _one(self, names: Names, flag: str):
         """The only appearance of `names`, as `_appearances` gives it."""
-        given = list(self._appearances(self._inputs(names)))
+        given = list(self.appearances(names))
         if len(given) != 1:
             raise InputError(f"{flag}: must be one appearance, not {len(given)}")
         return given[0]
@@ -266,10 +263,10 @@ class Generator:
     def _parts(self, names: str) -> list[int]:
         """The numbers of the parts that a text names, see `parts.chosen`."""
         self.model.require_parts()
-        return parts.chosen(names, self._regions, self.config.parts)
+        return parts.chosen(names, self.regions, self.config.parts)
 
     @functools.cached_property
-    def _regions(self) -> list[str] | None:
+    def regions(self) -> list[str] | None:
         """The region of each part, by people of the run's dataset; None where it is not there or has no joints."""
         if self._info is None or self._info.joints is None:
             return None
@@ -295,9 +292,13 @@ class Generator:
         handlers = self._reject, self._doubt, self._estimator, self._progress
         return Inputs(names, self._fitting, self._dataset_dir, self._info, *handlers)
 
-    def _shapes(self, names: Names) -> list[Input]:
+    def shapes(self, names: Names) -> list[Input]:
         """Shapes to be used more than once: held in memory without their pictures."""
         return [Input(label, example._replace(image=b"")) for label, example in self._inputs(names)]
+
+    def appearances(self, names: Names) -> Iterator[tuple[Input, np.ndarray, list[tf.Tensor]]]:
+        """Each appearance with its picture [S, S, 3] uint8 and its z, one tensor per latent scale."""
+        return self._appearances(self._inputs(names))
 
     def _shape(self, given: Input) -> tf.Tensor:
         return shape_of(given.example, self.config.image_size)

@@ -1,0 +1,201 @@
+// The page: puts model, skeleton and appearances together, and paints whatever has changed.
+
+import { file, Model } from "./model.js";
+import { between, danced } from "./motion.js";
+import { Photo } from "./photo.js";
+import { read, show } from "./pixels.js";
+import { Stage } from "./stage.js";
+import { Wardrobe } from "./wardrobe.js";
+
+const element = (id) => document.getElementById(id);
+const MORPH = 350; // milliseconds from one pose to the next
+const MAPS_A_SECOND = 8; // of shape maps that are played
+const SHOWN = 30; // frames whose time is averaged
+const DOWNLOAD = 512; // pixels: about the side of a picture that is saved
+
+/**
+ * What is painted, {joints, z}, how often, and the milliseconds of the last times. `painting`: more is to come; `busy`: a
+ * picture is being made just now. Tests read it.
+ */
+export const state = { shown: null, frames: 0, painting: false, busy: false, times: [] };
+
+function tell(text) {
+  element("message").textContent = text;
+  element("message").hidden = !text;
+}
+
+/** A function for events, whose errors the user is told. */
+function told(work) {
+  return async (...given) => {
+    try {
+      tell("");
+      await work(...given);
+    } catch (error) {
+      tell(error.message);
+    }
+  };
+}
+
+async function start() {
+  const about = await (await file("page.json")).json();
+  element("name").textContent = about.name;
+  const model = await Model.load(about);
+  const joints = about.skeleton !== null;
+  const stage = joints ? new Stage(element("stage"), about.skeleton, () => { stop(); repaint(); }) : null;
+  let map = null; // the shape map that is shown, where there are no joints
+  let play = null; // what changes the shape in time: seconds since it began to what it does then
+
+  const shape = () => (joints ? model.stickman(stage.joints) : map);
+  const draw = async (canvas, z) => show(canvas, await model.generate(await shape(), z), model.size);
+
+  // Painting: at most one picture is being made, and none that nobody has asked for.
+  let asked = false;
+  let began = 0;
+  function repaint() {
+    asked = true;
+    if (!state.painting) requestAnimationFrame(paint);
+    state.painting = true;
+  }
+  async function paint(now) {
+    asked = false;
+    if (play) {
+      began ||= now;
+      asked = play((now - began) / 1000) !== false;
+      if (!asked) stop();
+    }
+    const from = performance.now();
+    state.busy = true;
+    try {
+      const shown = { joints: stage?.joints, z: wardrobe.z };
+      await draw(element("picture"), shown.z);
+      state.shown = shown;
+      state.frames++;
+      speed(performance.now() - from, now);
+    } catch (error) {
+      tell(error.message);
+    }
+    state.busy = false;
+    if (asked) requestAnimationFrame(paint);
+    else state.painting = false;
+  }
+  let last = 0;
+  function speed(milliseconds, now) {
+    state.times = [...state.times.slice(1 - SHOWN), milliseconds];
+    const mean = state.times.reduce((sum, time) => sum + time) / state.times.length;
+    const rate = play && last ? `, ${Math.round(1000 / (now - last))} frames/s` : "";
+    last = play ? now : 0;
+    element("speed").textContent = `${mean.toFixed(1)} ms${rate}`;
+  }
+
+  function run(step) {
+    stop();
+    play = step;
+    repaint();
+  }
+  function stop() {
+    play = null;
+    began = last = 0;
+    element("dance").setAttribute("aria-pressed", "false");
+  }
+
+  // Shapes
+  const maps = [];
+  const choose = joints
+    ? (i) => {
+      const [from, to] = [stage.joints, about.shapes[i].joints];
+      const length = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : MORPH / 1000;
+      run((seconds) => {
+        const weight = length ? Math.min(seconds / length, 1) : 1;
+        stage.joints = between(from, to, weight * weight * (3 - 2 * weight));
+        return weight < 1;
+      });
+    }
+    : (i) => {
+      stop();
+      map = maps[i];
+      repaint();
+    };
+  const buttons = about.shapes.map(({ label, picture }, i) => {
+    const button = element("shapes").appendChild(document.createElement("button"));
+    const image = button.appendChild(new Image());
+    image.src = picture;
+    button.type = "button";
+    button.setAttribute("aria-label", `${joints ? "pose" : "shape"} ${label}`);
+    button.addEventListener("click", () => choose(i));
+    return image;
+  });
+  if (joints) {
+    stage.joints = about.shapes[0].joints;
+  } else {
+    await Promise.all(buttons.map((image) => image.decode()));
+    maps.push(...buttons.map((image) => read(image, model.size, about.shape_channels)));
+    map = maps[0];
+    element("shape-title").textContent = "Shape";
+    element("hint").textContent = "Choose a shape, and an appearance.";
+    element("bones").parentElement.hidden = true;
+    element("dance").textContent = "Play";
+  }
+  element("dance").addEventListener("click", () => {
+    const pressed = element("dance").getAttribute("aria-pressed") === "true";
+    if (pressed) return stop();
+    const from = stage?.joints;
+    run((seconds) => {
+      if (joints) stage.joints = danced(from, seconds, about.skeleton);
+      else map = maps[Math.floor(seconds * MAPS_A_SECOND) % maps.length];
+    });
+    element("dance").setAttribute("aria-pressed", "true");
+  });
+  element("bones").addEventListener("change", (event) => element("stage").classList.toggle("bare", !event.target.checked));
+
+  // Appearances
+  const wardrobe = new Wardrobe(about, repaint, told(draw));
+  let sampled = 0;
+  element("surprise").hidden = !model.can_sample;
+  element("surprise").addEventListener("click", told(async () => {
+    const made = await model.sample(await shape());
+    const canvas = document.createElement("canvas");
+    show(canvas, made.image, model.size);
+    wardrobe.add(canvas, `new appearance ${++sampled}`, made.z)();
+  }));
+  element("photo").hidden = !joints;
+  if (joints) {
+    const photo = new Photo(about);
+    const take = told(async (given) => {
+      const found = await photo.read(given, stage.joints);
+      if (!found) return;
+      const z = await model.encode(read(found.canvas, model.size, 3), found.joints);
+      const canvas = document.createElement("canvas");
+      show(canvas, read(found.canvas, model.size, 3), model.size);
+      wardrobe.add(canvas, `photograph ${given.name}`, z)();
+    });
+    const input = element("photo").querySelector("input");
+    input.addEventListener("change", () => {
+      if (input.files.length) take(input.files[0]);
+      input.value = ""; // the same file can be chosen again
+    });
+    addEventListener("dragover", (event) => event.preventDefault());
+    addEventListener("drop", (event) => {
+      event.preventDefault();
+      if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+    });
+  }
+
+  element("download").addEventListener("click", () => {
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = model.size * Math.max(1, Math.round(DOWNLOAD / model.size));
+    canvas.getContext("2d").drawImage(element("picture"), 0, 0, canvas.width, canvas.height);
+    const link = document.createElement("a");
+    link.href = canvas.toDataURL("image/png");
+    link.download = "picture.png";
+    link.click();
+  });
+
+  repaint();
+  element("waiting").remove();
+  element("stage").setAttribute("aria-busy", "false");
+}
+
+start().catch((error) => {
+  tell(error.message);
+  element("waiting").textContent = "";
+});

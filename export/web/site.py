@@ -1,0 +1,143 @@
+"""The page's folder: program and style, LiteRT.js, the model, and appearances and shapes to begin with."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from export.tflite import files as tflite
+from export.tflite.model_file import METADATA
+from export.web import litert
+from vunet_tf.body.body_parts import BACKGROUND, REGIONS
+from vunet_tf.body.skeleton import JOINTS, LEFT_BONES, RIGHT_BONES, TORSO
+from vunet_tf.data.batches import shape_of
+from vunet_tf.data.dataset import read_examples, read_info
+from vunet_tf.files import atomic, pictures
+from vunet_tf.files.errors import InputError
+from vunet_tf.files.pixels import to_rgb, to_uint8
+from vunet_tf.generation import Generator
+from vunet_tf.runs import Run
+
+PAGE = Path(__file__).with_name("page")
+ABOUT = "page.json"
+MODEL = "model"  # the folder of the TFLite files
+_SEARCHED = 2000  # examples that are looked through for different appearances and shapes
+_SIDES = {"l": "left ", "r": "right ", "c": ""}
+# What moves along when a joint is moved: what hangs on it.
+_CARRIED = {
+    **{side + "hip": (side + "knee", side + "ankle") for side in "lr"},
+    **{side + "knee": (side + "ankle",) for side in "lr"},
+    **{side + "shoulder": (side + "elbow", side + "wrist") for side in "lr"},
+    **{side + "elbow": (side + "wrist",) for side in "lr"},
+    "cnose": ("leye", "reye"),
+}
+
+
+def write(
+    run: Run,
+    out,
+    appearances=None,
+    shapes=None,
+    count: int = 12,
+    precision: str = "float32",
+    sample=True,
+    litert_dir=None,
+) -> None:
+    """Writes the folder, each file whole or not at all.
+
+    Args:
+        run: as `export.trained.load` gives it.
+        out: the folder, made if need be.
+        appearances, shapes: names of inputs, see `vunet_tf.generation.inputs`; by default the first different ones of
+            the run's dataset.
+        count: how many of each, by default.
+        precision: of the weights, see `export.tflite.quantise`.
+        sample: whether new appearances can be drawn; the prior is a good part of the weights.
+        litert_dir: see `litert.files`.
+
+    Raises:
+        InputError: an input cannot be used, the run's dataset is not there, or a file cannot be written.
+    """
+    out = Path(out)
+    program = litert.files(litert_dir)
+    uses = ("encode", "generate", *(["sample"] if sample else []))
+    generator = Generator(run)
+    about = {
+        "name": run.directory.resolve().name,
+        "drawn": run.fitting.drawn,
+        "weights": f"{MODEL}/{tflite.file_name(precision)}",
+        "skeleton": _skeleton() if run.fitting.stickmen else None,
+        "regions": _regions(generator),
+        "appearances": [],
+        "shapes": [],
+    }
+    found = {f"litert/{name}": content for name, content in program.items()}
+    found |= {path.name: path.read_bytes() for path in PAGE.iterdir()}
+    for i, (given, picture, z) in enumerate(generator.appearances(appearances or _different(run, "appearance", count))):
+        name = f"appearances/{i}.png"
+        found[name] = pictures.encode(picture, "png")
+        z = [np.asarray(scale, float).round(6).ravel().tolist() for scale in z]
+        about["appearances"].append({"label": given.label, "picture": name, "z": z})
+    for i, given in enumerate(generator.shapes(shapes or _different(run, "shape", count))):
+        name = f"shapes/{i}.png"
+        found[name] = pictures.encode(to_rgb(to_uint8(shape_of(given.example, run.model.config.image_size))), "png")
+        about["shapes"].append({"label": given.label, "picture": name, "joints": _joints(given.example)})
+    tflite.write(run, out / MODEL, [precision], uses)
+    found[ABOUT] = json.dumps({**about, **json.loads((out / MODEL / METADATA).read_text())}).encode()
+    for name, content in found.items():
+        with atomic.writing(out / name):
+            atomic.write_bytes(out / name, content)
+
+
+def _skeleton():
+    names = {name: i for i, name in enumerate(JOINTS)}
+
+    def lines(pairs):
+        return [[names[a], names[b]] for a, b in pairs]
+
+    return {
+        "joints": [
+            {
+                "name": name,
+                "label": _SIDES[name[0]] + name[1:],
+                "carries": [names[one] for one in _CARRIED.get(name, ())],
+            }
+            for name in JOINTS
+        ],
+        "right": lines(RIGHT_BONES),
+        "left": lines(LEFT_BONES),
+        "torso": [names[name] for name in TORSO],
+    }
+
+
+def _regions(generator):
+    """{region: its parts' numbers}; {} for a model that has no parts, or whose dataset has no joints."""
+    if generator.config.latent != "laid" or not generator.regions:
+        return {}
+    found = {
+        name: [k for k, region in enumerate(generator.regions) if region == name] for name in (*REGIONS, BACKGROUND)
+    }
+    return {name: parts for name, parts in found.items() if parts}
+
+
+def _joints(example):
+    """Pairs of fractions, or None for a joint that is unseen; None for a shape map."""
+    if example.joints is None:
+        return None
+    return [[float(x), float(y)] if 0 <= x <= 1 and 0 <= y <= 1 else None for x, y in example.joints]
+
+
+def _different(run, what, count):
+    """Names of the first examples of the run's dataset that differ in appearance or in shape; whole people only."""
+    try:
+        info = read_info(run.dataset())
+    except InputError as error:
+        raise InputError(f"{error}; or give --appearances and --shapes") from error
+    split = "valid" if "valid" in info.splits else next(iter(info.splits))
+    chosen = {}
+    for position, example in enumerate(read_examples(run.dataset_dir, split, count=_SEARCHED)):
+        whole = example.joints is None or ((example.joints >= 0) & (example.joints <= 1)).all()
+        identity = example.appearance_id if what == "appearance" else example.shape_id
+        if whole and identity not in chosen:
+            chosen[identity] = f"{split}:{position}"
+    return list(chosen.values())[:count]

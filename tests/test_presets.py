@@ -1,0 +1,99 @@
+"""Presets: small, whole, used like runs, and made again from a run."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+import vunet_tf
+from export import preset
+from vunet_tf import pretrained
+from vunet_tf.data.dataset import read_examples
+from vunet_tf.files.errors import InputError
+from vunet_tf.people import draw, sample_look, sample_pose
+
+
+@pytest.fixture(scope="module")
+def made(laid_run, tmp_path_factory):
+    """A preset of an untrained run."""
+    out = tmp_path_factory.mktemp("presets") / "small"
+    preset.write(vunet_tf.load(laid_run), out, "for tests", "Apache-2.0", count=5)
+    return out
+
+
+def test_packed_weights_are_within_half_a_step_of_their_channel():
+    random = np.random.default_rng(0)
+    weights = [random.normal(0, 0.1, (3, 3, 50, 60)) * np.geomspace(1e-3, 10, 60), random.normal(0, 1, 60)]
+    weights = [weight.astype(np.float32) for weight in weights]
+    weights[0][..., 7] = 0  # a channel that is nothing has no scale
+    content = pretrained.pack(weights)
+    assert len(content) < 1.1 * weights[0].size
+    large, small = pretrained.unpack(content)
+    step = np.abs(weights[0]).max(axis=(0, 1, 2)) / 127
+    assert large.dtype == np.float32 and (np.abs(large - weights[0]) <= 0.501 * step).all()
+    np.testing.assert_array_equal(small, weights[1].astype(np.float16))
+
+
+def test_a_preset_of_a_run_is_that_run(laid_run, made, figures_dataset):
+    run, small = vunet_tf.load(laid_run), vunet_tf.load(made)
+    assert (small.model.config, small.fitting) == (run.model.config, run.fitting)
+    stored = pretrained.unpack(pretrained.pack([weight.numpy() for weight in run.model.weights]))
+    for ours, theirs in zip(stored, small.model.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not {"run_dir", "dataset_dir"} & set(small.flags)
+    there = {example.name: example.image for example in read_examples(figures_dataset, "valid")}
+    examples = list(read_examples(small.dataset(), "valid"))
+    assert len(examples) == 5 and all(there[example.name] == example.image for example in examples)
+
+
+def test_a_damaged_preset_is_refused(made, tmp_path):
+    damaged = shutil.copytree(made, tmp_path / "damaged")
+    weights = damaged / pretrained.WEIGHTS
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(InputError, match=r"weights\.npz is damaged: its hash is not that of preset\.json; install"):
+        vunet_tf.load(damaged)
+    (damaged / pretrained.INFO).write_text("{}")
+    with pytest.raises(InputError, match=r"preset .*damaged is damaged: .*; install the package again"):
+        vunet_tf.load(damaged)
+
+
+def test_what_needs_the_whole_dataset_says_how_to_make_it(made):
+    with pytest.raises(
+        InputError, match=r"no split 'train'.*`python -m vunet_tf\.prepare .*--output=DIR`.*--dataset_dir"
+    ):
+        list(read_examples(vunet_tf.load(made).dataset(), "train"))
+
+
+def test_the_presets_that_come_along_are_small_and_described():
+    found = vunet_tf.presets()
+    assert "figures-64" in found
+    for name, info in found.items():
+        folder = pretrained.folder_of(name)
+        assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 6e6
+        assert (
+            info["description"] and info["licence"] and (folder / pretrained.CARD).read_text().startswith(f"# {name}\n")
+        )
+        config = vunet_tf.load(name).model.config
+        assert json.loads((folder / "config.json").read_text())["config"]["width"] == config.width
+
+
+def test_a_transfer_of_the_preset_is_near_the_truth():
+    run = vunet_tf.load("figures-64")
+    numbers = [map(int, re.findall(r"\d+", example.name)) for example in read_examples(run.dataset(), "valid", count=8)]
+    looks, poses = zip(*numbers, strict=True)
+    errors = []
+    for cell in vunet_tf.Generator(run).transfer(appearances="valid:0-3", shapes="valid:4-7"):
+        truth = draw(sample_look(0, looks[cell.row]), sample_pose(0, poses[4 + cell.column]), 64).image.astype(float)
+        (reference,) = cell.row_header.pictures
+        errors.append([np.abs(shown - truth).mean() for shown in (cell.picture, reference)])
+    model, copied = np.mean(errors, axis=0)
+    assert model < 8 < copied
+
+
+def test_an_unknown_name_is_told_with_the_presets():
+    with pytest.raises(InputError, match=r"--run_dir=figures-65 is no run: .*the presets are .*figures-64"):
+        vunet_tf.load("figures-65")

@@ -1,0 +1,297 @@
+"""The web page in a real browser: Debian's chromium, driven by Playwright, without a network."""
+
+import io
+import re
+import shutil
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from export import trained
+from export.web import litert, site
+from export.web.serving import server
+from vunet_tf.body.skeleton import JOINT_INDEX
+from vunet_tf.body.stickman import draw_stickman
+from vunet_tf.files.errors import InputError
+from vunet_tf.files.pixels import to_float, to_uint8
+from vunet_tf.people import draw, sample_look, sample_pose
+
+READY = "#stage[aria-busy=false]"
+STATE = """import('./main.js').then(({ state }) =>
+    ({ frames: state.frames, joints: state.shown.joints, z: state.shown.z.map((values) => [...values]) }))"""
+SETTLED = "import('./main.js').then(({ state }) => state.frames > 0 && !state.painting)"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright's Python library")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if not path:
+        pytest.skip("needs chromium (apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+def served(run_dir, out, **kwargs):
+    """The page of a run, made and served: {url, run, folder}; skipped where LiteRT.js was never fetched."""
+    if not all((litert.cache() / litert.archive(name)).is_file() for name in ("core", "wasm-utils")):
+        pytest.skip(f"needs LiteRT.js in {litert.cache()}: the first `python -m export.web` fetches it")
+    run = trained.load(run_dir)
+    site.write(run, out, count=4, **kwargs)
+    serving = server(out)
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    return SimpleNamespace(url=f"http://127.0.0.1:{serving.server_port}/", run=run, folder=out)
+
+
+@pytest.fixture(scope="module")
+def people_site(browser, laid_run, tmp_path_factory):
+    """The page of a run with parts and joints, 32 pixels."""
+    return served(laid_run, tmp_path_factory.mktemp("web") / "people")
+
+
+@pytest.fixture(scope="module")
+def opened(browser, people_site):
+    """The page, open, and what it asked for and complained about."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    requests, complaints = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(people_site.url)
+    page.wait_for_selector(READY)
+    yield SimpleNamespace(page=page, requests=requests, complaints=complaints)
+    page.close()
+
+
+@pytest.fixture
+def page(opened, people_site):
+    """The open page, settled. Whatever a test does, there is no error, and no request to another host."""
+    opened.page.wait_for_function(SETTLED)
+    yield opened.page
+    assert not opened.complaints
+    assert all(url.startswith((people_site.url, "blob:", "data:")) for url in opened.requests)
+
+
+def state(page):
+    page.wait_for_function(SETTLED)
+    return SimpleNamespace(**page.evaluate(STATE))
+
+
+def pixels(page, selector="#picture"):
+    script = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+    data = np.array(page.locator(selector).evaluate(script), np.uint8)
+    side = round((len(data) / 4) ** 0.5)
+    return data.reshape(side, side, 4)[..., :3]
+
+
+def by_python(run, joints, z):
+    """The picture that the run itself makes."""
+    config = run.model.config
+    joints = np.array([joint or (-1, -1) for joint in joints], np.float32)
+    shape = draw_stickman(joints[None], config.image_size, config.image_size)
+    latents = [np.reshape(np.float32(x), (1, *sides)) for x, sides in zip(z, config.latent_shapes, strict=True)]
+    return to_uint8(run.model.generate(shape, latents)[0])
+
+
+def same(shown, wanted):
+    return np.abs(shown.astype(int) - wanted).max() <= 2
+
+
+def drag(page, joint, x, y):
+    box = page.locator(f"#stage .{joint}").bounding_box()
+    start = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(start[0] + x / 2, start[1] + y / 2)
+    page.mouse.move(start[0] + x, start[1] + y)
+    page.mouse.up()
+
+
+def test_a_dragged_joint_changes_the_picture_as_python_does(page, people_site):
+    before, picture = state(page), pixels(page)
+    assert same(picture, by_python(people_site.run, before.joints, before.z))
+    drag(page, "lshoulder", 60, -40)
+    after = state(page)
+    moved = {i for i, (a, b) in enumerate(zip(before.joints, after.joints, strict=True)) if a != b}
+    assert moved == {JOINT_INDEX[name] for name in ("lshoulder", "lelbow", "lwrist")}
+    assert not same(pixels(page), picture)
+    assert same(pixels(page), by_python(people_site.run, after.joints, after.z))
+    print(f"\n{page.inner_text('#speed')} a picture")
+
+
+def test_keys_move_a_joint_and_its_label_tells_where_it_is(page):
+    index = JOINT_INDEX["rknee"]
+    before = state(page).joints
+    knee = page.locator("#stage .rknee")
+    knee.focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Shift+ArrowUp")
+    after = state(page).joints
+    assert np.allclose(np.subtract(after[index], before[index]), (-0.01, -0.05))
+    assert after[JOINT_INDEX["rhip"]] == before[JOINT_INDEX["rhip"]]
+    x, y = (round(100 * part) for part in after[index])
+    assert knee.get_attribute("aria-label") == f"right knee: {x} % from the left, {y} % from the top"
+
+
+def test_nothing_leaves_the_picture(page):
+    drag(page, "whole", 3000, 3000)
+    joints = np.array(state(page).joints)
+    assert joints.min() >= 0 and np.allclose(joints.max(axis=0), 1)
+
+
+def test_a_clicked_appearance_is_worn_and_the_slider_goes_between_two(page, people_site):
+    page.click(".slot >> nth=0")
+    page.click("#appearances button >> nth=2")
+    first = state(page)
+    page.click(".slot >> nth=1")
+    page.click("#appearances button >> nth=3")
+    second = state(page)
+    page.locator("#blend").fill("0.25")
+    between = state(page)
+    assert np.allclose(between.z[0], 0.75 * np.array(first.z[0]) + 0.25 * np.array(second.z[0]), atol=1e-5)
+    assert same(pixels(page), by_python(people_site.run, between.joints, between.z))
+
+
+def test_a_part_is_exchanged_and_the_others_stay(page, people_site):
+    page.click(".slot >> nth=0")
+    page.click("#appearances button >> nth=0")
+    whole = state(page)
+    name = page.evaluate("fetch('page.json').then((x) => x.json()).then((x) => Object.entries(x.regions)[0])")
+    page.get_by_label(name[0], exact=True).check(force=True)
+    page.click("#appearances button >> nth=1")
+    mixed = state(page)
+    page.get_by_label("everything", exact=True).check(force=True)
+    page.click("#appearances button >> nth=1")
+    other = state(page)
+    codes = [np.reshape(shown.z[0], people_site.run.model.config.latent_shapes[0]) for shown in (whole, mixed, other)]
+    exchanged = np.isin(np.arange(len(codes[0])), name[1])
+    assert (codes[1] == np.where(exchanged[:, None], codes[2], codes[0])).all() and (codes[0] != codes[2]).any()
+
+
+def test_surprise_me_draws_another_appearance_each_time(page, people_site):
+    count, seen = page.locator("#appearances button").count(), []
+    for i in range(1, 3):
+        page.click("#surprise")
+        page.wait_for_function(f"document.querySelectorAll('#appearances button').length === {count + i}")
+        seen.append(state(page))
+    assert seen[0].z != seen[1].z
+    assert same(pixels(page), by_python(people_site.run, seen[1].joints, seen[1].z))
+    assert same(pixels(page, "#appearances button:last-child canvas"), pixels(page))
+
+
+def test_a_pose_is_clicked_and_dances_while_the_feet_stay(page):
+    page.click("#shapes button >> nth=1")
+    wanted = page.evaluate("fetch('page.json').then((x) => x.json()).then((x) => x.shapes[1].joints)")
+    assert np.allclose(state(page).joints, wanted)
+    frames = state(page).frames
+    page.click("#dance")
+    page.wait_for_function(f"import('./main.js').then(({{ state }}) => state.frames > {frames + 5})")
+    assert re.fullmatch(r"[\d.]+ ms, \d+ frames/s", page.inner_text("#speed"))
+    page.click("#dance")
+    danced = state(page).joints
+    assert danced[JOINT_INDEX["lwrist"]] != wanted[JOINT_INDEX["lwrist"]]
+    assert np.allclose(danced[JOINT_INDEX["lankle"]], wanted[JOINT_INDEX["lankle"]])
+
+
+def test_a_photograph_is_read_as_python_reads_it_and_a_broken_one_is_named(page, people_site):
+    upload = page.locator("#photo input")
+    upload.set_input_files({"name": "me.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"})
+    page.wait_for_selector("#message:not([hidden])")
+    assert "me.jpg is no picture that this browser can read" in page.inner_text("#message")
+
+    picture, content = draw(sample_look(3, 1), sample_pose(3, 1), 32).image, io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    joints = state(page).joints
+    upload.set_input_files({"name": "me.png", "mimeType": "image/png", "buffer": content.getvalue()})
+    page.click("#fit button.main")
+    page.wait_for_selector("#appearances button[aria-label='photograph me.png'][aria-pressed=true]")
+    shape = draw_stickman(np.float32([joints]), 32, 32)
+    (z,) = people_site.run.model.encode({"image": to_float(picture[None]), "shape": shape})
+    assert np.allclose(state(page).z[0], np.ravel(z), atol=1e-4)
+    assert not page.is_visible("#message")
+
+
+def test_the_picture_is_saved(page):
+    with page.expect_download() as download:
+        page.click("#download")
+    with Image.open(download.value.path()) as saved:
+        assert saved.size == (512, 512) and np.ptp(np.asarray(saved)) > 0
+
+
+def test_on_a_narrow_screen_nothing_sticks_out_and_a_finger_drags(browser, people_site):
+    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(people_site.url)
+    page.wait_for_selector(READY)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    before = state(page).joints
+    box = page.locator("#stage .lknee").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    fingers = context.new_cdp_session(page)
+    for kind, points in (("Start", [(x, y)]), ("Move", [(x + 20, y)]), ("Move", [(x + 30, y)]), ("End", [])):
+        given = {"type": f"touch{kind}", "touchPoints": [{"x": x, "y": y} for x, y in points]}
+        fingers.send("Input.dispatchTouchEvent", given)
+    assert state(page).joints[JOINT_INDEX["lknee"]][0] > before[JOINT_INDEX["lknee"]][0] + 0.05
+    context.close()
+
+
+@pytest.mark.parametrize(
+    "lost",
+    ["page.json", "wardrobe.js", "model/vunet_float32.tflite", "litert/core/wasm/litert_wasm_compat_internal.js"],
+)
+def test_a_lost_file_of_the_page_is_named(browser, people_site, lost):
+    page = browser.new_page()
+    page.route(f"**/{lost}", lambda route: route.fulfill(status=404))
+    page.goto(people_site.url)
+    page.wait_for_selector("#message:not([hidden])")
+    assert lost in page.inner_text("#message")
+    page.close()
+
+
+def test_the_page_runs_no_text_as_program_and_asks_no_other_host(browser, people_site):
+    page = browser.new_page()
+    page.goto(people_site.url)
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), { textContent: 'self.ran = 1' }))"
+    )
+    assert page.evaluate("self.ran") is None
+    blocked = "fetch('http://localhost:9').catch(() => 'blocked')"
+    page.evaluate("addEventListener('securitypolicyviolation', (event) => { self.told = event.violatedDirective; })")
+    assert page.evaluate(blocked) == "blocked" and page.evaluate("self.told") == "connect-src"
+    (policy,) = re.findall('Content-Security-Policy" content="(.+?)"', (people_site.folder / "index.html").read_text())
+    assert "'unsafe-eval'" not in policy and "'unsafe-inline'" not in policy
+    page.close()
+
+
+def test_all_but_the_weights_is_small(people_site):
+    sizes = [path.stat().st_size for path in people_site.folder.rglob("*") if path.is_file()]
+    assert sum(sizes) - (people_site.folder / "model/vunet_float32.tflite").stat().st_size < 12e6
+
+
+def test_where_there_are_no_joints_a_shape_map_is_chosen(browser, maps_run, tmp_path_factory):
+    made = served(maps_run, tmp_path_factory.mktemp("web") / "maps", sample=False)
+    page = browser.new_page()
+    page.goto(made.url)
+    page.wait_for_selector(READY)
+    assert page.locator(".joint").count() == 0 and not page.is_visible("#surprise") and not page.is_visible("#parts")
+    page.click("#shapes button >> nth=1")
+    shown = state(page)
+    with Image.open(made.folder / "shapes/1.png") as image:
+        shape = to_float(np.asarray(image)[None, ..., :1])
+    config = made.run.model.config
+    z = [np.reshape(np.float32(x), (1, *sides)) for x, sides in zip(shown.z, config.latent_shapes, strict=True)]
+    assert same(pixels(page), to_uint8(made.run.model.generate(shape, z)[0]))
+    page.close()
+
+
+def test_packages_of_litert_are_the_ones_with_the_hash(tmp_path):
+    with pytest.raises(InputError, match=r"--litert: cannot read .*litertjs-core.*npm pack @litertjs/core@"):
+        litert.files(tmp_path)
+    (tmp_path / litert.archive("core")).write_bytes(b"another one")
+    with pytest.raises(InputError, match=r"is not @litertjs/core .*: its hash is another one"):
+        litert.files(tmp_path)

@@ -1,0 +1,88 @@
+"""Trained models that come with the package: folders that are used like runs, named by their names.
+
+PRESET/preset.json     {"description", "parameters", "sha256" of the weights, "licence"}
+PRESET/README.md       the model card: data, measures, limits, licence
+PRESET/config.json     as a run's
+PRESET/flags.txt       the flags of the training, without folders
+PRESET/weights.npz     the weights, small: see `pack`
+PRESET/examples/       a dataset: some examples of the split valid, to begin with
+
+`python -m export.preset` makes one of a run.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vunet_tf.files.errors import InputError
+
+INFO, CARD, WEIGHTS, EXAMPLES = "preset.json", "README.md", "weights.npz", "examples"
+_HERE = Path(__file__).parent
+_LARGE = 20_000  # numbers: a weight with as many is stored in int8, smaller ones in float16
+
+
+def presets() -> dict[str, dict]:
+    """{name: what its preset.json says} of every preset that comes with the package."""
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(_HERE.glob(f"*/{INFO}"))}
+
+
+def folder_of(run_dir) -> Path:
+    """The folder that --run_dir means: a folder of that name, else the preset of that name.
+
+    Raises:
+        InputError: there is neither.
+    """
+    path = Path(run_dir)
+    if path.is_dir():
+        return path
+    if str(run_dir) in presets():
+        return _HERE / str(run_dir)
+    raise InputError(
+        f"--run_dir={run_dir} is no run: there is no such folder, and the presets are {', '.join(presets()) or 'none'}"
+    )
+
+
+def pack(weights: Sequence[np.ndarray]) -> bytes:
+    """Weights as a small NPZ file.
+
+    A large one is stored in int8, each slice of its last axis (an output channel) with a scale of its own, float32:
+    weight = integer * scale. The others are stored in float16.
+    """
+    arrays = {}
+    for i, weight in enumerate(weights):
+        if weight.size < _LARGE:
+            arrays[f"{i}"] = weight.astype(np.float16)
+            continue
+        scale = np.abs(weight).max(axis=tuple(range(weight.ndim - 1))) / 127
+        arrays[f"{i}_scale"] = scale = np.where(scale > 0, scale, 1).astype(np.float32)
+        arrays[f"{i}"] = np.rint(weight / scale).astype(np.int8)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()
+
+
+def unpack(content: bytes) -> list[np.ndarray]:
+    """The weights of such a file, float32, in the order in which they were packed."""
+    with np.load(io.BytesIO(content)) as arrays:
+        count = sum(not name.endswith("_scale") for name in arrays)
+        return [arrays[f"{i}"] * arrays.get(f"{i}_scale", np.float32(1)) for i in range(count)]
+
+
+def read_weights(folder: Path) -> list[np.ndarray]:
+    """The weights of a preset, see `unpack`.
+
+    Raises:
+        InputError: the file is not the one whose hash preset.json has.
+    """
+    path = folder / WEIGHTS
+    try:
+        content, wanted = path.read_bytes(), json.loads((folder / INFO).read_text())["sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"the preset {folder} is damaged: {error!r}; install the package again") from error
+    if hashlib.sha256(content).hexdigest() != wanted:
+        raise InputError(f"{path} is damaged: its hash is not that of {INFO}; install the package again")
+    return unpack(content)
