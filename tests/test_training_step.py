@@ -1,9 +1,6 @@
 """The training step in one process: what it minimises, skips, averages and keeps."""
 
 import dataclasses
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -219,34 +216,6 @@ def test_muon_steps_kernels_in_all_directions_alike_and_leaves_the_rest_to_adam(
     np.testing.assert_allclose(values, 3 * 10 * 0.01, rtol=0.35)
     assert (kernel * gradients[0]).numpy().sum() < 0
     assert_equal(moved[SummedMuon][1:], moved[SummedAdam][1:])
-
-
-MUON_REPLICAS = """
-import dataclasses
-import numpy as np, tensorflow as tf
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
-                                           [tf.config.LogicalDeviceConfiguration()] * 2)
-from vunet_tf.training.optimizer import as_matrix
-from test_training_step import BATCHES, CONFIG, MODEL, TrainingStep, array
-model = dataclasses.replace(MODEL, width=8, max_width=8, weight_norm=False)
-made = {}
-for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
-    strategy = tf.distribute.MirroredStrategy(devices)
-    step = TrainingStep(model, dataclasses.replace(CONFIG, optimizer="muon", learning_rate=1e-3), strategy)
-    data = tf.data.Dataset.from_tensor_slices({key: np.concatenate([batch[key] for batch in BATCHES])
-                                               for key in BATCHES[0]}).batch(4, drop_remainder=True)
-    step.train(iter(strategy.experimental_distribute_dataset(data)), tf.constant(3))
-    made[len(devices)] = [array(variable) for variable in step.model.trainable_variables]
-assert any(as_matrix(weight.shape) for weight in made[1])
-for one, two in zip(made[1], made[2], strict=True):
-    np.testing.assert_allclose(two, one, atol=1e-4)
-"""
-
-
-def test_muon_on_two_replicas_gives_the_weights_of_one():
-    arguments = [sys.executable, "-c", MUON_REPLICAS]
-    done = subprocess.run(arguments, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_muon_knows_its_kernels():
