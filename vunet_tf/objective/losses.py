@@ -14,7 +14,7 @@ from vunet_tf.objective.perceptual import FEATURES, VGG19Features
 
 LAMBDA = 5.0  # released program; the paper's lambda is 1 / (number of elements), i.e. means instead of sums
 HALF_RANGE = 127.5  # from [-1, 1] to 0-255
-STRUCTURE = 1.0  # weight of structural similarity beside L1; .1 and .3 gave higher errors (docs/training.md)
+STRUCTURE = 1.0  # weight of structural similarity beside L1; after 600 steps .1 and .3 were worse (docs/laid.md)
 
 
 def mean_absolute(a, b):
@@ -47,8 +47,8 @@ def structural_similarity(a, b, window=7):
 def l1_ssim(image, image_hat):
     """L1 plus structural similarity: `l1` and LAMBDA * `STRUCTURE` * (1 - SSIM) / 2 on the 0-255 scale.
 
-    The loss that needs no download. As Zhao et al. 2017 ("Loss functions for image restoration with neural networks")
-    found for other tasks, the sum leaves a lower L1 than L1 alone (docs/training.md).
+    Zhao et al. 2017 ("Loss functions for image restoration with neural networks") found that such a sum leaves a lower
+    L1 than L1 alone. Here that holds in short runs (docs/laid.md).
     """
     structure = LAMBDA * STRUCTURE * HALF_RANGE * (1 - structural_similarity(image, image_hat))
     return {**l1(image, image_hat), "ssim": structure}
