@@ -342,7 +342,9 @@ def test_a_grid_that_would_be_too_large_is_refused_before_it_is_made(generator):
 
 def test_the_example_in_readme_runs(figures_run, figures_dataset, tmp_path, monkeypatch, capsys):
     (code,) = [
-        block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "Generator" in block
+        block
+        for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+        if "runs/quickstart" in block
     ]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()

@@ -257,4 +257,4 @@ def test_int8_stays_in_one_piece_and_near_to_keras(laid_run, batch, tmp_path):
     assert np.abs(z - true_z).mean() < 0.2 * np.abs(true_z).mean()
     made = file.call("generate", {"shape": one["shape"], "z_0": true_z})["image"]
     true = np.clip(exported.model.generate(one["shape"], [true_z]), -1, 1)
-    assert np.abs(made - true).mean() < 0.02
+    assert np.abs(made - true).mean() < 0.1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vunet_tf
-from export import preset
+from export.preset import folder
 from vunet_tf import pretrained
 from vunet_tf.data.dataset import read_examples
 from vunet_tf.files.errors import InputError
@@ -19,7 +19,7 @@ from vunet_tf.people import draw, sample_look, sample_pose
 def made(laid_run, tmp_path_factory):
     """A preset of an untrained run."""
     out = tmp_path_factory.mktemp("presets") / "small"
-    preset.write(vunet_tf.load(laid_run), out, "for tests", "Apache-2.0", count=5)
+    folder.write(vunet_tf.load(laid_run), out, "for tests", "Apache-2.0", count=5)
     return out
 
 

@@ -53,7 +53,7 @@ def quantised(content: bytes, precision: str, ranges=None, float_layers=()) -> b
     elif precision == "dynamic":
         work.add_dynamic_config(_EVERY, _OPS.CONV_2D, num_bits=8)
     else:
-        work.load_quantization_recipe(_static_recipe(float_layers).get_quantization_recipe())
+        work.load_quantization_recipe(_static_recipe(content, float_layers).get_quantization_recipe())
     with _quiet():
         made = bytes(work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
     return finish_int8(made) if precision == "int8" else made
@@ -71,11 +71,11 @@ def ranges_of(content: bytes, examples: dict) -> dict:
     """
     with _quiet():
         run = calibrator.Calibrator(own_biases(content), num_threads=2, qsv_update_func=_with)
-        run.calibrate(examples, _static_recipe())
+        run.calibrate(examples, _static_recipe(content))
     return {tensor: _between(found) for tensor, found in run.get_model_qsvs().items()}
 
 
-def _static_recipe(float_layers=()):
+def _static_recipe(content, float_layers=()):
     recipe = recipe_manager.RecipeManager()
     recipe.add_static_config(_EVERY, _OPS.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
     for layers in float_layers:
@@ -84,11 +84,13 @@ def _static_recipe(float_layers=()):
     # Of appearance that is laid: colours are numbers of the codes, and the widest code would set their scale. Maps
     # must add up to 1. The frame of the texture comes from sums over the whole shape map, where a rounded background
     # would count as a body. All of it is small work.
-    recipe.add_quantization_config(_LAID, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
+    laid = b"gather_texture" in content
+    if laid:
+        recipe.add_quantization_config(_LAID, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
     # Inputs and outputs stay float, and so does the maximum between them by which "sample" gives z (graph.py).
     # XNNPACK has no integer average.
     kinds = (_OPS.INPUT, _OPS.OUTPUT, _OPS.MAXIMUM, _OPS.AVERAGE_POOL_2D, _OPS.SOFTMAX, _OPS.BATCH_MATMUL)
-    for kind in (*kinds, _OPS.FULLY_CONNECTED, _OPS.STRIDED_SLICE):
+    for kind in (*kinds, _OPS.FULLY_CONNECTED, *([_OPS.STRIDED_SLICE] if laid else [])):
         recipe.add_quantization_config(_EVERY, kind, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
     return recipe
 

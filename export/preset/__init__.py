@@ -1,0 +1,1 @@
+"""A preset: a trained run stored small, to come with the package."""
