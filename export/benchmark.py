@@ -47,7 +47,7 @@ _ROUNDS = flags.DEFINE_integer("rounds", 20, "How often each is measured.", lowe
 
 def generator(config: ModelConfig) -> dict[str, bytes]:
     """{precision, and "int8 all": TFLite file with the one signature "generate"} of an initialised model."""
-    from export.tflite import graph, quantise
+    from export.tflite import PRECISIONS, graph, quantise
     from vunet_tf.models import VUNet
 
     model = VUNet(_without_prior(config))
@@ -62,7 +62,7 @@ def generator(config: ModelConfig) -> dict[str, bytes]:
     z = {f"z_{i}": numbers(1, *latent) for i, latent in enumerate(config.latent_shapes)}
     content = graph.model_graph(model.fold(), ("generate",))
     ranges = quantise.ranges_of(content, {"generate": [{"shape": shape, **z}]})
-    files = {precision: quantise.quantised(content, precision, ranges) for precision in quantise.PRECISIONS}
+    files = {precision: quantise.quantised(content, precision, ranges) for precision in PRECISIONS}
     files["int8 all"] = files["int8"]
     files["int8"] = quantise.quantised(content, "int8", ranges, float_layers=graph.last_scale(content, config))
     return files

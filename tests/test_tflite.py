@@ -14,7 +14,7 @@ from conftest import saved_run
 
 import vunet_tf
 from export import runtime, trained
-from export.tflite import calibration, files, graph, integer_ops, model_file, quantise
+from export.tflite import PRECISIONS, calibration, files, graph, integer_ops, model_file, quantise
 from vunet_tf.body.body_parts import crop_body_parts
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.files.errors import InputError
@@ -69,7 +69,7 @@ def case(request):
     examples = {use: [random_inputs(floats, use, seed) for seed in range(16)] for use in USES}
     # "sample" must be calibrated by noise, which is what it gets.
     ranges = quantise.ranges_of(content, examples)
-    files = {precision: File(quantise.quantised(content, precision, ranges)) for precision in quantise.PRECISIONS}
+    files = {precision: File(quantise.quantised(content, precision, ranges)) for precision in PRECISIONS}
     return vunet_tf.load(run_dir).model, files
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from absl import flags
 
-from export.preset import folder
 from vunet_tf import pretrained
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files.errors import InputError
@@ -29,6 +28,7 @@ def _export() -> None:
     if not _RUN_DIR.value or not _OUT.value or not _DESCRIPTION.value:
         raise InputError("give --run_dir, --out and --description; `python -m export.preset --help` explains")
     start_tensorflow()
+    from export.preset import folder
     from vunet_tf import runs
 
     out = Path(_OUT.value)

@@ -6,7 +6,8 @@ import shlex
 import shutil
 from pathlib import Path
 
-from vunet_tf import pretrained
+from vunet_tf import pretrained, runs
+from vunet_tf.data.dataset import read_examples, read_info, write_dataset
 from vunet_tf.files import atomic
 
 _FOLDERS = ("run_dir", "dataset_dir", "init_from")  # flags that mean nothing elsewhere
@@ -25,8 +26,6 @@ def write(trained, out: Path, description: str, licence: str, count: int) -> Non
     Raises:
         InputError: the run's dataset is not there, or the folder cannot be written.
     """
-    from vunet_tf import runs
-
     weights = [weight.numpy() for weight in trained.model.weights]
     packed = pretrained.pack(weights)
     info = {
@@ -46,15 +45,16 @@ def write(trained, out: Path, description: str, licence: str, count: int) -> Non
 
 def _excerpt(dataset: Path, out: Path, count: int) -> None:
     """A dataset of some examples of another one's split valid: those that differ in both appearance and shape first."""
-    from vunet_tf.data.dataset import read_examples, read_info, write_dataset
-
     info = read_info(dataset)
     info.examples(_SPLIT)
     first, others, seen = [], [], set()
     for example in read_examples(dataset, _SPLIT):
         ids = {("appearance", example.appearance_id), ("shape", example.shape_id)}
-        (others if ids & seen else first).append(example)
-        seen |= ids if not ids & seen else set()
+        if ids & seen:
+            others.append(example)
+        else:
+            first.append(example)
+            seen |= ids
     others = others[:: max(1, len(others) // max(1, count - len(first)))]
     given = " ".join(f"--{name}={shlex.quote(str(value))}" for name, value in info.made_with["flags"].items())
     made_with = {**info.made_with, "excerpt_of": f"python -m vunet_tf.prepare {given} --output=DIR"}

@@ -16,15 +16,17 @@ int8 is calibrated with examples of the run's training split; the decoder's last
 
 from absl import flags
 
+from export.tflite import PRECISIONS
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files.errors import InputError
 
-_ALL = ("float32", "float16", "dynamic", "int8")
 _USES = ("encode", "generate", "sample")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to export.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the files, made if need be.")
 _PRECISION = flags.DEFINE_list(
-    "precision", ",".join(_ALL), f"One or more of {', '.join(_ALL)}; export/tflite/quantise.py says what they are."
+    "precision",
+    ",".join(PRECISIONS),
+    f"One or more of {', '.join(PRECISIONS)}; export/tflite/quantise.py says what they are.",
 )
 _SIGNATURES = flags.DEFINE_list(
     "signatures",
@@ -51,7 +53,7 @@ def _chosen(flag, known):
 def _export() -> None:
     if not _RUN_DIR.value or not _OUT.value:
         raise InputError("give --run_dir and --out; `python -m export.tflite --help` explains")
-    precisions, uses = _chosen(_PRECISION, _ALL), _chosen(_SIGNATURES, _USES)
+    precisions, uses = _chosen(_PRECISION, PRECISIONS), _chosen(_SIGNATURES, _USES)
     start_tensorflow()
     from export import trained
     from export.tflite import files

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from export.tflite import calibration, graph, model_file, quantise
+from export.tflite import PRECISIONS, calibration, graph, model_file, quantise
 from export.trained import describe
 from vunet_tf.files import atomic
 from vunet_tf.runs import Run
@@ -21,7 +21,7 @@ def file_name(precision: str) -> str:
 def write(
     run: Run,
     out,
-    precisions=quantise.PRECISIONS,
+    precisions=PRECISIONS,
     uses=graph.USES,
     count: int = 64,
     all_int8: bool = False,

@@ -20,7 +20,6 @@ from ai_edge_quantizer import algorithm_manager, calibrator, qtyping, quantizer,
 
 from export.tflite.integer_ops import finish_int8, own_biases
 
-PRECISIONS = ("float32", "float16", "dynamic", "int8")
 _EVERY = ".*"
 # Layers of vunet_tf.models.laid_encoder and laid_decoder, by their names; E, a model of its own, puts its name before.
 _LAID = (
@@ -41,7 +40,7 @@ def quantised(content: bytes, precision: str, ranges=None, float_layers=()) -> b
 
     Args:
         content: a float32 TFLite file with signatures.
-        precision: one of `PRECISIONS`.
+        precision: one of `export.tflite.PRECISIONS`.
         ranges: for int8: what `ranges_of` found.
         float_layers: for int8: regular expressions; an op whose result has such a name is as in float16.
     """

@@ -13,6 +13,7 @@ import webbrowser
 
 from absl import flags
 
+from export.tflite import PRECISIONS
 from export.web.serving import server
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files.errors import InputError
@@ -28,7 +29,7 @@ _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of the run; by 
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "float32",
-    ["float32", "float16", "dynamic", "int8"],
+    list(PRECISIONS),
     "Of the weights; see export/tflite/quantise.py. LiteRT.js makes float16 weights float32 in every call, which takes "
     "longer than the picture.",
 )

@@ -7,11 +7,12 @@ are 2.9 MB compressed, with every new version again, and only pages need them.
 import base64
 import hashlib
 import io
-import os
 import tarfile
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+import platformdirs
 
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
@@ -33,7 +34,7 @@ Copyright Google LLC. Licensed under the Apache License, Version 2.0: https://ww
 
 def cache() -> Path:
     """The folder in which fetched packages are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vunet_tf"
+    return platformdirs.user_cache_path("vunet_tf")
 
 
 def archive(name: str) -> str:
@@ -52,39 +53,38 @@ def files(folder=None) -> dict[str, bytes]:
     """
     found = {"NOTICE.txt": _NOTICE.encode()}
     for name, members in _FILES.items():
-        content = _read(Path(folder) / archive(name), "--litert") if folder else _fetched(name)
+        content = _read(name, Path(folder) / archive(name), "--litert") if folder else _fetched(name)
         with tarfile.open(fileobj=io.BytesIO(content)) as package:
             found |= {f"{name}/{member}": package.extractfile(f"package/{member}").read() for member in members}
     return found
 
 
-def _read(path, flag):
+def _read(name, path, flag):
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{flag}: cannot read {path}: {error.strerror}; {_remedy()}") from error
-    _check(content, path)
+    _check(name, content, path)
     return content
 
 
 def _fetched(name):
     path = cache() / archive(name)
     if path.is_file():
-        return _read(path, "the cache")
+        return _read(name, path, "the cache")
     url = _REGISTRY.format(name, VERSION)
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:
             content = answer.read()
     except (urllib.error.URLError, OSError) as error:
         raise InputError(f"cannot fetch {url}: {getattr(error, 'reason', error)}; {_remedy()}") from error
-    _check(content, url)
+    _check(name, content, url)
     with atomic.writing(path, "XDG_CACHE_HOME"):
         atomic.write_bytes(path, content)
     return content
 
 
-def _check(content, source):
-    name = next(name for name in _SHA512 if Path(str(source)).name in (archive(name), f"{name}-{VERSION}.tgz"))
+def _check(name, content, source):
     if base64.b64encode(hashlib.sha512(content).digest()).decode() != _SHA512[name]:
         raise InputError(f"{source} is not @litertjs/{name} {VERSION}: its hash is another one; {_remedy()}")
 

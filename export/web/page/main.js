@@ -163,9 +163,10 @@ async function start() {
     const take = told(async (given) => {
       const found = await photo.read(given, stage.joints);
       if (!found) return;
-      const z = await model.encode(read(found.canvas, model.size, 3), found.joints);
+      const picture = read(found.canvas, model.size, 3);
+      const z = await model.encode(picture, found.joints);
       const canvas = document.createElement("canvas");
-      show(canvas, read(found.canvas, model.size, 3), model.size);
+      show(canvas, picture, model.size);
       wardrobe.add(canvas, `photograph ${given.name}`, z)();
     });
     const input = element("photo").querySelector("input");

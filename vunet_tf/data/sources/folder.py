@@ -16,6 +16,7 @@ from vunet_tf.data.sources.source import (
     fit_in_words,
     people_in,
     person_example,
+    pictures_below_input,
     square_around,
 )
 from vunet_tf.files import pictures
@@ -39,11 +40,8 @@ def open_source(options: Options) -> Source:
     options = options.with_defaults(image_size=256, fit=DEFAULT_FITS["folder"], encoding="jpeg")
 
     return Source(
-        items=pictures.list_pictures(options.input),
+        **pictures_below_input(options),
         make=partial(_make, options=options),
-        name_of=lambda path: path.relative_to(options.input).as_posix(),
-        image_size=options.image_size,
-        valid_fraction=options.valid_fraction,
         has_joints=False,
         shape_channels=3 if options.shapes else 1,
         how={
@@ -62,11 +60,8 @@ def _open_people(options: Options) -> Source:
         raise InputError(f"--shapes={options.shapes}: with --estimate the shapes are the joints; leave one out")
     options = options.with_defaults(image_size=256, encoding="jpeg")
     return Source(
-        items=pictures.list_pictures(options.input),
+        **pictures_below_input(options),
         make=partial(_make_people, options=options),
-        name_of=lambda path: path.relative_to(options.input).as_posix(),
-        image_size=options.image_size,
-        valid_fraction=options.valid_fraction,
         has_joints=True,
         how={
             **estimation_in_words(options),

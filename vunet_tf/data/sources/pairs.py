@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from vunet_tf.data.example import Example
-from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words
+from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words, pictures_below_input
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
@@ -19,11 +19,8 @@ def open_source(options: Options) -> Source:
     options = options.with_defaults(image_size=256, fit=DEFAULT_FITS["pairs"], encoding="jpeg")
 
     return Source(
-        items=pictures.list_pictures(options.input),
+        **pictures_below_input(options),
         make=partial(_make, options=options),
-        name_of=lambda path: path.relative_to(options.input).as_posix(),
-        image_size=options.image_size,
-        valid_fraction=options.valid_fraction,
         has_joints=False,
         shape_channels=1,
         how={

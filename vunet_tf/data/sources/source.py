@@ -128,6 +128,20 @@ class Source:
         return JOINTS if self.has_joints else None
 
 
+def pictures_below_input(options: Options) -> dict:
+    """The fields that sources share whose items are the paths of all pictures below --input.
+
+    Raises:
+        InputError: if --input has no pictures.
+    """
+    return {
+        "items": pictures.list_pictures(options.input),
+        "name_of": lambda path: path.relative_to(options.input).as_posix(),
+        "image_size": options.image_size,
+        "valid_fraction": options.valid_fraction,
+    }
+
+
 @functools.cache
 def _estimator(pose_model: Path | None) -> Estimator:
     """The estimator of this process, of which there is one for each core."""
