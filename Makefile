@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 # What the demo makes. Those that were not there before it are listed in .demo, and only they are removed by `clean`.
-DEMO := datasets/figures datasets/figures.png runs/quickstart exports/phone exports/demo.json exports/demo.png
+DEMO := exports/figures-64.png datasets/figures datasets/figures.png runs/quickstart exports/phone exports/demo.json \
+  exports/demo.png
 
 .PHONY: demo test weights slowtest lint clean
 .DEFAULT_GOAL := help
@@ -21,8 +22,14 @@ $(VENV)/.installed: setup.py pyproject.toml
 	  --config-settings editable_mode=compat
 	@touch $@
 
-demo: $(VENV)/.installed ## train drawn people to change clothes (some minutes), and export the model for phones
+demo: $(VENV)/.installed ## change clothes at once; then train that (some minutes), and export the model for phones
 	@for path in $(DEMO); do test -e $$path || echo $$path >> .demo; done
+	$(RUN) -m vunet_tf.generate transfer --run_dir=figures-64 --appearances=valid:2,20,1,29,8,22 \
+	  --shapes=valid:10,13-19 --out=exports/figures-64.png
+	@echo
+	@echo "exports/figures-64.png: a model that comes with the package changes clothes (rows: clothes, columns: poses)."
+	@echo "Now another one is trained, in some minutes. Ctrl-C stops it; make demo goes on."
+	@echo
 	test -d datasets/figures || $(RUN) -m vunet_tf.prepare --source=figures --output=datasets/figures --image_size=64
 	$(RUN) -m vunet_tf.prepare --preview=datasets/figures --out=datasets/figures.png
 	$(RUN) -m vunet_tf.train --flagfile=configs/quickstart.flags
@@ -30,7 +37,8 @@ demo: $(VENV)/.installed ## train drawn people to change clothes (some minutes),
 	$(RUN) -m export.verify --run_dir=runs/quickstart --examples=30 --seconds=0 --out=exports/demo exports/phone
 	@echo
 	@echo "Look at these: runs/quickstart/pictures (rows: clothes, columns: poses), exports/demo.png (what phones draw)."
-	@echo "Drag a skeleton: $(RUN) -m export.web --run_dir=runs/quickstart --out=site --open (or --run_dir=figures-64)."
+	@echo "Drag a skeleton in the browser: $(RUN) -m export.web --run_dir=figures-64 --out=site --open"
+	@echo "(or --run_dir=runs/quickstart, the model that was just trained)."
 	@echo "Then: README.md, Generate; and train on pictures of your own."
 
 test: $(VENV)/.installed ## run the tests

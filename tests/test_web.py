@@ -1,8 +1,8 @@
 """The web page in a real browser: Debian's chromium, driven by Playwright, without a network."""
 
+import contextlib
 import io
 import re
-import shutil
 import threading
 from types import SimpleNamespace
 
@@ -12,9 +12,12 @@ from PIL import Image
 
 from export import trained
 from export.web import litert, site
+from export.web.browser import chromium
 from export.web.serving import server
+from vunet_tf import runs
 from vunet_tf.body.skeleton import JOINT_INDEX
 from vunet_tf.body.stickman import draw_stickman
+from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_float, to_uint8
 from vunet_tf.people import draw, sample_look, sample_pose
@@ -27,14 +30,12 @@ SETTLED = "import('./main.js').then(({ state }) => state.frames > 0 && !state.pa
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright's Python library")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if not path:
-        pytest.skip("needs chromium (apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with contextlib.ExitStack() as open_while_tested:
+        try:
+            started = open_while_tested.enter_context(chromium())
+        except InputError as error:
+            pytest.skip(str(error))
         yield started
-        started.close()
 
 
 def served(run_dir, out, **kwargs):
@@ -219,6 +220,65 @@ def test_a_photograph_is_read_as_python_reads_it_and_a_broken_one_is_named(page,
     (z,) = people_site.run.model.encode({"image": to_float(picture[None]), "shape": shape})
     assert np.allclose(state(page).z[0], np.ravel(z), atol=1e-4)
     assert not page.is_visible("#message")
+
+
+@pytest.fixture(scope="module")
+def photo_page(browser, blazepose, photos_dir, laid_run, tmp_path_factory):
+    """The page with the pose estimator, settled; it asks no other host, and is skipped without weights or photographs."""
+    made = served(laid_run, tmp_path_factory.mktemp("web") / "photos", sample=False, pose_model=site.FROM_CACHE)
+    page, requests = browser.new_page(), []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(made.url)
+    page.wait_for_selector(READY)
+    yield page
+    assert all(url.startswith((made.url, "blob:", "data:")) for url in requests)
+    assert any(url.endswith(".tflite") and "/pose/" in url for url in requests)
+    page.close()
+
+
+def given(page, content, name="photo.png"):
+    """Chooses a photograph, and waits until the page has looked for its person; what it says then."""
+    page.locator("#photo input").set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
+    page.wait_for_selector("#fit[open][aria-busy=false]")
+    return page.inner_text("#found")
+
+
+def found_joints(page):
+    """The joints that the dialog shows, [15, 2] fractions; -1 where one is unseen."""
+    script = "(all) => all.map((x) => x.hidden ? [-100, -100] : [parseFloat(x.style.left), parseFloat(x.style.top)])"
+    return np.array(page.locator("#fit .joint:not(.whole)").evaluate_all(script)) / 100
+
+
+@pytest.mark.parametrize("name", ["coco_210845.jpg", "coco_185583.jpg", "p2s_cam1_000.jpg", "wide"])
+def test_the_page_finds_the_person_as_python_does(photo_page, laid_run, blazepose, photos_dir, name):
+    if name == "wide":  # the man lies, in a picture that is not square and larger than the estimator's
+        lying = np.rot90(pictures.read_picture(photos_dir / "images/coco_210845.jpg")).repeat(3, 0).repeat(3, 1)
+        picture = np.pad(lying, [(0, 0), (100, 150), (0, 0)], mode="edge")
+    else:
+        picture = pictures.read_picture(photos_dir / "images" / name)
+    run = runs.load(laid_run)
+    wanted = run.fitting.photograph(name, picture, blazepose.the_person(picture))
+    assert "The person was found" in given(photo_page, pictures.encode(picture, "png"))
+    joints = found_joints(photo_page)
+    assert ((joints < 0) == (wanted.joints < 0)).all()
+    assert np.hypot(*(256 * (joints - wanted.joints)).T).max() < 1
+    shown = pixels(photo_page, "#fit canvas")
+    shown = pictures.cut(shown, pictures.fit_box(*shown.shape[:2], "stretch"), 32).astype(float)
+    assert np.abs(shown - pictures.read_picture(wanted.image)).mean() < 3
+    photo_page.click("#fit button[value=pose]")
+    photo_page.wait_for_selector("#fit:not([open])", state="attached")
+    photo_page.wait_for_function(SETTLED)
+    taken = np.array([joint or (-1, -1) for joint in state(photo_page).joints])
+    assert np.allclose(taken, joints, atol=1e-6)
+
+
+def test_a_picture_without_a_person_is_told(photo_page):
+    before = state(photo_page).joints
+    content = pictures.encode(np.full((120, 200, 3), 200, np.uint8), "png")
+    assert "No person with shoulders and hips was found in this picture" in given(photo_page, content)
+    assert np.allclose(found_joints(photo_page), np.array([joint or (-1, -1) for joint in before]), atol=1e-6)
+    photo_page.click("#fit button[value=cancel]")
+    assert state(photo_page).joints == before
 
 
 def test_the_picture_is_saved(page):

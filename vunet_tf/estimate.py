@@ -25,6 +25,7 @@ from tqdm import tqdm
 from vunet_tf.body import keypoint_files, pose_weights
 from vunet_tf.body.estimation import Estimate, cut_out, estimated, open_estimator
 from vunet_tf.body.overlay import joints_over
+from vunet_tf.command_line.flags import define_pose_model
 from vunet_tf.command_line.startup import run
 from vunet_tf.evaluation.estimator import measure
 from vunet_tf.files import atomic, pictures
@@ -38,9 +39,7 @@ _KEYPOINTS = flags.DEFINE_string("keypoints", None, "show: JSON file for the joi
 _MOST = flags.DEFINE_integer("most", 40, "show: pictures on the sheet, the first ones.", 1, 1000)
 _TRUTH = flags.DEFINE_string("truth", None, "measure: COCO's person keypoints of --pictures, a folder.")
 _LEAVE_OUT = flags.DEFINE_list("leave_out", [], "measure: patterns of file names that do not count.")
-_POSE_MODEL = flags.DEFINE_string(
-    "pose_model", None, "Folder of the estimator's weights; by default the user's cache folder."
-)
+_POSE_MODEL = define_pose_model()
 _WORKERS = flags.DEFINE_integer("workers", None, "Pictures at once; by default one for each core.", lower_bound=1)
 
 _CELL, _COLUMNS = 224, 4  # of the sheet: pixels, pictures side by side

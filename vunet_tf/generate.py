@@ -44,6 +44,7 @@ from pathlib import Path
 
 from absl import flags
 
+from vunet_tf.command_line.flags import define_pose_model
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files import atomic, pictures, video
 from vunet_tf.files.errors import InputError
@@ -107,9 +108,7 @@ _FIT = flags.DEFINE_enum(
     "middle. By default as the run's dataset; to a run on drawn people, photographs "
     "without keypoints are given as a square around the person, who is cut out.",
 )
-_POSE_MODEL = flags.DEFINE_string(
-    "pose_model", None, "Folder of the pose estimator's weights; by default the user's cache folder."
-)
+_POSE_MODEL = define_pose_model()
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Pictures made at once.", lower_bound=1)
 
 # What each mode needs, and what else it takes.

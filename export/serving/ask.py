@@ -17,6 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from export.serving import rest_client, shapes
+from vunet_tf.command_line.flags import define_pose_model
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
@@ -27,9 +28,7 @@ _MODEL = flags.DEFINE_string("model", "vunet", "Name of the model.")
 _VERSION = flags.DEFINE_integer("version", None, "Its version; by default the server's newest.")
 _PICTURE = flags.DEFINE_string("picture", None, "Whose looks: a PNG or JPEG file.")
 _SHAPE = flags.DEFINE_string("shape", None, "The shape in that picture; pixels are its. By default estimated.")
-_POSE_MODEL = flags.DEFINE_string(
-    "pose_model", None, "Folder of the pose estimator's weights; by default the user's cache folder."
-)
+_POSE_MODEL = define_pose_model()
 _TARGET = flags.DEFINE_string(
     "target", None, "The shape to be dressed; joints in pixels need the picture of the same name beside them."
 )

@@ -18,6 +18,7 @@ from absl import flags
 
 from export.serving import shapes
 from vunet_tf.body import keypoint_files, keypoints
+from vunet_tf.command_line.flags import define_pose_model
 from vunet_tf.command_line.startup import run
 from vunet_tf.files import atomic, pictures
 from vunet_tf.files.errors import InputError
@@ -29,9 +30,7 @@ _OF = flags.DEFINE_string(
     "the file of the same name beside it, else estimated; drawn:NUMBER, a person drawn by vunet_tf.people.",
 )
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of SPLIT:NUMBER.")
-_POSE_MODEL = flags.DEFINE_string(
-    "pose_model", None, "Folder of the pose estimator's weights; by default the user's cache folder."
-)
+_POSE_MODEL = define_pose_model()
 _OUT = flags.DEFINE_string("out", "pose.json", "Where the joints go.")
 _PICTURE = flags.DEFINE_string(
     "picture", None, "PNG file for the picture of an example or a drawn person, to go along."

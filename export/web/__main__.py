@@ -2,6 +2,7 @@ r"""Makes a web page on which a run makes pictures: a folder of plain files for 
 
   python -m export.web --run_dir=runs/quickstart --out=site --open
   python -m export.web --run_dir=runs/quickstart --out=site --appearances=valid:0,25,me.jpg --shapes=valid:0-7
+  python -m export.web --run_dir=figures-64 --out=site --pose_model=auto --open
 
 On the page joints are dragged, appearances clicked, mixed, exchanged part by part and drawn at random, and photographs
 read. All of it is computed in the browser; nothing is sent anywhere. Browsers load modules from a server only, not from
@@ -39,6 +40,13 @@ _SAMPLE = flags.DEFINE_bool(
 _LITERT = flags.DEFINE_string(
     "litert", None, "Folder with the two packages of LiteRT.js, as `npm pack` writes them; by default they are fetched."
 )
+_POSE_MODEL = flags.DEFINE_string(
+    "pose_model",
+    None,
+    "The page finds the person in a photograph by itself, with these weights of the pose estimator (9.4 MB): a folder, "
+    "or auto for those that `python -m vunet_tf.estimate get` has put into the user's cache folder. By default joints "
+    "are put onto a photograph by hand.",
+)
 _OPEN = flags.DEFINE_bool("open", False, "Serve the folder to this machine, and show the page in the browser.")
 _PORT = flags.DEFINE_integer("port", 0, "With --open: the port; by default a free one.", 0, 65535)
 
@@ -59,6 +67,7 @@ def _export() -> None:
         _PRECISION.value,
         _SAMPLE.value,
         _LITERT.value,
+        _POSE_MODEL.value,
     )
     print(f"{_OUT.value}: the page")
     if _OPEN.value:

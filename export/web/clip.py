@@ -7,13 +7,13 @@ It needs Playwright and chromium (BUILD.md). Frames are taken one by one, so the
 """
 
 import io
-import shutil
 import threading
 from pathlib import Path
 
 from absl import flags
 from PIL import Image
 
+from export.web.browser import chromium
 from export.web.serving import server
 from vunet_tf.command_line.startup import run
 from vunet_tf.files import atomic
@@ -75,18 +75,12 @@ def _played(film: _Film) -> None:
 
 
 def _film() -> None:
-    from playwright.sync_api import sync_playwright
-
     if not _SITE.value or not _OUT.value:
         raise InputError("give --site and --out; `python -m export.web.clip --help` explains")
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser_path is None:
-        raise InputError("there is no chromium: install it, as BUILD.md says")
     atomic.check_writable(_OUT.value)
     serving = server(_SITE.value)
     threading.Thread(target=serving.serve_forever, daemon=True).start()
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT})
         page.goto(f"http://127.0.0.1:{serving.server_port}/")
         page.wait_for_selector("#stage[aria-busy=false]")
@@ -94,7 +88,6 @@ def _film() -> None:
         page.evaluate("document.getElementById('speed').style.visibility = 'hidden'")  # it tells of the standing clock
         film = _Film(page)
         _played(film)
-        browser.close()
     first, *others = film.frames
     made = io.BytesIO()
     first.save(made, "WebP", save_all=True, append_images=others, duration=_FRAME, loop=0, quality=60, method=4)

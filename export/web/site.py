@@ -1,4 +1,4 @@
-"""The page's folder: program and style, LiteRT.js, the model, and appearances and shapes to begin with."""
+"""The page's folder: program and style, LiteRT.js, the model and the pose estimator; appearances and shapes to choose."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,12 @@ import numpy as np
 from export.tflite import files as tflite
 from export.tflite.model_file import METADATA
 from export.web import litert
+from vunet_tf.body import pose_weights
 from vunet_tf.body.body_parts import BACKGROUND, REGIONS
-from vunet_tf.body.skeleton import JOINTS, LEFT_BONES, RIGHT_BONES, TORSO
+from vunet_tf.body.skeleton import JOINTS, LEFT_BONES, MEDIAPIPE_33, REQUIRED_JOINTS, RIGHT_BONES, TORSO
 from vunet_tf.data.batches import shape_of
 from vunet_tf.data.dataset import read_examples, read_info
+from vunet_tf.data.sources.source import CUTOUTS
 from vunet_tf.files import atomic, pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_rgb, to_uint8
@@ -21,6 +23,11 @@ from vunet_tf.runs import Run
 PAGE = Path(__file__).with_name("page")
 ABOUT = "page.json"
 MODEL = "model"  # the folder of the TFLite files
+POSE = "pose"  # the folder of the pose estimator
+FROM_CACHE = "auto"  # the weights of the pose estimator
+_POSE_NOTICE = f"""BlazePose: {" and ".join(pose_weights.FILES)}, unchanged, out of the package {pose_weights.PACKAGE}.
+Copyright Google LLC. Licensed under the Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0
+"""
 _SEARCHED = 2000  # examples that are looked through for different appearances and shapes
 _SIDES = {"l": "left ", "r": "right ", "c": ""}
 # What moves along when a joint is moved: what hangs on it.
@@ -42,6 +49,7 @@ def write(
     precision: str = "float32",
     sample=True,
     litert_dir=None,
+    pose_model=None,
 ) -> None:
     """Writes the folder, each file whole or not at all.
 
@@ -54,12 +62,16 @@ def write(
         precision: of the weights, see `export.tflite.quantise`.
         sample: whether new appearances can be drawn; the prior is a good part of the weights.
         litert_dir: see `litert.files`.
+        pose_model: the folder of the weights of the pose estimator, or `FROM_CACHE`; without it joints are put onto a
+            photograph by hand.
 
     Raises:
-        InputError: an input cannot be used, the run's dataset is not there, or a file cannot be written.
+        InputError: an input cannot be used, the run's dataset is not there, or a file cannot be written; the pose
+            estimator's weights are not there, or the run is on shape maps.
     """
     out = Path(out)
     program = litert.files(litert_dir)
+    estimator = _estimator(run, pose_model) if pose_model else {}
     uses = ("encode", "generate", *(["sample"] if sample else []))
     generator = Generator(run)
     about = {
@@ -67,11 +79,14 @@ def write(
         "drawn": run.fitting.drawn,
         "weights": f"{MODEL}/{tflite.file_name(precision)}",
         "skeleton": _skeleton() if run.fitting.stickmen else None,
+        "photographs": _photographs(run.fitting.of_photographs()),
+        "pose": _pose() if estimator else None,
         "regions": _regions(generator),
         "appearances": [],
         "shapes": [],
     }
     found = {f"litert/{name}": content for name, content in program.items()}
+    found |= {f"{POSE}/{name}": content for name, content in estimator.items()}
     found |= {path.name: path.read_bytes() for path in PAGE.iterdir()}
     for i, (given, picture, z) in enumerate(generator.appearances(appearances or _different(run, "appearance", count))):
         name = f"appearances/{i}.png"
@@ -107,7 +122,32 @@ def _skeleton():
         "right": lines(RIGHT_BONES),
         "left": lines(LEFT_BONES),
         "torso": [names[name] for name in TORSO],
+        "required": [names[name] for name in REQUIRED_JOINTS],
     }
+
+
+def _estimator(run, pose_model):
+    """{file: content}."""
+    if not run.fitting.stickmen:
+        raise InputError("--pose_model: the run is on shape maps, not on joints; leave it out")
+    folder = None if pose_model == FROM_CACHE else pose_model
+    return {
+        "NOTICE.txt": _POSE_NOTICE.encode(),
+        **{name: pose_weights.read(name, folder) for name in pose_weights.FILES},
+    }
+
+
+def _pose():
+    return {
+        "detector": f"{POSE}/{pose_weights.DETECTOR}",
+        "landmarks": f"{POSE}/{pose_weights.LANDMARKS}",
+        "landmark_of": [MEDIAPIPE_33.index(name) for name in JOINTS],
+    }
+
+
+def _photographs(fitting):
+    cutout = None if fitting.cutout is None else CUTOUTS[fitting.cutout]
+    return {"fit": fitting.fit, "margin": fitting.margin, "cutout": cutout}
 
 
 def _regions(generator):

@@ -57,6 +57,13 @@ def define(settings_class, from_dataset=(), into: flags.FlagValues = flags.FLAGS
         define_one(field.name, default, f"{text} {_ending(told(field.metadata))}".strip(), flag_values=into)
 
 
+def define_pose_model() -> flags.FlagHolder:
+    """Defines --pose_model, for a command that may estimate joints."""
+    return flags.DEFINE_string(
+        "pose_model", None, "Folder of the pose estimator's weights; by default the user's cache folder."
+    )
+
+
 def values(settings_class, of: flags.FlagValues = flags.FLAGS) -> dict:
     """{field: the value of its flag}, as the dataclass takes them.
 

@@ -76,7 +76,7 @@ class Fitting(NamedTuple):
         Raises:
             InputError: as `person`.
         """
-        return self._of_photographs().person(name, picture, found.person(), found.mask)
+        return self.of_photographs().person(name, picture, found.person(), found.mask)
 
     def pose(self, name: str, person: Person, width: int, height: int) -> Example:
         """An example that is only a shape, the estimated joints of a photograph of that size in pixels.
@@ -84,10 +84,10 @@ class Fitting(NamedTuple):
         Raises:
             InputError: as `person`.
         """
-        box = self._of_photographs()._box(person, width, height)
+        box = self.of_photographs()._box(person, width, height)
         return Example(image=b"", joints=joints_in_box(person.joints, width, height, box), **_named(name))
 
-    def _of_photographs(self):
+    def of_photographs(self):
         """For a run on drawings: people are cut out and fill the square, as drawn people do before one colour."""
         if not self.drawn:
             return self

@@ -1,7 +1,8 @@
 // The page: puts model, skeleton and appearances together, and paints whatever has changed.
 
-import { file, Model } from "./model.js";
+import { Model } from "./model.js";
 import { between, danced } from "./motion.js";
+import { file } from "./network.js";
 import { Photo } from "./photo.js";
 import { read, show } from "./pixels.js";
 import { Stage } from "./stage.js";
@@ -100,35 +101,39 @@ async function start() {
 
   // Shapes
   const maps = [];
-  const choose = joints
-    ? (i) => {
-      const [from, to] = [stage.joints, about.shapes[i].joints];
-      const length = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : MORPH / 1000;
-      run((seconds) => {
-        const weight = length ? Math.min(seconds / length, 1) : 1;
-        stage.joints = between(from, to, weight * weight * (3 - 2 * weight));
-        return weight < 1;
-      });
-    }
-    : (i) => {
-      stop();
-      map = maps[i];
-      repaint();
-    };
-  const buttons = about.shapes.map(({ label, picture }, i) => {
+  function pose(to) {
+    const from = stage.joints;
+    const length = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : MORPH / 1000;
+    run((seconds) => {
+      const weight = length ? Math.min(seconds / length, 1) : 1;
+      stage.joints = between(from, to, weight * weight * (3 - 2 * weight));
+      return weight < 1;
+    });
+  }
+  function choose(i) {
+    stop();
+    map = maps[i];
+    repaint();
+  }
+  function offer(picture, label, clicked) {
     const button = element("shapes").appendChild(document.createElement("button"));
-    const image = button.appendChild(new Image());
-    image.src = picture;
     button.type = "button";
+    button.append(picture);
     button.setAttribute("aria-label", `${joints ? "pose" : "shape"} ${label}`);
-    button.addEventListener("click", () => choose(i));
+    button.addEventListener("click", clicked);
+    return button;
+  }
+  const images = about.shapes.map((shape, i) => {
+    const image = new Image();
+    image.src = shape.picture;
+    offer(image, shape.label, () => (joints ? pose(shape.joints) : choose(i)));
     return image;
   });
   if (joints) {
     stage.joints = about.shapes[0].joints;
   } else {
-    await Promise.all(buttons.map((image) => image.decode()));
-    maps.push(...buttons.map((image) => read(image, model.size, about.shape_channels)));
+    await Promise.all(images.map((image) => image.decode()));
+    maps.push(...images.map((image) => read(image, model.size, about.shape_channels)));
     map = maps[0];
     element("shape-title").textContent = "Shape";
     element("hint").textContent = "Choose a shape, and an appearance.";
@@ -163,6 +168,13 @@ async function start() {
     const take = told(async (given) => {
       const found = await photo.read(given, stage.joints);
       if (!found) return;
+      if (found.use === "pose") {
+        const canvas = document.createElement("canvas");
+        show(canvas, await model.stickman(found.joints), model.size);
+        offer(canvas, `of ${given.name}`, () => pose(found.joints)).scrollIntoView({ block: "nearest", inline: "nearest" });
+        pose(found.joints);
+        return;
+      }
       const picture = read(found.canvas, model.size, 3);
       const z = await model.encode(picture, found.joints);
       const canvas = document.createElement("canvas");

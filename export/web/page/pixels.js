@@ -13,12 +13,8 @@ export function show(canvas, values, size) {
 
 /** The values in [-1, 1] of a square picture, with the first `channels` of its channels. */
 export function read(picture, size, channels) {
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = size;
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const context = blank(size, size);
   context.imageSmoothingQuality = "high";
-  context.fillStyle = "white"; // under transparent pixels
-  context.fillRect(0, 0, size, size);
   context.drawImage(picture, 0, 0, size, size);
   const { data } = context.getImageData(0, 0, size, size);
   const values = new Float32Array(size * size * channels);
@@ -28,21 +24,68 @@ export function read(picture, size, channels) {
   return values;
 }
 
-/** A picture of any size on a square canvas, its longer side fitted, its edge repeated beyond it. */
-export function square(picture, canvas) {
-  const { width, height } = picture;
-  const side = Math.max(width, height);
-  canvas.width = canvas.height = Math.min(side, 1024);
-  const context = canvas.getContext("2d");
-  const scale = canvas.width / side;
-  const [left, top] = [Math.floor((side - width) / 2) * scale, Math.floor((side - height) / 2) * scale];
-  const [wide, high] = [width * scale, height * scale];
-  if (width < height) {
-    context.drawImage(picture, 0, 0, 1, height, 0, 0, left + 1, high);
-    context.drawImage(picture, width - 1, 0, 1, height, left + wide - 1, 0, canvas.width - left - wide + 1, high);
-  } else if (height < width) {
-    context.drawImage(picture, 0, 0, width, 1, 0, 0, wide, top + 1);
-    context.drawImage(picture, 0, height - 1, width, 1, 0, top + high - 1, wide, canvas.height - top - high + 1);
+/** The pixels of an image, {data, width, height, channels}, made smaller to at most `most` a side; white where transparent. */
+export function taken(image, most) {
+  const scale = Math.min(1, most / Math.max(image.width, image.height));
+  const [width, height] = [image.width, image.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const context = blank(width, height);
+  context.drawImage(image, 0, 0, width, height);
+  const { data } = context.getImageData(0, 0, width, height);
+  return { data: data.filter((_, i) => i % 4 < 3), width, height, channels: 3 };
+}
+
+/**
+ * A picture {data, width, height, channels} seen through a map, [side, side, channels]; a large one is made smaller first,
+ * so that no pixel is skipped. Bilinear, positions counted from the centre of the first pixel.
+ * @param matrix from a point of the result to one of the picture: two rows of three numbers.
+ * @param repeated whether the picture's edge is repeated beyond it; else it is 0 there.
+ */
+export function seen(picture, matrix, side, repeated) {
+  const factor = Math.floor(Math.hypot(matrix[0], matrix[3]));
+  if (factor > 1) return seen(smaller(picture, factor), matrix.map((value) => value / factor), side, repeated);
+  const { data, width, height, channels } = picture;
+  const made = new Float32Array(side * side * channels);
+  const [a, b, c, d, e, f] = matrix;
+  for (let v = 0, to = 0; v < side; v++) {
+    for (let u = 0; u < side; u++, to += channels) {
+      const [x, y] = [a * u + b * v + c, d * u + e * v + f];
+      const [left, top] = [Math.floor(x), Math.floor(y)];
+      for (let corner = 0; corner < 4; corner++) {
+        const [column, row] = [left + (corner & 1), top + (corner >> 1)];
+        const [across, down] = [clamped(column, width), clamped(row, height)];
+        if (!repeated && (across !== column || down !== row)) continue;
+        const weight = (1 - Math.abs(x - column)) * (1 - Math.abs(y - row));
+        for (let k = 0; k < channels; k++) made[to + k] += weight * data[(down * width + across) * channels + k];
+      }
+    }
   }
-  context.drawImage(picture, left, top, wide, high);
+  return made;
+}
+
+/** A picture whose pixels are the means of squares of another one's. */
+function smaller(picture, factor) {
+  const { data, channels } = picture;
+  const [width, height] = [picture.width, picture.height].map((side) => Math.max(1, Math.floor(side / factor)));
+  const made = new Float32Array(width * height * channels);
+  for (let y = 0; y < height * factor; y++) {
+    for (let x = 0; x < width * factor; x++) {
+      const from = (clamped(y, picture.height) * picture.width + clamped(x, picture.width)) * channels;
+      const to = (Math.floor(y / factor) * width + Math.floor(x / factor)) * channels;
+      for (let k = 0; k < channels; k++) made[to + k] += data[from + k] / factor ** 2;
+    }
+  }
+  return { data: made, width, height, channels };
+}
+
+function clamped(position, length) {
+  return Math.min(Math.max(position, 0), length - 1);
+}
+
+function blank(width, height) {
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width, height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "white"; // under transparent pixels
+  context.fillRect(0, 0, width, height);
+  return context;
 }

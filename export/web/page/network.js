@@ -1,0 +1,65 @@
+// TFLite files, run by LiteRT.js.
+
+import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
+
+const LITERT = "litert/core/wasm/litert_wasm_compat_internal.js";
+let started = null;
+let last = Promise.resolve(); // the call before: the tensors of two must not be mixed
+
+/** A file of this page. Throws an Error that names it. */
+export async function file(path) {
+  const answer = await fetch(path).catch(() => null);
+  if (!answer?.ok) throw lost(path);
+  return answer;
+}
+
+function lost(path) {
+  return new Error(`A file of this page did not load: ${path}. Make the page again, or load it again.`);
+}
+
+async function start() {
+  await file(LITERT.replace(".js", ".wasm")); // LiteRT.js would fail with a word about its own inside
+  self.Module = { printErr: () => {} }; // LiteRT tells of its every step as an error; what fails is thrown
+  await loadLiteRt(LITERT).catch((error) => { throw error instanceof Error ? error : lost(LITERT); });
+}
+
+export class Network {
+  /** @param path of the TFLite file. */
+  static async load(path) {
+    const content = file(path).then((answer) => answer.arrayBuffer());
+    content.catch(() => {}); // told below, also where LiteRT.js fails first
+    await (started ??= start());
+    return new Network(await loadAndCompile(new Uint8Array(await content), { accelerator: "wasm" }));
+  }
+
+  constructor(compiled) {
+    this.#compiled = compiled;
+  }
+
+  #compiled;
+
+  /**
+   * Calls it once no other call is under way.
+   * @param inputs {name: [values, shape]}.
+   * @param signature its name, where the file has any.
+   * @returns {name of the output: its values}.
+   */
+  run(inputs, ...signature) {
+    const done = last.then(() => this.#call(inputs, signature));
+    last = done.catch(() => {});
+    return done;
+  }
+
+  async #call(inputs, signature) {
+    const given = {};
+    let made = {};
+    try {
+      for (const [name, [values, shape]] of Object.entries(inputs)) given[name] = new Tensor(values, shape);
+      made = await this.#compiled.run(...signature, given);
+      const read = Object.entries(made).map(async ([name, tensor]) => [name, await tensor.data()]);
+      return Object.fromEntries(await Promise.all(read));
+    } finally {
+      for (const tensor of [...Object.values(given), ...Object.values(made)]) tensor.delete();
+    }
+  }
+}
