@@ -2,7 +2,9 @@
 
 import json
 import re
+import runpy
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,3 +99,22 @@ def test_a_transfer_of_the_preset_is_near_the_truth():
 def test_an_unknown_name_is_told_with_the_presets():
     with pytest.raises(InputError, match=r"--run_dir=figures-65 is no run: .*the presets are .*figures-64"):
         vunet_tf.load("figures-65")
+
+
+def test_the_package_has_every_file_that_is_beside_its_modules(monkeypatch):
+    """An installed package works without the repository: setup.py lists each module's package, and all data."""
+    root, given = Path(__file__).parent.parent, {}
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("setuptools.setup", lambda **metadata: given.update(metadata))
+    runpy.run_path("setup.py")
+    data = [
+        f"{package.replace('.', '/')}/{pattern}"
+        for package, patterns in given["package_data"].items()
+        for pattern in patterns
+    ]
+    modules = [f"{package.replace('.', '/')}/*.py" for package in given["packages"]]
+    kept = {path for pattern in (*modules, *data) for path in Path().glob(pattern)}
+    there = {path for room in ("vunet_tf", "export") for path in Path(room).rglob("*")}
+    lost = [str(path) for path in there - kept if path.is_file() and path.suffix != ".pyc"]
+    assert not lost
+    assert {Path("export/web/page/index.html"), Path("vunet_tf/pretrained/figures-64/weights.npz")} <= kept

@@ -25,7 +25,11 @@ def wait():
     import time
     time.sleep(60)
 
-run({"work": work, "fail": fail, "wait": wait} if sys.argv[0] == "many" else work, if_stopped="all is kept")
+def lack():
+    sys.modules["ai_edge_quantizer"] = None
+    import ai_edge_quantizer.quantizer
+
+run({"work": work, "fail": fail, "wait": wait, "lack": lack} if sys.argv[0] == "many" else work, if_stopped="all is kept")
 """
 
 
@@ -39,7 +43,7 @@ def command(*arguments, name="many"):
     return subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True, preexec_fn=heed_ctrl_c)
 
 
-NAME_ONE = "name what to do, one of work, fail, wait"
+NAME_ONE = "name what to do, one of work, fail, wait, lack"
 
 
 @pytest.mark.parametrize(
@@ -50,6 +54,7 @@ NAME_ONE = "name what to do, one of work, fail, wait"
         (["more"], "one", 1, "", "error: unexpected argument 'more'; everything else is given by flags\n"),
         (["work", "more"], "many", 1, "", "error: unexpected argument 'more'; everything else is given by flags\n"),
         ([], "many", 1, "", f"error: {NAME_ONE}; --help explains\n"),
+        (["lack"], "many", 1, "", "error: the package ai_edge_quantizer is missing: pip install 'vunet-tf[export]'\n"),
         (["play"], "many", 1, "", f"error: 'play' is nothing to do; {NAME_ONE}; --help explains\n"),
         (
             ["wrok"],

@@ -1,4 +1,4 @@
-"""The page's folder: program and style, LiteRT.js, the model and the pose estimator; appearances and shapes to choose."""
+"""The page's folder: program and style, LiteRT.js, the model, what to begin with, and the pose estimator."""
 
 import json
 from pathlib import Path

@@ -113,6 +113,8 @@ def read_flagfile(path: Path | str) -> ModelConfig:
     Raises:
         InputError: there is no such file, it names an unknown flag or a wrong value.
     """
+    if not Path(path).is_file():
+        raise InputError(f"there is no flagfile {path}; those in configs/ come with the repository, not by pip")
     found = flags.FlagValues()
     for settings_class in (RunConfig, ModelConfig, TrainingConfig):
         define(settings_class, into=found)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from vunet_tf.files.errors import InputError
 
+_OF_EXPORT = ("ai_edge_quantizer", "grpc", "tensorflow_serving")  # packages of setup.py's extra `export`
+
 
 def run(
     work: Callable[..., object] | dict[str, Callable[[], object]], if_stopped: str = "", takes_arguments: bool = False
@@ -45,6 +47,11 @@ def run(
             command(arguments) if takes_arguments else command()
         except InputError as error:
             sys.exit(f"error: {error}")
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in _OF_EXPORT:
+                raise
+            sys.exit(f"error: the package {package} is missing: pip install 'vunet-tf[export]'")
         except KeyboardInterrupt:
             print("; ".join(filter(None, ["stopped", if_stopped])), file=sys.stderr)
             sys.exit(128 + signal.SIGINT)

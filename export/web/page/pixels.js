@@ -74,7 +74,7 @@ function smaller(picture, factor) {
       for (let k = 0; k < channels; k++) made[to + k] += data[from + k] / factor ** 2;
     }
   }
-  return { data: made, width, height, channels };
+  return { data: data.constructor.from(made), width, height, channels }; // bytes are rounded
 }
 
 function clamped(position, length) {

@@ -62,7 +62,7 @@ export class Pose {
   async #look(network, picture, region) {
     const { width, height } = picture;
     const shown = seen(picture, region, LANDMARK_SIDE, true);
-    const made = await run(network, LANDMARK_SIDE, shown.map((value) => value / 255));
+    const made = await run(network, LANDMARK_SIDE, shown.map((value) => Math.round(value) / 255));
     const { Identity: numbers, Identity_1: [score], Identity_2: mask, Identity_3: heat } = made;
     if (score < LEAST) return null;
     const points = [];
@@ -90,6 +90,7 @@ export class Pose {
   }
 }
 
+/** What a network makes of a picture. Bytes are rounded first: without that, joints moved by pixels. */
 function run(network, side, values) {
   return network.run({ input_1: [values, [1, side, side, 3]] });
 }
@@ -100,7 +101,8 @@ async function regions(detector, picture, step_back) {
   const corner = [(picture.width - side) / 2, (picture.height - side) / 2];
   const scale = side / DETECTOR_SIDE;
   const shown = seen(picture, [scale, 0, corner[0], 0, scale, corner[1]], DETECTOR_SIDE, false);
-  const { Identity: boxes, Identity_1: logits } = await run(detector, DETECTOR_SIDE, shown.map((value) => value / 127.5 - 1));
+  const values = shown.map((value) => Math.round(value) / 127.5 - 1);
+  const { Identity: boxes, Identity_1: logits } = await run(detector, DETECTOR_SIDE, values);
   const found = [];
   ANCHORS.forEach((anchor, i) => {
     const score = sigmoid(logits[i]);
