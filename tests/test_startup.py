@@ -29,7 +29,8 @@ def lack():
     sys.modules["ai_edge_quantizer"] = None
     import ai_edge_quantizer.quantizer
 
-run({"work": work, "fail": fail, "wait": wait, "lack": lack} if sys.argv[0] == "many" else work, if_stopped="all is kept")
+many = {"work": work, "fail": fail, "wait": wait, "lack": lack}
+run(many if sys.argv[0] == "many" else work, if_stopped="all is kept")
 """
 
 
