@@ -15,6 +15,7 @@ from export import trained
 from export.web import litert, site
 from export.web.browser import chromium
 from export.web.serving import server
+from vunet_tf import runs
 from vunet_tf.body import pose_weights
 from vunet_tf.body.skeleton import JOINT_INDEX
 from vunet_tf.body.stickman import draw_stickman
@@ -357,6 +358,14 @@ def test_where_there_are_no_joints_a_shape_map_is_chosen(browser, maps_run, tmp_
     z = [np.reshape(np.float32(x), (1, *sides)) for x, sides in zip(shown.z, config.latent_shapes, strict=True)]
     assert same(pixels(page), to_uint8(made.run.model.generate(shape, z)[0]))
     page.close()
+
+
+def test_the_pose_estimator_needs_joints_and_its_weights(people_site, maps_run, tmp_path):
+    with pytest.raises(InputError, match=r"pose_detection\.tflite .*; --pose_model=.*: name a folder that has it"):
+        site.write(people_site.run, tmp_path / "site", pose_model=tmp_path)
+    with pytest.raises(InputError, match=r"--pose_model: the run is on shape maps, not on joints; leave it out"):
+        site.write(runs.load(maps_run), tmp_path / "site", pose_model=site.FROM_CACHE)
+    assert not (tmp_path / "site").exists()
 
 
 def test_packages_of_litert_are_the_ones_with_the_hash(tmp_path):

@@ -30,6 +30,7 @@ export class Photo {
    * no picture, and for weights that do not load.
    */
   async read(file, joints) {
+    if (this.#dialog.open) return null; // another one was dropped there
     const image = await createImageBitmap(file).catch(() => {
       throw new Error(`${file.name} is no picture that this browser can read. Choose a JPEG, PNG or WebP file.`);
     });

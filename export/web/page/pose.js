@@ -54,8 +54,11 @@ export class Pose {
       const again = first && moved(region, first.next) >= NEAR ? await this.#look(landmarks, picture, first.next) : null;
       if (first) found.push(again ?? first);
     }
-    found.sort((a, b) => b.score - a.score);
-    return found.filter((one, i) => found.slice(0, i).every((surer) => overlap(one.box, surer.box) < SAME_PERSON));
+    const kept = [];
+    for (const one of found.sort((a, b) => b.score - a.score)) {
+      if (kept.every((surer) => overlap(one.box, surer.box) < SAME_PERSON)) kept.push(one);
+    }
+    return kept;
   }
 
   /** The person in a region; null if there is none. */
