@@ -42,7 +42,11 @@ export function taken(image, most) {
  */
 export function seen(picture, matrix, side, repeated) {
   const factor = Math.floor(Math.hypot(matrix[0], matrix[3]));
-  if (factor > 1) return seen(smaller(picture, factor), matrix.map((value) => value / factor), side, repeated);
+  if (factor > 1) {
+    const small = smaller(picture, factor);
+    const scales = [small.width / picture.width, small.height / picture.height];
+    return seen(small, matrix.map((value, i) => value * scales[i < 3 ? 0 : 1]), side, repeated);
+  }
   const { data, width, height, channels } = picture;
   const made = new Float32Array(side * side * channels);
   const [a, b, c, d, e, f] = matrix;
@@ -62,19 +66,23 @@ export function seen(picture, matrix, side, repeated) {
   return made;
 }
 
-/** A picture whose pixels are the means of squares of another one's. */
-function smaller(picture, factor) {
-  const { data, channels } = picture;
-  const [width, height] = [picture.width, picture.height].map((side) => Math.max(1, Math.floor(side / factor)));
-  const made = new Float32Array(width * height * channels);
-  for (let y = 0; y < height * factor; y++) {
-    for (let x = 0; x < width * factor; x++) {
-      const from = (clamped(y, picture.height) * picture.width + clamped(x, picture.width)) * channels;
-      const to = (Math.floor(y / factor) * width + Math.floor(x / factor)) * channels;
-      for (let k = 0; k < channels; k++) made[to + k] += data[from + k] / factor ** 2;
+/** A picture made smaller, about by a factor: its pixels are the means of what they cover. */
+function smaller({ data, width, height, channels }, factor) {
+  const [wide, high] = [width, height].map((side) => Math.max(1, Math.floor(side / factor)));
+  const [across, down] = [width / wide, height / high];
+  const covered = (position, pixel, size) => Math.min(pixel + 1, (position + 1) * size) - Math.max(pixel, position * size);
+  const made = new Float32Array(wide * high * channels);
+  for (let v = 0, to = 0; v < high; v++) {
+    for (let u = 0; u < wide; u++, to += channels) {
+      for (let y = Math.floor(v * down); y < Math.min((v + 1) * down, height); y++) {
+        for (let x = Math.floor(u * across); x < Math.min((u + 1) * across, width); x++) {
+          const weight = covered(u, x, across) * covered(v, y, down) / (across * down);
+          for (let k = 0; k < channels; k++) made[to + k] += weight * data[(y * width + x) * channels + k];
+        }
+      }
     }
   }
-  return { data: data.constructor.from(made), width, height, channels }; // bytes are rounded
+  return { data: data.constructor.from(made), width: wide, height: high, channels }; // bytes are rounded
 }
 
 function clamped(position, length) {

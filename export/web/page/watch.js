@@ -2,17 +2,18 @@
 // them is preloaded, for the browser names only the first module where one of those that it imports is lost.
 "use strict";
 
-function tell(text) {
+function tell(file) {
   const message = document.getElementById("message");
   if (!message) {
-    addEventListener("DOMContentLoaded", () => tell(text));
+    addEventListener("DOMContentLoaded", () => tell(file));
     return;
   }
-  if (message.hidden) message.textContent = text;
+  const path = new URL(file).pathname;
+  if (message.hidden) message.textContent = `A file of this page did not load: ${path}. Make the page again, or load it again.`;
   message.hidden = false;
 }
 
-addEventListener("error", (event) => {
-  const file = event.target.src || event.target.href;
-  if (file) tell(`A file of this page did not load: ${new URL(file).pathname}. Make the page again, or load it again.`);
+addEventListener("error", ({ target }) => {
+  if (target.href) tell(target.href);
+  if (target.src) setTimeout(() => tell(target.src), 1000); // it may only be the one that imports the lost one
 }, true);
