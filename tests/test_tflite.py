@@ -191,15 +191,15 @@ def biases(content):
     return len(bias_buffers(content))
 
 
-def test_files_say_how_to_feed_them(parts_run, tmp_path):
-    written = files.write(trained.load(parts_run), tmp_path / "phone", ("float16", "int8"), count=4)
+def test_files_say_how_to_feed_them(parts_phone):
+    written = parts_phone
     assert [path.name for path in written] == [
         "drawing.tflite",
-        "vunet_float16.tflite",
+        "vunet_float32.tflite",
         "vunet_int8.tflite",
         "vunet.json",
     ]
-    told = json.loads((tmp_path / "phone/vunet.json").read_text())
+    told = json.loads(written[3].read_text())
     for path in written[:3]:
         inside = model_file.description(path.read_bytes())
         assert {key: inside[key] for key in told} == told
