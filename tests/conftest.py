@@ -218,29 +218,40 @@ def grey_maps_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def parts_version(parts_run, tmp_path_factory):
+def parts_export(parts_run):
+    """`parts_run`, ready for export."""
+    from export import trained
+
+    return trained.load(parts_run)
+
+
+@pytest.fixture(scope="session")
+def grey_maps_export(grey_maps_run):
+    """`grey_maps_run`, ready for export."""
+    from export import trained
+
+    return trained.load(grey_maps_run)
+
+
+@pytest.fixture(scope="session")
+def parts_version(parts_export, tmp_path_factory):
     """`parts_run` as version 1 of a SavedModel."""
-    from export import trained
     from export.saved_model import versions
 
-    return versions.write(trained.load(parts_run), tmp_path_factory.mktemp("served") / "vunet")
+    return versions.write(parts_export, tmp_path_factory.mktemp("served") / "vunet")
 
 
 @pytest.fixture(scope="session")
-def grey_maps_version(grey_maps_run, tmp_path_factory):
+def grey_maps_version(grey_maps_export, tmp_path_factory):
     """`grey_maps_run` as version 1 of a SavedModel."""
-    from export import trained
     from export.saved_model import versions
 
-    return versions.write(trained.load(grey_maps_run), tmp_path_factory.mktemp("served") / "vunet")
+    return versions.write(grey_maps_export, tmp_path_factory.mktemp("served") / "vunet")
 
 
 @pytest.fixture(scope="session")
-def parts_phone(parts_run, tmp_path_factory):
+def parts_phone(parts_export, tmp_path_factory):
     """`parts_run` as TFLite files, with float32 and int8 weights, in the order in which they were written."""
-    from export import trained
     from export.tflite import files
 
-    return files.write(
-        trained.load(parts_run), tmp_path_factory.mktemp("phones") / "phone", ("float32", "int8"), count=8
-    )
+    return files.write(parts_export, tmp_path_factory.mktemp("phones") / "phone", ("float32", "int8"), count=8)

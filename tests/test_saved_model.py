@@ -225,8 +225,8 @@ def test_the_server_lives_on_after_wrong_requests(answers):
 
 
 @pytest.mark.parametrize("height, width", [(16, 16), (40, 70), (9, 13)])
-def test_pictures_of_other_sizes_are_resized_as_prepare_does(parts_run, height, width):
-    graph = Graph(trained.load(parts_run).model, True)
+def test_pictures_of_other_sizes_are_resized_as_prepare_does(parts_export, height, width):
+    graph = Graph(parts_export.model, True)
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     ours = graph._resized(picture[None])[0].numpy().astype(int)
     theirs = pictures.cut(picture, pictures.Box(0, 0, width, height), 16)
@@ -245,8 +245,8 @@ def test_a_server_takes_larger_pictures(case, answers):
         assert np.corrcoef(found.ravel(), np.ravel(z))[0, 1] > 0.99  # a grey level here and there
 
 
-def test_transparent_pixels_are_laid_on_white_and_jpeg_is_read(parts_run):
-    graph = Graph(trained.load(parts_run).model, True)
+def test_transparent_pixels_are_laid_on_white_and_jpeg_is_read(parts_export):
+    graph = Graph(parts_export.model, True)
     rgba = np.zeros((16, 16, 4), np.uint8)
     rgba[8:, :, 3] = 255
     buffer = io.BytesIO()
@@ -307,8 +307,8 @@ def identity():
     return tf.function(lambda image: {"image": image}).get_concrete_function(image=tf.TensorSpec([None], tf.uint8))
 
 
-def test_versions_count_up_and_none_is_replaced(grey_maps_run, tmp_path, quick):
-    run = trained.load(grey_maps_run)
+def test_versions_count_up_and_none_is_replaced(grey_maps_export, tmp_path, quick):
+    run = grey_maps_export
     (tmp_path / "vunet/assets").mkdir(parents=True)
     made = [versions.write(run, tmp_path / "vunet").name, versions.write(run, tmp_path / "vunet", 7).name]
     made.append(versions.write(run, tmp_path / "vunet").name)
@@ -317,7 +317,7 @@ def test_versions_count_up_and_none_is_replaced(grey_maps_run, tmp_path, quick):
         versions.write(run, tmp_path / "vunet", 7)
 
 
-def test_a_stopped_export_leaves_nothing_that_a_server_would_take(grey_maps_run, tmp_path, quick, monkeypatch):
+def test_a_stopped_export_leaves_nothing_that_a_server_would_take(grey_maps_export, tmp_path, quick, monkeypatch):
     seen = []
 
     def stop(folder, *arguments):
@@ -326,12 +326,12 @@ def test_a_stopped_export_leaves_nothing_that_a_server_would_take(grey_maps_run,
 
     monkeypatch.setattr(warmup, "write", stop)
     with pytest.raises(KeyboardInterrupt):
-        versions.write(trained.load(grey_maps_run), tmp_path / "vunet")
+        versions.write(grey_maps_export, tmp_path / "vunet")
     assert seen and all(name.startswith(".") for name in seen)
     assert not list((tmp_path / "vunet").iterdir())
 
 
-def test_a_killed_export_leaves_nothing_that_a_server_would_take(grey_maps_run, tmp_path, quick):
+def test_a_killed_export_leaves_nothing_that_a_server_would_take(grey_maps_run, grey_maps_export, tmp_path, quick):
     killed = f"""
 import os, signal, sys
 from pathlib import Path
@@ -344,13 +344,13 @@ quick.versions.write(quick.trained.load({str(grey_maps_run)!r}), Path({str(tmp_p
     assert subprocess.run([sys.executable, "-c", killed], stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
     (left,) = (tmp_path / "vunet").iterdir()
     assert left.name.startswith(".") and (left / "saved_model.pb").is_file()
-    assert versions.write(trained.load(grey_maps_run), tmp_path / "vunet").name == "1"
+    assert versions.write(grey_maps_export, tmp_path / "vunet").name == "1"
 
 
-def test_an_unwritable_folder_is_a_clear_error(grey_maps_run, tmp_path, quick):
+def test_an_unwritable_folder_is_a_clear_error(grey_maps_export, tmp_path, quick):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write .*--out"):
-        versions.write(trained.load(grey_maps_run), tmp_path / "file/vunet")
+        versions.write(grey_maps_export, tmp_path / "file/vunet")
 
 
 def test_runs_that_cannot_be_exported_are_named(parts_run, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import runtime, trained
+from export import runtime
 from export.verify import measurements, transfers
 from vunet_tf.evaluation.measures import MODEL, mean
 from vunet_tf.evaluation.scoring import QUANTITIES, Scorer
@@ -47,8 +47,8 @@ def test_an_error_inside_the_figure_is_the_one_that_evaluate_tells():
 
 
 @pytest.fixture(scope="module")
-def given(parts_run, tiny_figures):
-    return transfers.load(trained.load(parts_run), "train", 10)
+def given(parts_export):
+    return transfers.load(parts_export, "train", 10)
 
 
 def test_transfers_have_their_truth(given):
@@ -68,9 +68,9 @@ def exported(parts_version, parts_phone, tmp_path_factory):
     return folder
 
 
-def test_every_artefact_is_measured_against_keras(parts_run, tiny_figures, exported):
+def test_every_artefact_is_measured_against_keras(parts_export, exported):
     paths = measurements.artefacts([exported / "vunet", exported / "phone"])
-    given, made, results = measurements.measured(trained.load(parts_run), "train", 6, paths, seconds=0)
+    given, made, results = measurements.measured(parts_export, "train", 6, paths, seconds=0)
     assert list(results) == list(made) == ["keras", "SavedModel 1", "float32", "int8"]
     assert results["SavedModel 1"]["largest"] <= 1 and results["float32"]["largest"] <= 1
     assert results["int8"]["largest"] > 1 and results["int8"]["psnr"] > 20
