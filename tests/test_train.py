@@ -5,6 +5,7 @@ can be, and a process proves all that it can.
 """
 
 import csv
+import dataclasses
 import json
 import os
 import random
@@ -30,6 +31,7 @@ from vunet_tf.people import draw, sample_look, sample_pose
 from vunet_tf.runs import history
 from vunet_tf.training import checkpoints
 from vunet_tf.training.loop import Loop, explained
+from vunet_tf.training.step import TrainingStep
 
 TINY = {
     "appearance": "picture",
@@ -276,6 +278,22 @@ def test_a_second_round_begins_with_the_first(run, maps, tmp_path):
     assert {row["split"] for row in curves(tmp_path / "run")} == {"train"}
     assert last(tmp_path / "run")["training/step"] == step
     assert last(tmp_path / "run")["optimizer/0000"] == 100 + step, "Adam's count of updates goes on"
+
+
+def test_a_model_without_checkpoint_gives_its_weights(laid_run, figures_dataset, tmp_path):
+    """A preset is such a one. It may be of another size, if the weights have the same shapes."""
+    given = vunet_tf.load(laid_run).model
+
+    def begin(**changes):
+        step = TrainingStep(dataclasses.replace(given.config, **changes), TrainingConfig(batch_size=8, valid_batches=0))
+        Loop(step, figures_dataset, tmp_path / "run", None, crops=None, chief=False).start(laid_run)
+        return step.model
+
+    larger = begin(image_size=64, bottleneck_factor=given.config.bottleneck_factor + 1)
+    for ours, theirs in zip(larger.get_weights(), given.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(InputError, match=f"--init_from={laid_run} is another model: "):
+        begin(width=8)
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(people, tmp_path):

@@ -266,7 +266,8 @@ class RunConfig(Settings):
     Attributes:
         dataset_dir: a dataset made by `python -m vunet_tf.prepare`.
         run_dir: folder of the run; a run that is there goes on.
-        init_from: run to begin from: its weights and optimizer slots, steps and schedules counted anew.
+        init_from: run or preset to begin from: its weights, and a run's optimizer slots. Steps and schedules are
+            counted anew.
         replicas: devices to use: 0 for all GPUs; without a GPU, so many parts of the CPU.
         deterministic: only operations that give the same bits each time (slower).
     """

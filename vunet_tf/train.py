@@ -18,6 +18,7 @@ from vunet_tf.command_line.flags import as_flagfile, define, values
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.config import ModelConfig, RunConfig, TrainingConfig
 from vunet_tf.files.errors import InputError
+from vunet_tf.pretrained import folder_of
 
 FROM_DATASET = ("image_size", "shape_channels")  # of the model: by default what the dataset has
 
@@ -81,8 +82,8 @@ def _train() -> None:
     settings = RunConfig(**values(RunConfig))
     if not settings.dataset_dir or not settings.run_dir:
         raise InputError("give --dataset_dir and --run_dir; `python -m vunet_tf.train --help` explains")
-    if settings.init_from and not Path(settings.init_from).is_dir():
-        raise InputError(f"--init_from={settings.init_from} is no run")
+    if settings.init_from:
+        folder_of(settings.init_from, "--init_from")
     config = TrainingConfig(**values(TrainingConfig))
 
     start_tensorflow()  # only now: --help and wrong flags need not wait for it

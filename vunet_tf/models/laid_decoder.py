@@ -11,7 +11,6 @@ from vunet_tf.models.part_prior import PartPrior
 from vunet_tf.models.prior import StandardNormalPrior
 from vunet_tf.models.texture import COLUMNS, ROWS, LayTexture
 
-SMALLEST_LAID = 8  # positions: on coarser maps the parts cannot be told apart
 WHOLE = 256  # channels of the vector of the whole appearance
 
 
@@ -20,11 +19,11 @@ class LaidDecoder(ConfiguredModel):
     """D, the decoder: what E (`ShapeEncoder`) gives, and z -> picture, and the parameters of p(z | shape) given z.
 
     A vector of all of z completes the codes of parts that the source did not show, and enters every scale. The
-    completed codes are laid under the part maps and enter every scale from 8x8 positions up. Both enter after the
-    scale's first residual block, by addition after a 1x1 convolution. The first three numbers of a code are a colour:
-    laid under the maps they are a first picture. All of z, with the features at the bottom of E, also gives a texture
-    in the frame of the shape (`models.texture`), which is added to it. The last convolution adds what is missing.
-    Otherwise as `Decoder`.
+    completed codes are laid under the part maps and enter every scale but the bottom, where the parts cannot be told
+    apart. Both enter after the scale's first residual block, by addition after a 1x1 convolution. The first three
+    numbers of a code are a colour: laid under the maps they are a first picture. All of z, with the features at the
+    bottom of E, also gives a texture in the frame of the shape (`models.texture`), which is added to it. The last
+    convolution adds what is missing. Otherwise as `Decoder`.
 
     Inputs: {"skips": as `ShapeEncoder` gives them, "z": [[B, K, c]]}.
 
@@ -72,8 +71,7 @@ class LaidDecoder(ConfiguredModel):
                 convolution(width, 1, weight_norm=wn, name=f"join_whole_{i}") for i, width in enumerate(widths)
             ]
             self.join_laid = [
-                convolution(width, 1, weight_norm=wn, name=f"join_laid_{i}") if self._side(i) >= SMALLEST_LAID else None
-                for i, width in enumerate(widths)
+                convolution(width, 1, weight_norm=wn, name=f"join_laid_{i}") for i, width in enumerate(widths[1:], 1)
             ]
 
         # Functional model
@@ -141,14 +139,12 @@ class LaidDecoder(ConfiguredModel):
 
     def _entering(self, laid, whole):
         """[what enters at each scale, from the bottom up]; a 1x1 convolution is made where its map is smaller."""
-        entering = []
-        for i, (join_whole, join_laid) in enumerate(zip(self.join_whole, self.join_laid, strict=True)):
-            entering.append([join_whole(whole)])
-            if join_laid is not None:
-                side, own = self._side(i), laid.shape[1]
-                smaller = laid if side >= own else keras.layers.AveragePooling2D(own // side)(laid)
-                joined = join_laid(smaller)
-                if side > own:
-                    joined = keras.layers.UpSampling2D(side // own, interpolation="bilinear")(joined)
-                entering[i].append(joined)
+        entering = [[join_whole(whole)] for join_whole in self.join_whole]
+        for i, join_laid in enumerate(self.join_laid, 1):
+            side, own = self._side(i), laid.shape[1]
+            smaller = laid if side >= own else keras.layers.AveragePooling2D(own // side)(laid)
+            joined = join_laid(smaller)
+            if side > own:
+                joined = keras.layers.UpSampling2D(side // own, interpolation="bilinear")(joined)
+            entering[i].append(joined)
         return entering

@@ -30,8 +30,8 @@ def presets() -> dict[str, dict]:
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(_HERE.glob(f"*/{INFO}"))}
 
 
-def folder_of(run_dir) -> Path:
-    """The folder that --run_dir means: a folder of that name, else the preset of that name.
+def folder_of(run_dir, flag="--run_dir") -> Path:
+    """The folder that a flag means: a folder of that name, else the preset of that name.
 
     Raises:
         InputError: there is neither.
@@ -42,7 +42,7 @@ def folder_of(run_dir) -> Path:
     if str(run_dir) in presets():
         return _HERE / str(run_dir)
     raise InputError(
-        f"--run_dir={run_dir} is no run: there is no such folder, and the presets are {', '.join(presets()) or 'none'}"
+        f"{flag}={run_dir} is no run: there is no such folder, and the presets are {', '.join(presets()) or 'none'}"
     )
 
 

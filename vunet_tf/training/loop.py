@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from vunet_tf import runs
 from vunet_tf.data.batches import training_batches
 from vunet_tf.files.errors import InputError
 from vunet_tf.training import checkpoints
@@ -73,8 +74,8 @@ class Loop:
     # The run
 
     def start(self, init_from=None) -> None:
-        """Goes on from the run's last checkpoint; or begins with the weights and slots of the run `init_from`; or with
-        weights that fit the first batches. Writes nothing.
+        """Goes on from the run's last checkpoint; or begins with the weights and slots of the run `init_from`, or with
+        the weights of a preset; or with weights that fit the first batches. Writes nothing.
 
         Raises:
           InputError: if a checkpoint is of another model, or none can be read; or the dataset cannot be used so.
@@ -85,25 +86,35 @@ class Loop:
 
     def _restore(self, init_from):
         found = checkpoints.latest(self.run_dir, tell=self._say)
-        new_run = found is None and init_from is not None
-        if new_run:
-            found = checkpoints.latest(init_from, tell=self._say)
+        begins_from = init_from if found is None else None
+        if begins_from:
+            found = checkpoints.latest(begins_from, tell=self._say)
             if found is None:
-                raise InputError(f"--init_from={init_from} has no checkpoint")
+                self._take_weights(begins_from)
+                return
         if found is None:
             self.training_step.initialise(self.initial_batches())
             return
         path, state = found
         try:
-            self.training_step.restore(state, new_run)
+            self.training_step.restore(state, new_run=begins_from is not None)
         except ValueError as error:
-            flag = "--init_from" if new_run else "--run_dir"
+            flag = "--init_from" if begins_from else "--run_dir"
             raise InputError(
                 f"{path} is of another model, or of an earlier version of vunet_tf: {error}; name another {flag}"
             ) from error
-        if not new_run:
+        if not begins_from:
             self.best = float(state[BEST])
-        self._say(f"{path}: {'weights and optimizer taken' if new_run else f'going on from step {self.step}'}")
+        self._say(f"{path}: {'weights and optimizer taken' if begins_from else f'going on from step {self.step}'}")
+
+    def _take_weights(self, init_from):
+        """Begins with the weights of a model that has no checkpoint, as a preset."""
+        trained = runs.load(init_from)
+        try:
+            self.training_step.model.set_weights(trained.model.get_weights())
+        except ValueError as error:
+            raise InputError(f"--init_from={init_from} is another model: {error}") from error
+        self._say(f"{trained.directory}: weights taken")
 
     @property
     def step(self):
