@@ -18,7 +18,7 @@ from vunet_tf.files.pictures import encode, read_picture
 
 def run(*arguments, **options):
     command = [sys.executable, "-m", "vunet_tf.prepare", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
 
 def contents(directory):
@@ -87,7 +87,7 @@ def test_a_killed_run_leaves_nothing_under_the_final_name_and_the_next_one_succe
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     partial = tmp_path / ".d.partial"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not list(partial.glob("*.tfrecord")) and time.monotonic() < deadline:
         time.sleep(0.05)
     workers = children(process.pid)
@@ -124,7 +124,7 @@ def test_a_full_disk_is_one_clear_error(noise, tmp_path):
         "sys.argv = ['prepare', *sys.argv[1:]]; runpy.run_module('vunet_tf.prepare', run_name='__main__')"
     )
     arguments = ["--source=folder", f"--input={noise}", f"--output={tmp_path / 'd'}", "--workers=1"]
-    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300)
     assert result.returncode == 1
     assert f"error: cannot write {tmp_path / 'd'}" in result.stderr and "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == [noise]
