@@ -305,7 +305,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(people, tmp_path):
         "sys.argv = ['train', *sys.argv[1:]]; runpy.run_module('vunet_tf.train', run_name='__main__')"
     )
     arguments = [sys.executable, "-c", code, *command(people, tmp_path / "run", **crops)[3:]]
-    result = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(arguments, capture_output=True, text=True, timeout=600)
     assert result.returncode == 1
     assert f"error: cannot write {tmp_path / 'run'}: File too large" in result.stderr
     assert "Traceback" not in result.stderr and not checkpoints.paths(tmp_path / "run")
