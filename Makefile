@@ -42,7 +42,7 @@ demo: $(VENV)/.installed ## change clothes at once; then train that (some minute
 	@echo "Then: README.md, Generate; and train on pictures of your own."
 
 test: $(VENV)/.installed ## run the tests
-	$(RUN) -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+	$(RUN) -m pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 
 weights: $(VENV)/.installed ## fetch the weights of the pose estimator, for photographs without keypoints
 	$(RUN) -m vunet_tf.estimate get

@@ -20,7 +20,13 @@ DATA = Path(__file__).parent.parent.parent / "shared/data"
 LONG = ("test_train", "test_saved_model", "test_evaluate", "test_models", "test_laid", "test_tflite", "test_verify")
 
 
+# Files that need the same exported models: in one process, which makes them once (--dist=loadgroup).
+EXPORTS = ("test_saved_model", "test_serving_clients", "test_tflite", "test_verify")
+
+
 def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("exports" if item.path.stem in EXPORTS else item.path.stem))
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
@@ -88,15 +94,16 @@ def saved_run(directory, dataset, **config):
     import keras
 
     from vunet_tf import ModelConfig, VUNet, runs
-    from vunet_tf.data.batches import training_batches
-    from vunet_tf.data.dataset import read_info
+    from vunet_tf.data.batches import batch_of
+    from vunet_tf.data.dataset import read_examples, read_info
     from vunet_tf.data.own_pictures import Fitting
 
     info = read_info(dataset)
     small = {"image_size": info.image_size, "bottleneck_factor": 3, "width": 4, "max_width": 8, "latent_scales": 1}
     keras.utils.set_random_seed(0)
     model = VUNet(ModelConfig(**{**small, **config}))
-    model.initialise(training_batches(dataset, 8, crops=model.appearance_input.crops).take(1))
+    first = list(read_examples(dataset, "train", 0, 8))
+    model.initialise([batch_of(first, crops=model.appearance_input.crops)])  # a pipeline would cost seconds
     runs.save(model, directory, Fitting.of_dataset(info))
     (directory / "flags.txt").write_text(f"--dataset_dir={dataset}\n--run_dir={directory}\n")
     return directory
@@ -162,13 +169,15 @@ def maps_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_figures(tmp_path_factory):
-    """A dataset of drawn people, 16 pixels, with joints and masks."""
+    """A dataset of drawn people, 16 pixels, with joints and masks: 8 looks and poses in each validation grid."""
     from vunet_tf.data.preparation import prepare
     from vunet_tf.data.sources.registry import SOURCES
     from vunet_tf.data.sources.source import Options
 
     directory = tmp_path_factory.mktemp("datasets") / "figures"
-    source = SOURCES["figures"](Options(looks=24, poses=24, examples=100, image_size=16))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vunet_tf.data.sources.figures.GRID", 8)  # not 24: nine times as many to draw
+        source = SOURCES["figures"](Options(looks=24, poses=24, examples=100, image_size=16))
     prepare(source, directory, "figures", {}, workers=1)
     return directory
 
@@ -209,18 +218,40 @@ def grey_maps_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def parts_version(parts_run, tmp_path_factory):
-    """`parts_run` as version 1 of a SavedModel."""
+def parts_export(parts_run):
+    """`parts_run`, ready for export."""
     from export import trained
-    from export.saved_model import versions
 
-    return versions.write(trained.load(parts_run), tmp_path_factory.mktemp("served") / "vunet")
+    return trained.load(parts_run)
 
 
 @pytest.fixture(scope="session")
-def grey_maps_version(grey_maps_run, tmp_path_factory):
-    """`grey_maps_run` as version 1 of a SavedModel."""
+def grey_maps_export(grey_maps_run):
+    """`grey_maps_run`, ready for export."""
     from export import trained
+
+    return trained.load(grey_maps_run)
+
+
+@pytest.fixture(scope="session")
+def parts_version(parts_export, tmp_path_factory):
+    """`parts_run` as version 1 of a SavedModel."""
     from export.saved_model import versions
 
-    return versions.write(trained.load(grey_maps_run), tmp_path_factory.mktemp("served") / "vunet")
+    return versions.write(parts_export, tmp_path_factory.mktemp("served") / "vunet")
+
+
+@pytest.fixture(scope="session")
+def grey_maps_version(grey_maps_export, tmp_path_factory):
+    """`grey_maps_run` as version 1 of a SavedModel."""
+    from export.saved_model import versions
+
+    return versions.write(grey_maps_export, tmp_path_factory.mktemp("served") / "vunet")
+
+
+@pytest.fixture(scope="session")
+def parts_phone(parts_export, tmp_path_factory):
+    """`parts_run` as TFLite files, with float32 and int8 weights, in the order in which they were written."""
+    from export.tflite import files
+
+    return files.write(parts_export, tmp_path_factory.mktemp("phones") / "phone", ("float32", "int8"), count=8)

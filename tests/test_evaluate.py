@@ -83,7 +83,7 @@ def find(found, section, quantity, of=MODEL):
 def test_the_command_writes_table_json_page_and_pictures(run, tmp_path):
     out = tmp_path / "new" / "metrics.json"
     sections = "reconstruction,transfer,disentanglement"
-    made = evaluate(f"--run_dir={run}", "--split=valid", "--max_examples=40", f"--sections={sections}", f"--out={out}")
+    made = evaluate(f"--run_dir={run}", "--split=valid", "--max_examples=24", f"--sections={sections}", f"--out={out}")
     assert made.returncode == 0, made.stderr
     assert "nearest training appearance" in made.stdout and "needs --vgg_weights" in made.stdout
     results = report.read(out)
@@ -192,7 +192,7 @@ def test_pictures_alone_are_measured_as_far_as_they_go(folder):
 def test_references_are_chosen_by_attribute_name_or_order(tiny_figures):
     index = read_index(tiny_figures, "valid_appearance")
     first = references.choose(tiny_figures, "valid")
-    assert first.split == "valid_appearance" and len(first.positions) == 24
+    assert first.split == "valid_appearance" and len(first.positions) == 8
     for appearance, position in first.positions.items():
         assert position == next(i for i, example in enumerate(index) if example.appearance_id == appearance)
     shape = index[0].shape_id

@@ -29,13 +29,18 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 @pytest.fixture(scope="module")
-def model(figures_run):
-    return vunet_tf.load(figures_run).model
+def figures(figures_run):
+    return vunet_tf.load(figures_run)
 
 
 @pytest.fixture(scope="module")
-def generator(figures_run):
-    return Generator(vunet_tf.load(figures_run), batch_size=3)
+def model(figures):
+    return figures.model
+
+
+@pytest.fixture(scope="module")
+def generator(figures):
+    return Generator(figures, batch_size=3)
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +81,13 @@ def test_transfer_has_appearances_in_rows_and_shapes_in_columns(generator, model
     assert np.abs(made[0].astype(int) - made[1]).max() > 20, "the appearance counts"
 
 
-def test_sample_depends_on_the_seed_and_the_column_alone(generator, model, figures_run, first):
+def test_sample_depends_on_the_seed_and_the_column_alone(generator, model, figures, first):
     made = generator.sample("valid:0-2", samples=4, seed=5).array()
     noise = [tf.concat(scale, 0) for scale in zip(*(model.noise(1, [5, j]) for j in range(4)), strict=True)]
     for row in range(3):
         shape = tf.repeat(first["shape"][row : row + 1], 4, axis=0)
         assert_same(made[row], model.sample(shape, noise=noise)[0])
-    again = Generator(vunet_tf.load(figures_run), batch_size=7).sample("valid:2", samples=6, seed=5).array()
+    again = Generator(figures, batch_size=7).sample("valid:2", samples=6, seed=5).array()
     assert np.abs(again[0, :4].astype(int) - made[2]).max() <= 1
     other = generator.sample("valid:2", samples=4, seed=6).array()
     assert np.abs(other[0].astype(int) - made[2]).max() > 20 and np.abs(made[2, 0].astype(int) - made[2, 1]).max() > 20
@@ -183,9 +188,9 @@ def test_how_examples_are_named(generator, figures_dataset):
         generator.reconstruct("nowhere.png").array()
 
 
-def test_of_a_range_that_goes_too_far_the_rest_is_taken(figures_run):
+def test_of_a_range_that_goes_too_far_the_rest_is_taken(figures):
     rejects = []
-    assert labels(Generator(vunet_tf.load(figures_run), rejects=rejects), "valid:46-60") == ["valid:46", "valid:47"]
+    assert labels(Generator(figures, rejects=rejects), "valid:46-60") == ["valid:46", "valid:47"]
     assert [rejected.file for rejected in rejects] == ["valid:46-60"]
 
 
@@ -194,14 +199,14 @@ class SeesNobody(Estimator):
         return ([] for _ in pictures)
 
 
-def test_what_cannot_be_used_is_listed_and_the_rest_done(figures_run, figures_dataset, tmp_path):
+def test_what_cannot_be_used_is_listed_and_the_rest_done(figures, figures_dataset, tmp_path):
     examples = list(read_examples(figures_dataset, "valid", 0, 4))
     for i, example in enumerate(examples):
         (tmp_path / f"{i}.png").write_bytes(example.image[: 300 if i == 1 else None])
         openpose(tmp_path / f"{i}.json", example.joints, 32)
     (tmp_path / "2.json").unlink()
     rejects = []
-    generator = Generator(vunet_tf.load(figures_run), rejects=rejects, estimator=SeesNobody)
+    generator = Generator(figures, rejects=rejects, estimator=SeesNobody)
     made = generator.transfer(f"{tmp_path},valid:900", f"{tmp_path},valid:1")
     assert made.array().shape[:2] == (2, 3)
     assert sorted((Path(name).name, reason.split(":")[0]) for name, reason in rejects) == [
@@ -210,11 +215,11 @@ def test_what_cannot_be_used_is_listed_and_the_rest_done(figures_run, figures_da
         ("valid:900", "the split 'valid' has 48 examples, counted from 0"),
     ]
     with pytest.raises(InputError, match="no picture was made"):
-        Generator(vunet_tf.load(figures_run), rejects=[]).reconstruct("valid:900").array()
+        Generator(figures, rejects=[]).reconstruct("valid:900").array()
 
 
-def test_nothing_is_between_appearances_of_which_one_is_left(figures_run):
-    generator = Generator(vunet_tf.load(figures_run), rejects=[])
+def test_nothing_is_between_appearances_of_which_one_is_left(figures):
+    generator = Generator(figures, rejects=[])
     for names in ("valid:0,900", "valid:900,901"):
         with pytest.raises(InputError, match="of the appearances can be used, between which there is nothing"):
             generator.interpolate(names, shapes="valid:1-3")
@@ -252,17 +257,17 @@ def test_a_photograph_is_no_stickman(generator, figures_dataset, tmp_path):
 
 
 def test_what_does_not_look_like_the_dataset_is_told_once_and_made(
-    figures_run, figures_dataset, maps_run, tmp_path, capsys
+    figures, figures_dataset, maps_run, tmp_path, capsys
 ):
     (example,) = read_examples(figures_dataset, "valid", 0, 1)
     for i in range(2):
         noise(tmp_path / f"{i}.png", i)
         openpose(tmp_path / f"{i}.json", example.joints, 32)
-    assert Generator(vunet_tf.load(figures_run)).reconstruct(str(tmp_path)).array().shape[0] == 2
+    assert Generator(figures).reconstruct(str(tmp_path)).array().shape[0] == 2
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith(f"warning: {tmp_path}/0.png: it looks like a photograph")
     (tmp_path / "0.png").write_bytes(example.image)
-    Generator(vunet_tf.load(figures_run)).reconstruct(f"{tmp_path}/0.png").array()
+    Generator(figures).reconstruct(f"{tmp_path}/0.png").array()
     assert capsys.readouterr().err == ""
 
     maps = Generator(vunet_tf.load(maps_run))
@@ -277,11 +282,11 @@ def test_a_tiny_picture_is_told_from_missing_keypoints(generator, tmp_path):
         generator.reconstruct(f"{tmp_path}/a.png").array()
 
 
-def test_batches_of_any_size_are_one_graph(figures_run, caplog, monkeypatch):
+def test_batches_of_any_size_are_one_graph(figures, caplog, monkeypatch):
     """TensorFlow warns of functions that are traced again and again."""
     monkeypatch.setattr(tf.get_logger(), "propagate", True)
     for batch_size in (2, 3):
-        Generator(vunet_tf.load(figures_run), batch_size=batch_size).reconstruct("valid:0-6").array()
+        Generator(figures, batch_size=batch_size).reconstruct("valid:0-6").array()
     assert not [record for record in caplog.records if "retracing" in record.getMessage()]
 
 

@@ -15,26 +15,37 @@ from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
 from vunet_tf.files.pictures import encode, read_picture
 
-SMALL = ["--source=figures", "--image_size=16", "--looks=24", "--poses=24", "--examples=100"]
-
 
 def run(*arguments, **options):
     command = [sys.executable, "-m", "vunet_tf.prepare", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
 
 def contents(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def test_makes_a_dataset_and_shows_it(tmp_path):
+@pytest.fixture
+def noise(tmp_path):
+    """A folder of 40 pictures."""
+    (tmp_path / "noise").mkdir()
+    for i, picture in enumerate(np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)):
+        (tmp_path / "noise" / f"{i}.png").write_bytes(encode(picture, "png"))
+    return tmp_path / "noise"
+
+
+def test_makes_a_dataset_and_shows_it(noise, tmp_path):
     """Two processes make what one makes, byte for byte; the contact sheet is a picture of it."""
-    made = run(*SMALL, f"--output={tmp_path / 'two'}", "--workers=2")
+    wishes = {"input": noise, "image_size": 16, "valid_fraction": 0.5}
+    flags = [f"--{name}={value}" for name, value in wishes.items()]
+    made = run("--source=folder", *flags, f"--output={tmp_path / 'two'}", "--workers=2")
     assert made.returncode == 0, made.stderr
-    assert "train: 100 examples" in made.stdout and "valid: 576 examples, 24 appearances, 24 shapes" in made.stdout
-    options = Options(image_size=16, looks=24, poses=24, examples=100)
-    flags = {"source": "figures", "image_size": 16, "looks": 24, "poses": 24, "examples": 100}
-    prepare(SOURCES["figures"](options), tmp_path / "one", "figures", flags, workers=1)
+    told = {"source": "folder", **wishes, "input": str(noise)}
+    info = prepare(SOURCES["folder"](Options(**wishes)), tmp_path / "one", "folder", told, workers=1)
+    for split in ("train", "valid"):
+        count = info.examples(split)
+        assert count > 8
+        assert f"{split}: {count} examples, {count} appearances, {count} shapes" in made.stdout
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
     shown = run(f"--preview={tmp_path / 'two'}", f"--out={tmp_path / 'new/sheet.png'}", "--rows=3", "--split=valid")
@@ -65,7 +76,7 @@ def test_small_folders_have_a_validation_split_and_one_picture_has_none(tmp_path
     ]
 
 
-def test_a_killed_run_leaves_nothing_under_the_final_name_and_the_next_one_succeeds(tmp_path):
+def test_a_killed_run_leaves_nothing_under_the_final_name_and_the_next_one_succeeds(noise, tmp_path):
     command = [
         sys.executable,
         "-m",
@@ -76,7 +87,7 @@ def test_a_killed_run_leaves_nothing_under_the_final_name_and_the_next_one_succe
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     partial = tmp_path / ".d.partial"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not list(partial.glob("*.tfrecord")) and time.monotonic() < deadline:
         time.sleep(0.05)
     workers = children(process.pid)
@@ -89,8 +100,8 @@ def test_a_killed_run_leaves_nothing_under_the_final_name_and_the_next_one_succe
         time.sleep(0.05)
     assert not any(map(alive, workers)), "workers outlived the killed run"
 
-    assert run(*SMALL, f"--output={tmp_path / 'd'}").returncode == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+    assert run("--source=folder", f"--input={noise}", f"--output={tmp_path / 'd'}").returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"d", "noise"}
 
 
 def children(pid):
@@ -105,18 +116,18 @@ def alive(pid):
         return False
 
 
-def test_a_full_disk_is_one_clear_error(tmp_path):
-    """No file may grow beyond 100 kB: to the program the same as a disk that is full."""
+def test_a_full_disk_is_one_clear_error(noise, tmp_path):
+    """No file may grow beyond 10 kB: to the program the same as a disk that is full."""
     code = (
         "import resource, signal, runpy, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000));"
         "sys.argv = ['prepare', *sys.argv[1:]]; runpy.run_module('vunet_tf.prepare', run_name='__main__')"
     )
-    arguments = [*SMALL, f"--output={tmp_path / 'd'}", "--workers=1"]
-    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    arguments = ["--source=folder", f"--input={noise}", f"--output={tmp_path / 'd'}", "--workers=1"]
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300)
     assert result.returncode == 1
     assert f"error: cannot write {tmp_path / 'd'}" in result.stderr and "Traceback" not in result.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [noise]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,10 @@ def case(request, tiny_figures):
 
 @pytest.fixture(scope="module")
 def answers(case):
-    """{(signature, batch size): answer} and {refused: (code, message)} of one server process."""
+    """{(signature, batch size): answer} and {refused: (code, message)} of one server process.
+
+    After all that is wrong it is asked for ("encode", "again") and for each ("warm-up", signature).
+    """
     kind, model, batch, sent, version = case
     key = "joints" if kind == "parts" else "shape"
     z = {f"z_{i}": np.asarray(value) for i, value in enumerate(model.encode(batch))}
@@ -116,7 +119,22 @@ def answers(case):
     if kind == "parts":
         requests["joints in pixels"] = wrong("encode", joints=sent["joints"][:3] * 64 + 2)
         requests["14 joints"] = wrong("encode", joints=sent["joints"][:3, :14])
+    requests["encode", "again"] = requests["encode", 32]
+    requests |= {("warm-up", name): (name, inputs) for name, inputs in warm_up_requests(version)}
     return dict(zip(requests, serve(version, list(requests.values())), strict=True))
+
+
+def warm_up_requests(version):
+    """[(signature, inputs)] of the file that TensorFlow Serving looks for beside a version."""
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    requests = []
+    for record in tf.data.TFRecordDataset(str(version / warmup.FILE)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        assert request.model_spec.name == "vunet"
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        requests.append((request.model_spec.signature_name, inputs))
+    return requests
 
 
 def assert_same_picture(ours, theirs):
@@ -190,9 +208,9 @@ def test_wrong_requests_come_back_as_invalid_argument(answers):
         assert answer[0] == INVALID_ARGUMENT and REFUSED[name] in answer[1], (name, answer)
 
 
-def test_wrong_ranks_are_named_by_tensorflow_too(case):
+def test_wrong_ranks_are_named_by_tensorflow_too(parts_version):
     """Its optimiser works on what a signature promises, as the C++ loader does not: it must not take checks away."""
-    functions = tf.saved_model.load(str(case[-1])).signatures
+    functions = tf.saved_model.load(str(parts_version)).signatures
     for signature in ("encode", "transfer_bytes", "generate", "sample"):
         right = warmup.example_inputs(functions[signature].structured_input_signature[1], 16)
         for name, value in right.items():
@@ -201,19 +219,14 @@ def test_wrong_ranks_are_named_by_tensorflow_too(case):
                     functions[signature](**{k: tf.constant(v) for k, v in {**right, name: wrong}.items()})
 
 
-def test_the_server_lives_on_after_wrong_requests(case):
-    kind, _, _, sent, version = case
-    key = "joints" if kind == "parts" else "shape"
-    wrong = ("encode", {"image": sent["image"][0], key: sent[key]})
-    right = ("encode", sent)
-    first, second, third = serve(version, [right, wrong, right])
-    assert second[0] == INVALID_ARGUMENT
-    np.testing.assert_array_equal(first["z_0"], third["z_0"])
+def test_the_server_lives_on_after_wrong_requests(answers):
+    """One process answered all of them in turn."""
+    np.testing.assert_array_equal(answers["encode", 32]["z_0"], answers["encode", "again"]["z_0"])
 
 
 @pytest.mark.parametrize("height, width", [(16, 16), (40, 70), (9, 13)])
-def test_pictures_of_other_sizes_are_resized_as_prepare_does(parts_run, height, width):
-    graph = Graph(trained.load(parts_run).model, True)
+def test_pictures_of_other_sizes_are_resized_as_prepare_does(parts_export, height, width):
+    graph = Graph(parts_export.model, True)
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     ours = graph._resized(picture[None])[0].numpy().astype(int)
     theirs = pictures.cut(picture, pictures.Box(0, 0, width, height), 16)
@@ -232,8 +245,8 @@ def test_a_server_takes_larger_pictures(case, answers):
         assert np.corrcoef(found.ravel(), np.ravel(z))[0, 1] > 0.99  # a grey level here and there
 
 
-def test_transparent_pixels_are_laid_on_white_and_jpeg_is_read(parts_run):
-    graph = Graph(trained.load(parts_run).model, True)
+def test_transparent_pixels_are_laid_on_white_and_jpeg_is_read(parts_export):
+    graph = Graph(parts_export.model, True)
     rgba = np.zeros((16, 16, 4), np.uint8)
     rgba[8:, :, 3] = 255
     buffer = io.BytesIO()
@@ -270,18 +283,10 @@ def test_every_signature_has_its_names_and_types(case):
     assert all(tensor.tensor_shape.dim[0].size == -1 for s in known.values() for tensor in s.inputs.values())
 
 
-def test_warm_up_requests_are_answered(case):
-    from tensorflow_serving.apis import prediction_log_pb2
-
-    _, _, _, _, version = case
-    requests = []
-    for record in tf.data.TFRecordDataset(str(version / warmup.FILE)).as_numpy_iterator():
-        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-        assert request.model_spec.name == "vunet"
-        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
-        requests.append((request.model_spec.signature_name, inputs))
-    assert {name for name, _ in requests} == set(signatures(version)) - {"__saved_model_init_op"}
-    assert all(isinstance(answer, dict) for answer in serve(version, requests))
+def test_warm_up_requests_are_answered(case, answers):
+    warmed = {name[1]: answer for name, answer in answers.items() if name[0] == "warm-up"}
+    assert set(warmed) == set(signatures(case[-1])) - {"__saved_model_init_op"}
+    assert all(isinstance(answer, dict) for answer in warmed.values())
 
 
 def test_the_description_says_what_a_client_must_know(case):
@@ -302,8 +307,8 @@ def identity():
     return tf.function(lambda image: {"image": image}).get_concrete_function(image=tf.TensorSpec([None], tf.uint8))
 
 
-def test_versions_count_up_and_none_is_replaced(grey_maps_run, tmp_path, quick):
-    run = trained.load(grey_maps_run)
+def test_versions_count_up_and_none_is_replaced(grey_maps_export, tmp_path, quick):
+    run = grey_maps_export
     (tmp_path / "vunet/assets").mkdir(parents=True)
     made = [versions.write(run, tmp_path / "vunet").name, versions.write(run, tmp_path / "vunet", 7).name]
     made.append(versions.write(run, tmp_path / "vunet").name)
@@ -312,7 +317,7 @@ def test_versions_count_up_and_none_is_replaced(grey_maps_run, tmp_path, quick):
         versions.write(run, tmp_path / "vunet", 7)
 
 
-def test_a_stopped_export_leaves_nothing_that_a_server_would_take(grey_maps_run, tmp_path, quick, monkeypatch):
+def test_a_stopped_export_leaves_nothing_that_a_server_would_take(grey_maps_export, tmp_path, quick, monkeypatch):
     seen = []
 
     def stop(folder, *arguments):
@@ -321,12 +326,12 @@ def test_a_stopped_export_leaves_nothing_that_a_server_would_take(grey_maps_run,
 
     monkeypatch.setattr(warmup, "write", stop)
     with pytest.raises(KeyboardInterrupt):
-        versions.write(trained.load(grey_maps_run), tmp_path / "vunet")
+        versions.write(grey_maps_export, tmp_path / "vunet")
     assert seen and all(name.startswith(".") for name in seen)
     assert not list((tmp_path / "vunet").iterdir())
 
 
-def test_a_killed_export_leaves_nothing_that_a_server_would_take(grey_maps_run, tmp_path, quick):
+def test_a_killed_export_leaves_nothing_that_a_server_would_take(grey_maps_run, grey_maps_export, tmp_path, quick):
     killed = f"""
 import os, signal, sys
 from pathlib import Path
@@ -339,13 +344,13 @@ quick.versions.write(quick.trained.load({str(grey_maps_run)!r}), Path({str(tmp_p
     assert subprocess.run([sys.executable, "-c", killed], stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
     (left,) = (tmp_path / "vunet").iterdir()
     assert left.name.startswith(".") and (left / "saved_model.pb").is_file()
-    assert versions.write(trained.load(grey_maps_run), tmp_path / "vunet").name == "1"
+    assert versions.write(grey_maps_export, tmp_path / "vunet").name == "1"
 
 
-def test_an_unwritable_folder_is_a_clear_error(grey_maps_run, tmp_path, quick):
+def test_an_unwritable_folder_is_a_clear_error(grey_maps_export, tmp_path, quick):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write .*--out"):
-        versions.write(trained.load(grey_maps_run), tmp_path / "file/vunet")
+        versions.write(grey_maps_export, tmp_path / "file/vunet")
 
 
 def test_runs_that_cannot_be_exported_are_named(parts_run, tmp_path):

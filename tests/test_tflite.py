@@ -132,9 +132,9 @@ def test_the_generator_is_one_partition_of_built_in_ops(case):
             assert not {"VAR_HANDLE", "READ_VARIABLE", "CUSTOM", "RSQRT"} & found.ops.keys()
 
 
-def test_ops_outside_of_xnnpack_are_told(parts_run):
+def test_ops_outside_of_xnnpack_are_told(parts_export):
     """The check above would be worth nothing if it never found any: the drawing has ops that XNNPACK does not take."""
-    content = graph.drawing_graph(trained.load(parts_run).model.config)
+    content = graph.drawing_graph(parts_export.model.config)
     found = model_file.signature(content, "parts")
     assert found.outside["GATHER"] and sum(found.outside.values()) < sum(found.ops.values())
 
@@ -191,15 +191,15 @@ def biases(content):
     return len(bias_buffers(content))
 
 
-def test_files_say_how_to_feed_them(parts_run, tmp_path):
-    written = files.write(trained.load(parts_run), tmp_path / "phone", ("float16", "int8"), count=4)
+def test_files_say_how_to_feed_them(parts_phone):
+    written = parts_phone
     assert [path.name for path in written] == [
         "drawing.tflite",
-        "vunet_float16.tflite",
+        "vunet_float32.tflite",
         "vunet_int8.tflite",
         "vunet.json",
     ]
-    told = json.loads((tmp_path / "phone/vunet.json").read_text())
+    told = json.loads(written[3].read_text())
     for path in written[:3]:
         inside = model_file.description(path.read_bytes())
         assert {key: inside[key] for key in told} == told
@@ -241,12 +241,12 @@ def test_apps_fit_every_model(app):
     assert not re.search(r"(z|noise)_\d|\b(8|16|32|64|128|256)\b", code)
 
 
-def test_the_drawing_is_that_of_training(parts_run, figure_people):
+def test_the_drawing_is_that_of_training(parts_export, figure_people):
     images, joints = figure_people
     images = tf.image.resize(images[:8], (16, 16)).numpy()
     joints = joints[:8].astype(np.float32)
     joints[0, 3], joints[1, 13] = np.nan, -1  # unseen
-    drawing = File(graph.drawing_graph(trained.load(parts_run).model.config))
+    drawing = File(graph.drawing_graph(parts_export.model.config))
     shapes = draw_stickman(joints, 16, 16).numpy()
     pictures = to_float(images.astype(np.uint8))
     parts = crop_body_parts(pictures, joints, 8, 8).numpy()
@@ -257,8 +257,8 @@ def test_the_drawing_is_that_of_training(parts_run, figure_people):
         np.testing.assert_allclose(cut[0], parts[i], atol=1e-3)
 
 
-def test_calibration_takes_the_training_split_evenly(parts_run, tiny_figures):
-    examples = calibration.examples(trained.load(parts_run), 5)
+def test_calibration_takes_the_training_split_evenly(parts_export):
+    examples = calibration.examples(parts_export, 5)
     assert {use: len(inputs) for use, inputs in examples.items()} == dict.fromkeys(USES, 5)
     assert examples["encode"][0]["parts"].shape == (1, 8, 8, 24)
     assert set(examples["generate"][0]) == {"shape", "z_0", "z_1"}
@@ -266,7 +266,7 @@ def test_calibration_takes_the_training_split_evenly(parts_run, tiny_figures):
     assert not np.array_equal(shapes[0], shapes[1])
 
 
-def test_a_run_without_its_dataset_says_what_int8_needs(grey_maps_run, tmp_path):
+def test_a_run_without_its_dataset_says_what_int8_needs(grey_maps_export, tmp_path):
     with pytest.raises(InputError, match="--dataset_dir"):
-        files.write(trained.load(grey_maps_run), tmp_path, ("int8",))
+        files.write(grey_maps_export, tmp_path, ("int8",))
     assert not list(tmp_path.iterdir())

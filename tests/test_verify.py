@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import runtime, trained
-from export.tflite import files
+from export import runtime
 from export.verify import measurements, transfers
 from vunet_tf.evaluation.measures import MODEL, mean
 from vunet_tf.evaluation.scoring import QUANTITIES, Scorer
@@ -48,8 +47,8 @@ def test_an_error_inside_the_figure_is_the_one_that_evaluate_tells():
 
 
 @pytest.fixture(scope="module")
-def given(parts_run, tiny_figures):
-    return transfers.load(trained.load(parts_run), "train", 10)
+def given(parts_export):
+    return transfers.load(parts_export, "train", 10)
 
 
 def test_transfers_have_their_truth(given):
@@ -62,17 +61,16 @@ def test_transfers_have_their_truth(given):
 
 
 @pytest.fixture(scope="module")
-def exported(parts_run, parts_version, tmp_path_factory):
+def exported(parts_version, parts_phone, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    run = trained.load(parts_run)
     (folder / "vunet").symlink_to(parts_version.parent)
-    files.write(run, folder / "phone", ("float32", "int8"), ("encode", "generate"), count=8)
+    (folder / "phone").symlink_to(parts_phone[0].parent)
     return folder
 
 
-def test_every_artefact_is_measured_against_keras(parts_run, tiny_figures, exported):
+def test_every_artefact_is_measured_against_keras(parts_export, exported):
     paths = measurements.artefacts([exported / "vunet", exported / "phone"])
-    given, made, results = measurements.measured(trained.load(parts_run), "train", 6, paths, seconds=0)
+    given, made, results = measurements.measured(parts_export, "train", 6, paths, seconds=0)
     assert list(results) == list(made) == ["keras", "SavedModel 1", "float32", "int8"]
     assert results["SavedModel 1"]["largest"] <= 1 and results["float32"]["largest"] <= 1
     assert results["int8"]["largest"] > 1 and results["int8"]["psnr"] > 20

@@ -107,15 +107,30 @@ def start_tensorflow() -> None:
     oneDNN's convolutions are switched on: TensorFlow leaves them off on CPUs without AVX-512, where a training step
     took 1.6 times as long without them. The graph optimiser's remapper is switched off: it stumbles over residual
     blocks, says so as an error, and leaves them as they were.
+
+    Keras imports scikit-learn and matplotlib where they are installed, for wrappers that nothing here uses. That is a
+    quarter of TensorFlow's start, so meanwhile they seem not to be there.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     told = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors and warnings only, from here on
     with contextlib.nullcontext() if told else held_back():
-        import tensorflow as tf
+        with _hidden("sklearn", "matplotlib"):
+            import tensorflow as tf
 
         tf.config.list_physical_devices()
     tf.config.optimizer.set_experimental_options({"remapping": False})
+
+
+@contextlib.contextmanager
+def _hidden(*packages):
+    """Inside, importing these fails as if they were not installed; those that are imported already stay."""
+    hidden = [name for name in packages if sys.modules.setdefault(name, None) is None]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

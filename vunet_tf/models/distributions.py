@@ -3,16 +3,20 @@
 import math
 
 import keras
-import tensorflow_probability as tfp
 from keras import ops
 
 from vunet_tf.files.errors import InputError
 
-tfd = tfp.distributions
-
 # softplus(x + this) is 1 at x = 0, so parameters of 0 are a standard normal under either variance.
 SOFTPLUS_OF_ONE = math.log(math.e - 1)
 SMALLEST_SCALE = 1e-3
+
+
+def _tfd():
+    """TFP's distributions: imported only where they are used, for that takes a second and `generate` does without."""
+    import tensorflow_probability as tfp
+
+    return tfp.distributions
 
 
 @keras.saving.register_keras_serializable("vunet_tf")
@@ -55,12 +59,13 @@ class DiagonalGaussian(keras.layers.Layer):
 
     def distribution(self, parameters):
         """The `tfd.Independent` normal of these parameters: batch shape [B], event shape that of one z."""
+        tfd = _tfd()
         mean, scale = self.mean_and_scale(parameters)
         return tfd.Independent(tfd.Normal(mean, scale), reinterpreted_batch_ndims=len(mean.shape) - 1)
 
     def kl(self, posterior, prior):
         """KL(q || p) in nats, [B], summed over all of z; 1/2 ||mu_q - mu_p||^2 with unit variance."""
-        return tfd.kl_divergence(self.distribution(posterior), self.distribution(prior))
+        return _tfd().kl_divergence(self.distribution(posterior), self.distribution(prior))
 
     def log_prob(self, parameters, z):
         """Log-density of z in nats, [B]."""
