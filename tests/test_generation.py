@@ -252,8 +252,9 @@ def test_a_photograph_is_no_stickman(generator, figures_dataset, tmp_path):
     (example,) = read_examples(figures_dataset, "valid", 0, 1)
     stickman = to_uint8(shape_of(example, 32))
     Image.fromarray(stickman).save(tmp_path / "stickman.png")
-    made = generator.sample(f"map:{tmp_path}/stickman.png,valid:0", 1).array()
-    assert np.abs(made[0].astype(int) - made[1]).max() <= 2
+    made = generator.sample(f"map:{tmp_path}/stickman.png,valid:0,valid:1", 1).array().astype(int)
+    # The file rounds the shape to 8 bits, and the prior carries that into z: a pixel may differ by a few grey levels.
+    assert np.abs(made[0] - made[1]).mean() < 0.5 < np.abs(made[2] - made[1]).mean()
 
 
 def test_what_does_not_look_like_the_dataset_is_told_once_and_made(
