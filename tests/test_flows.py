@@ -1,0 +1,157 @@
+"""Flows: exact inverses and log-determinants, densities that integrate to 1, data-dependent normalisation."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vunet_tf.models import bijectors, flows
+from vunet_tf.models.layers import data_dependent_initialisation
+
+NETWORK = {"hidden": 6, "blocks": 1, "activation": "elu"}
+
+
+def shaken(layer, seed=0, scale=0.5):
+    """The layer with random weights: a new flow is the identity."""
+    random = np.random.default_rng(seed)
+    for variable in layer.trainable_variables:
+        variable.assign(variable + scale * random.standard_normal(variable.shape))
+    return layer
+
+
+def normal(*shape, seed=1):
+    return tf.constant(np.random.default_rng(seed).standard_normal(shape), tf.float32)
+
+
+def log_det_by_jacobian(f, x):
+    """log |det df / dx| of one example x [1, ...] by automatic differentiation, in float64."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = f(x)
+    jacobian = tf.cast(tape.jacobian(y, x), tf.float64)
+    size = int(np.prod(x.shape))
+    return tf.linalg.slogdet(tf.reshape(jacobian, (size, size)))[1].numpy()
+
+
+def picture_flow():
+    return flows.MultiScaleFlow((4, 4, 1), scales=2, couplings=1, hidden=6, max_hidden=12, settings={"blocks": 1})
+
+
+MAPS = {
+    "several positions": ((2, 2, 2), None),
+    "a vector": ((1, 1, 5), None),
+    "a vector with a condition": ((1, 1, 5), (3, 1, 1, 2)),
+}
+
+
+@pytest.fixture(scope="module", params=["pictures", *MAPS])
+def flow_and_data(request):
+    """(flow with random weights, x [3, H, W, C], condition)."""
+    keras.utils.set_random_seed(0)
+    if request.param == "pictures":
+        flow, x, condition = picture_flow(), normal(3, 4, 4, 1), None
+    else:
+        shape, condition = MAPS[request.param]
+        condition = None if condition is None else normal(*condition, seed=2)
+        settings = {**NETWORK, "kernel_size": 1 if shape[:2] == (1, 1) else 3}
+        settings["condition_channels"] = 0 if condition is None else 2
+        flow, x = flows.MapFlow(shape, couplings=5, settings=settings), normal(3, *shape)
+    return shaken(flow, seed=2, scale=0.3), x, condition
+
+
+def test_the_inverse_of_a_flow_brings_the_data_back(flow_and_data):
+    flow, x, condition = flow_and_data
+    z, _ = flow(x, condition)
+    assert np.abs(z.numpy().reshape(x.shape) - x).max() > 0.1
+    # A flow makes its bijector anew, so nothing here is remembered.
+    np.testing.assert_allclose(flow(z, condition, inverse=True), x, atol=1e-4)
+
+
+def test_the_log_determinant_is_that_of_the_jacobian(flow_and_data):
+    flow, x, condition = flow_and_data
+    one = None if condition is None else condition[:1]
+    expected = log_det_by_jacobian(lambda x: flow(x, one)[0], x[:1])
+    assert abs(expected) > 0.1
+    assert flow(x[:1], one)[1].numpy()[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_distribution_of_tfp_is_the_same(flow_and_data):
+    flow, x, condition = flow_and_data
+    size = int(np.prod(x.shape[1:]))
+    distribution = bijectors.with_standard_normal(flow.bijector(condition), size)
+    np.testing.assert_allclose(distribution.log_prob(x), flows.log_prob(flow, x, condition), rtol=1e-4, atol=1e-4)
+
+
+def test_each_bijector_alone():
+    x = normal(1, 2, 4, 2)
+    mask = bijectors.checkerboard(2, 4, True)
+    numbers = normal(2, 2), normal(2, 4, 2, seed=3)
+
+    def network(kept):
+        return tf.sin(3 * kept) + numbers[1], tf.tanh(tf.reverse(kept, [1, 2]) + numbers[1])
+
+    for made in (
+        lambda: bijectors.AffineCoupling(mask, network),
+        lambda: bijectors.ActNorm(lambda x=None: tuple(numbers[0])),
+        bijectors.Squeeze,
+        lambda: bijectors.FactorOut(bijectors.flatten((2, 4, 1)), (2, 4, 2)),
+        bijectors.logit,
+    ):
+        bijector = made()
+        data = tf.sigmoid(x) if made is bijectors.logit else x
+        y = bijector.forward(data)
+        # TFP remembers what it has computed, so all others get copies.
+        np.testing.assert_allclose(made().inverse(tf.identity(y)), data, atol=1e-5)
+        expected = log_det_by_jacobian(made().forward, tf.identity(data))
+        found = made().forward_log_det_jacobian(data, event_ndims=3)
+        assert np.ravel(found) == pytest.approx([expected], abs=1e-4)
+        back = made().inverse_log_det_jacobian(tf.identity(y), event_ndims=len(y.shape) - 1)
+        assert np.ravel(back) == pytest.approx([-expected], abs=1e-4)
+
+
+def test_masks_split_in_two_and_alternate():
+    for mask, sizes in (("checkerboard", (4, 6)), ("channel_halves", (8,)), ("every_second_channel", (8,))):
+        first, second = (getattr(bijectors, mask)(*sizes, first) for first in (True, False))
+        np.testing.assert_array_equal(first + second, np.ones_like(first))
+        assert first.mean() == 0.5 and first.flat[0] == 1
+    board = bijectors.checkerboard(4, 6, True)[..., 0]
+    assert (board[1:] != board[:-1]).all() and (board[:, 1:] != board[:, :-1]).all()
+
+
+def test_what_a_mask_keeps_does_not_change():
+    coupling = shaken(flows.MapFlow((2, 2, 2), 1, NETWORK)).couplings[0]
+    x = normal(1, 2, 2, 2)
+    y = coupling.bijectors()[1].forward(x)
+    kept = np.broadcast_to(coupling.mask == 1, x.shape)
+    np.testing.assert_array_equal(y.numpy()[kept], x.numpy()[kept])
+    assert (y.numpy()[~kept] != x.numpy()[~kept]).all()
+
+
+def test_a_density_in_two_dimensions_integrates_to_1():
+    keras.utils.set_random_seed(3)
+    settings = {"hidden": 8, "blocks": 1, "kernel_size": 1}
+    flow = shaken(flows.MapFlow((1, 1, 2), couplings=4, settings=settings), scale=0.2)
+    points, step = np.linspace(-15, 15, 601, retstep=True, dtype=np.float32)
+    grid = np.stack(np.meshgrid(points, points), -1).reshape(-1, 1, 1, 2)
+    log_prob = tf.function(lambda x: flows.log_prob(flow, x))
+    density = np.exp(log_prob(grid).numpy().astype(np.float64))
+    assert density.std() > 0
+    assert density.sum() * step**2 == pytest.approx(1, abs=0.01)
+    # It is no normal distribution: its best fit is another density.
+    weights = density / density.sum()
+    flat = grid.reshape(-1, 2)
+    mean = weights @ flat
+    covariance = (flat - mean).T @ ((flat - mean) * weights[:, None])
+    gaussian = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * covariance)[1]
+    assert gaussian + weights @ np.log(density + 1e-300) > 0.05
+
+
+def test_the_initialisation_normalises_every_channel():
+    keras.utils.set_random_seed(0)
+    x = 3 + 5 * normal(64, 4, 4, 1)
+    flow = picture_flow()
+    with data_dependent_initialisation(flow):
+        flow(x)
+    z, log_det = flow(x)
+    assert abs(z.numpy().mean()) < 0.1 and abs(z.numpy().std() - 1) < 0.1
+    np.testing.assert_allclose(log_det, np.full(64, -16 * np.log(5)), rtol=0.05)
