@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 
 from vunet_tf.models import bijectors, flows
+from vunet_tf.models.distributions import DiagonalGaussian
+from vunet_tf.models.flow_prior import FlowPrior
 from vunet_tf.models.layers import data_dependent_initialisation
 
 NETWORK = {"hidden": 6, "blocks": 1, "activation": "elu"}
@@ -61,10 +63,12 @@ def flow_and_data(request):
 
 def test_the_inverse_of_a_flow_brings_the_data_back(flow_and_data):
     flow, x, condition = flow_and_data
-    z, _ = flow(x, condition)
+    z, log_det = flow(x, condition)
     assert np.abs(z.numpy().reshape(x.shape) - x).max() > 0.1
     # A flow makes its bijector anew, so nothing here is remembered.
-    np.testing.assert_allclose(flow(z, condition, inverse=True), x, atol=1e-4)
+    back, log_det_back = flow(z, condition, inverse=True)
+    np.testing.assert_allclose(back, x, atol=1e-4)
+    np.testing.assert_allclose(log_det_back, -log_det, atol=1e-4)
 
 
 def test_the_log_determinant_is_that_of_the_jacobian(flow_and_data):
@@ -155,3 +159,36 @@ def test_the_initialisation_normalises_every_channel():
     z, log_det = flow(x)
     assert abs(z.numpy().mean()) < 0.1 and abs(z.numpy().std() - 1) < 0.1
     np.testing.assert_allclose(log_det, np.full(64, -16 * np.log(5)), rtol=0.05)
+
+
+# The prior
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 4), (1, 1, 4), (3, 4)])
+def test_a_prior_gives_the_density_of_what_it_draws(shape):
+    keras.utils.set_random_seed(0)
+    prior = shaken(FlowPrior(shape, features=5), scale=0.05)
+    h = normal(3, *(shape[:2] if len(shape) == 3 else (2, 2)), 5)
+    noise = normal(3, *shape, seed=4)
+    log_prob, z = prior(h, noise=noise)
+    assert z.shape == noise.shape and np.abs(z - noise).max() > 0.1
+    again, same = prior(h, z=z)
+    np.testing.assert_array_equal(same, z)
+    np.testing.assert_allclose(again, log_prob, rtol=1e-4, atol=1e-3)
+    other, _ = prior(h[::-1], z=z)  # it is conditional
+    assert np.abs(other - log_prob).max() > 0.1
+    np.testing.assert_array_equal(prior(h)[1], prior(h, noise=0 * noise)[1])
+
+
+def test_the_estimate_of_kl_has_the_mean_of_the_analytic_one():
+    """A new flow is the identity: p(z | shape) is a standard normal."""
+    latent, count = DiagonalGaussian("learned"), 4000
+    prior = FlowPrior((2, 3), features=5)
+    q = tf.repeat(normal(1, 2, 6), count, axis=0)
+    z = latent(q, normal(count, 2, 3, seed=5))
+    estimate = (latent.log_prob(q, z) - prior(tf.zeros((count, 1, 1, 5)), z=z)[0]).numpy()
+    expected = latent.kl(q[:1], tf.zeros((1, 2, 6))).numpy()[0]
+    assert expected > 1
+    error = estimate.std() / np.sqrt(count)
+    assert 0 < error < 0.1
+    assert abs(estimate.mean() - expected) < 4 * error

@@ -139,8 +139,8 @@ class Coupling(keras.layers.Layer):
 class Flow(keras.layers.Layer):
     """A bijection f between data x and noise z that is a `tfb.Bijector`, made of couplings (`bijector`).
 
-    Call: x [B, H, W, C] -> (z [B, D], log |det df / dx| in nats [B]); with inverse=True z -> x. `condition` is what a
-    conditional flow looks at, [B, H, W, any]. Always float32.
+    Call: x [B, H, W, C] -> (z [B, D], log |det df / dx| in nats [B]); with inverse=True z -> (x, log |det dx / dz|).
+    `condition` is what a conditional flow looks at, [B, H, W, any]. Always float32.
     """
 
     def bijector(self, condition=None, training=None):
@@ -151,7 +151,7 @@ class Flow(keras.layers.Layer):
         x = ops.cast(x, "float32")
         f = self.bijector(condition, training)
         if inverse:
-            return f.inverse(x)
+            return f.inverse(x), f.inverse_log_det_jacobian(x, event_ndims=1)
         return f.forward(x), f.forward_log_det_jacobian(x, event_ndims=3)
 
 
