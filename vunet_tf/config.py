@@ -82,12 +82,16 @@ class ModelConfig(Settings):
         latent_scales: scales that carry a latent z, from the bottom up (--latent=maps); 0 leaves z out (the ablation
             "no z").
         variance: of posterior and prior: "unit" (released program) or "learned" diagonal.
-        prior: "autoregressive" p(z | shape), position by position (released program) or part by part; or
-            "standard_normal" p(z) (ablation).
+        prior: "autoregressive" p(z | shape), position by position (released program) or part by part; "standard_normal"
+            p(z) (ablation); or "flow": p(z | shape) as a normalising flow.
         activation: "elu" (released program), or "leaky_relu" (faster).
         dropout: rate inside the residual blocks, in [0, 1), taken to the nearest 1 / 256.
         weight_norm: weight-normalised convolutions (released program); False: plain ones, as `fold()` makes them.
-        model: which model (docs/models.md). "vunet": the Variational U-Net.
+        model: which model (docs/models.md). "vunet": the Variational U-Net. "realnvp": a normalising flow over
+            pictures.
+        couplings: --model=realnvp: affine couplings with each kind of mask at each scale; its paper has 3.
+        levels: --model=realnvp: of a colour value in the pictures: 256, or as many as the data has.
+        grey: --model=realnvp: the mean of the three colours is modelled, for pictures whose colours are equal.
 
     Raises:
         InputError: a value that no model can be built with; the message names the flag to change.
@@ -107,11 +111,14 @@ class ModelConfig(Settings):
     blocks_per_scale: int = within(2, None, 2)
     latent_scales: int = within(0, 3, 2)
     variance: str = one_of("unit", "learned")
-    prior: str = one_of("autoregressive", "standard_normal")
+    prior: str = one_of("autoregressive", "standard_normal", "flow")
     activation: str = one_of("elu", "leaky_relu")
     dropout: float = 0.0
     weight_norm: bool = True
-    model: str = one_of("vunet")
+    model: str = one_of("vunet", "realnvp")
+    couplings: int = within(1, None, 3)
+    levels: int = within(2, 256, 256)
+    grey: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -146,9 +153,16 @@ class ModelConfig(Settings):
         return [min(self.width * 2**scale, self.max_width) for scale in range(self.scales)]
 
     @property
+    def seen(self):
+        """What of a batch the appearance encoder sees: keys, in the order in which it takes them."""
+        if self.model == "vunet" and self.appearance == "parts":
+            return ("parts",)
+        return ("image", "shape") if self.model in ("vunet", "cvae") else ("image",)
+
+    @property
     def appearance_factor(self):
         """F's input is 2**this smaller than the picture."""
-        return 0 if self.appearance == "picture" else self.box_factor
+        return self.box_factor if self.seen == ("parts",) else 0
 
     @property
     def appearance_scales(self):
@@ -163,6 +177,8 @@ class ModelConfig(Settings):
     @property
     def latent_shapes(self):
         """Of each latent, from the bottom up, (height, width, channels); of the one laid latent (parts, channels)."""
+        if self.model == "realnvp":
+            return [(self.image_size**2 * (1 if self.grey else PICTURE_CHANNELS),)]
         if self.latent == "laid":
             return [(self.parts, self.code_channels)] if self.latent_scales else []
         bottom = self.image_size >> (self.scales - 1)

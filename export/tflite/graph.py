@@ -54,7 +54,7 @@ def model_graph(model: GenerativeModel, uses=USES) -> bytes:
     def sample(shape, **numbers):
         drawn = run["sample"]({"shape": shape, "noise": [numbers[key] for key in noise]})
         # z of a standard normal prior is the noise itself.
-        own_z = drawn["z"] if config.prior == "autoregressive" else [_computed(value) for value in drawn["z"]]
+        own_z = [_computed(value) for value in drawn["z"]] if config.prior == "standard_normal" else drawn["z"]
         return {"image": _clipped(drawn["image"]), **_named(own_z)}
 
     signatures = {"encode": (encode, appearance), "generate": (generate, shape | z), "sample": (sample, shape | noise)}

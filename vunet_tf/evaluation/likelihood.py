@@ -41,8 +41,8 @@ def terms(model, batch: dict, seed, scale: float) -> dict[str, tf.Tensor]:
     reconstruction = log_likelihood(batch["image"], made["image"], scale)
     found, log_weight = {"reconstruction": reconstruction}, reconstruction
     for i, (q, p, z) in enumerate(zip(made["posterior"], made["prior"], made["z"], strict=True)):
-        found[f"kl_{i}"] = model.latent.kl(q, p)
-        log_weight += model.latent.log_prob(p, z) - model.latent.log_prob(q, z)
+        found[f"kl_{i}"] = model.kl(q, p, z)
+        log_weight += model.log_prior(p, z) - model.latent.log_prob(q, z)
     return {**found, "log_weight": log_weight}
 
 

@@ -36,7 +36,7 @@ class FlowPrior(keras.layers.Layer):
     """
 
     def __init__(self, shape, features, activation="elu", weight_norm=True, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "autocast": False})  # z stays float32
         self.shape, self.features = tuple(shape), features
         self._settings = {"activation": activation, "weight_norm": weight_norm}
         self.is_map = len(self.shape) == 3

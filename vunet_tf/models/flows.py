@@ -22,8 +22,9 @@ class Normalisation(keras.layers.Layer):
     def __init__(self, channels, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.channels = channels
-        self.shift = self.add_weight(name="shift", shape=(channels,), initializer="zeros")
-        self.log_scale = self.add_weight(name="log_scale", shape=(channels,), initializer="zeros")
+        numbers = {"shape": (channels,), "initializer": "zeros", "autocast": False}
+        self.shift = self.add_weight(name="shift", **numbers)
+        self.log_scale = self.add_weight(name="log_scale", **numbers)
         self.built = True
         self._from_data = False
 
@@ -143,6 +144,10 @@ class Flow(keras.layers.Layer):
     `condition` is what a conditional flow looks at, [B, H, W, any]. Always float32.
     """
 
+    def __init__(self, **kwargs):
+        # Only the networks follow the policy of mixed precision: x and z are not cast.
+        super().__init__(**{**kwargs, "autocast": False})
+
     def bijector(self, condition=None, training=None):
         """f, for one pass: a bijector remembers what it computed."""
         raise NotImplementedError
@@ -169,12 +174,14 @@ class MultiScaleFlow(Flow):
         couplings: of each kind at each scale; the paper has 3.
         hidden: channels of the networks at the first scale, doubled at every later one (paper), up to `max_hidden`.
         settings: of `ShiftAndLogScale`, but for `shape` and `hidden`.
+        unit_interval: whether x is in (0, 1): its logit comes first (`bijectors.logit`).
     """
 
-    def __init__(self, shape, scales, couplings, hidden, max_hidden, settings, **kwargs):
+    def __init__(self, shape, scales, couplings, hidden, max_hidden, settings, unit_interval=False, **kwargs):
         super().__init__(**kwargs)
         self._own = {"shape": tuple(shape), "scales": scales, "couplings": couplings, "hidden": hidden}
         self._own |= {"max_hidden": max_hidden, "settings": dict(settings)}
+        self._own["unit_interval"] = unit_interval
         self.levels = []  # for every scale [couplings before the squeeze, couplings after it]
         height, width, channels = shape
         for scale in range(scales):
@@ -212,7 +219,7 @@ class MultiScaleFlow(Flow):
             whole = (height, width, 2 * channels)
             f = bijectors.in_order([*steps, bijectors.FactorOut(f, whole)])
             shape = (2 * height, 2 * width, channels // 2)
-        return f
+        return bijectors.in_order([bijectors.logit(), f]) if self._own["unit_interval"] else f
 
     def get_config(self):
         return {**super().get_config(), **self._own}

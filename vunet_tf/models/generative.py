@@ -126,7 +126,15 @@ class GenerativeModel(ConfiguredModel):
         made = reconstruction(batch["image"], ops.cast(outputs["image"], "float32"))
         if not outputs.get("posterior"):
             return made, {}
-        return made, losses.kl_terms(self.latent, outputs["posterior"], outputs["prior"])
+        return made, losses.kl_terms(self.kl, outputs["posterior"], outputs["prior"], outputs["z"])
+
+    def kl(self, posterior, prior, z):
+        """KL(q || p) of one latent in nats, [B], from what the training pass gives: z is the posterior's sample."""
+        return self.latent.kl(posterior, prior)
+
+    def log_prior(self, prior, z):
+        """log p(z) of one latent in nats, [B], from what the training pass gives as its "prior"."""
+        return self.latent.log_prob(prior, z)
 
     # Inputs from batches
 

@@ -7,6 +7,7 @@ from vunet_tf.config import ModelConfig
 # {value of --model: (module, class)}. A module is imported when its model is asked for.
 MODELS = {
     "vunet": ("vunet_tf.models.vunet", "VUNet"),
+    "realnvp": ("vunet_tf.models.realnvp", "RealNVP"),
 }
 
 

@@ -91,15 +91,29 @@ class Perceptual:
         return terms
 
 
-def kl_terms(latent, posterior, prior):
+def kl_terms(kl, posterior, prior, z):
     """KL(q || p) of each latent scale in nats, a mean over the batch: {"kl_0": bottom scale, "kl_1", ...}.
 
     Args:
-        latent: the model's `DiagonalGaussian`.
-        posterior, prior: parameters per scale, as `VUNet` returns them.
+        kl: the model's `GenerativeModel.kl`.
+        posterior, prior: parameters per scale, as the models return them.
+        z: the posterior's sample per scale.
     """
-    pairs = enumerate(zip(posterior, prior, strict=True))
-    return {f"kl_{scale}": ops.mean(latent.kl(q, p)) for scale, (q, p) in pairs}
+    scales = enumerate(zip(posterior, prior, z, strict=True))
+    return {f"kl_{scale}": ops.mean(kl(*of_scale)) for scale, of_scale in scales}
+
+
+def kl_estimate(log_posterior, log_prior):
+    """KL(q || p) by one sample z of q, where p has no closed form (Kingma & Welling 2014, Eq. 6, the first estimator):
+
+        KL(q || p) = E_q[log q(z | x, shape) - log p(z | shape)]
+
+    Its mean over samples is the KL; a single one can be below 0.
+
+    Args:
+        log_posterior, log_prior: log-densities of z in nats, [B].
+    """
+    return log_posterior - log_prior
 
 
 def negative_elbo(reconstruction, kl, kl_weight):
