@@ -3,12 +3,18 @@
 import keras
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 import tensorflow as tf
 
-from vunet_tf.models import bijectors, flows
+from export.tflite import graph
+from vunet_tf.config import ModelConfig, TrainingConfig
+from vunet_tf.files.errors import InputError
+from vunet_tf.models import bijectors, flows, registry
 from vunet_tf.models.distributions import DiagonalGaussian
 from vunet_tf.models.flow_prior import FlowPrior
 from vunet_tf.models.layers import data_dependent_initialisation
+from vunet_tf.training.step import TrainingStep
 
 NETWORK = {"hidden": 6, "blocks": 1, "activation": "elu"}
 
@@ -192,3 +198,132 @@ def test_the_estimate_of_kl_has_the_mean_of_the_analytic_one():
     error = estimate.std() / np.sqrt(count)
     assert 0 < error < 0.1
     assert abs(estimate.mean() - expected) < 4 * error
+
+
+# The models
+
+
+def batch_of(count, size, seed=0):
+    random = np.random.default_rng(seed)
+    pictures = random.integers(0, 256, (count, size, size, 3)) / 127.5 - 1
+    shapes = random.uniform(-1, 1, (count, size, size, 3))
+    return {"image": tf.constant(pictures, tf.float32), "shape": tf.constant(shapes, tf.float32)}
+
+
+def trained_for_a_step(policy="float32", **config):
+    """(training step, its batch) of a model that has made a step; its weights shaken."""
+    step = TrainingStep(ModelConfig(**config), TrainingConfig(mixed_precision=policy, reconstruction="l1"))
+    batch = batch_of(6, config["image_size"])
+    step.initialise([batch])
+    found = step.train_step(batch)
+    assert all(np.isfinite(value) for value in found.values()) and found["gradient_norm"] > 0
+    assert np.isfinite(step.test_step(batch, 0)["loss"])
+    random = np.random.default_rng(7)
+    for variable in step.model.trainable_variables:
+        if "leave" in variable.path:
+            variable.assign(0.05 * random.standard_normal(variable.shape))
+    return step, batch
+
+
+REALNVP = {"model": "realnvp", "image_size": 4, "bottleneck_factor": 1, "width": 4, "max_width": 8, "couplings": 1}
+
+
+@pytest.fixture(scope="module")
+def realnvp():
+    return trained_for_a_step(**REALNVP)
+
+
+def test_realnvp_gives_pictures_back_and_knows_its_likelihood(realnvp):
+    step, batch = realnvp
+    model = step.model
+    (z,) = model.encode(batch)
+    assert z.shape == (6, 48)
+    np.testing.assert_allclose(model.reconstruct(batch), batch["image"], atol=1e-4)
+    terms, kl = model.terms(batch, model(model.training_inputs(batch, 3)), None)
+    assert not kl
+    bits = model.bits_per_dimension(batch, 3).numpy()
+    assert bits.mean() * 48 * np.log(2) == pytest.approx(float(terms["negative_log_likelihood"]), rel=1e-5)
+    assert 7 < bits.mean() < 10  # uniform noise of 256 levels has 8 bits
+    pictures, drawn = model.sample(seed=1, count=2)
+    np.testing.assert_allclose(model.generate(None, drawn), pictures)
+    assert model.interpolate(None, model.encode(batch), drawn[:1] * 3, 3).shape == (3, 6, 4, 4, 3)
+    with pytest.raises(InputError, match="knows no shape"):
+        model.transfer(batch, batch["shape"])
+
+
+def test_the_likelihood_of_levels_is_their_density_over_the_cell():
+    """A new flow before its initialisation: log P of the levels follows from the logit alone."""
+    model = registry.build(ModelConfig(**{**REALNVP, "levels": 4, "grey": True}))
+    batch = batch_of(3, 4)
+    noise = normal(3, 16)
+    log_prob = model({"appearance": batch["image"], "noise": [noise]})["log_prob"]
+    level = np.round((batch["image"].numpy().mean(-1) + 1) * 3 / 2).reshape(3, 16)
+    v = (level + scipy.stats.norm.cdf(noise)) / 4
+    p = 0.05 + 0.9 * v
+    expected = scipy.stats.norm.logpdf(scipy.special.logit(p)) + np.log(0.9 / (p * (1 - p))) - np.log(4)
+    np.testing.assert_allclose(log_prob, expected.sum(-1), rtol=1e-4)
+
+
+@pytest.fixture(scope="module", params=["maps", "laid"])
+def with_flow_prior(request):
+    latent = {"maps": {"latent_scales": 2}, "laid": {"latent": "laid", "parts": 3, "code_channels": 3, "map_factor": 0}}
+    sizes = {"image_size": 8, "bottleneck_factor": 1, "width": 4, "max_width": 4}
+    config = {**sizes, "appearance": "picture", "prior": "flow", "variance": "learned", **latent[request.param]}
+    policy = "float32" if request.param == "maps" else "mixed_bfloat16"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vunet_tf.models.flow_prior.HIDDEN", 8)
+        patch.setattr("vunet_tf.models.flow_prior.COUPLINGS", 3)
+        step, batch = trained_for_a_step(policy, **config)
+        yield step, batch, step.model.fold()
+
+
+def test_every_wiring_of_a_vunet_with_a_flow_prior_works(with_flow_prior):
+    step, batch, folded = with_flow_prior
+    model = step.model
+    made = model(model.training_inputs(batch, 0))
+    assert all(p.shape == (6,) for p in made["prior"])
+    kl = model.terms(batch, made, step.reconstruction)[1]
+    for i, (q, p, z) in enumerate(zip(made["posterior"], made["prior"], made["z"], strict=True)):
+        assert kl[f"kl_{i}"] == pytest.approx(np.mean(model.latent.log_prob(q, z) - p), rel=1e-3)
+    pictures, z = model.sample(batch["shape"], seed=1)
+    assert np.abs(z[0] - model.noise(6, 1)[0]).max() > 0.01
+    np.testing.assert_allclose(model.generate(batch["shape"], z), pictures, atol=1e-4)
+    assert model.transfer(batch, batch["shape"]).shape == pictures.shape
+    tolerance = 1e-4 if model.dtype_policy.compute_dtype == "float32" else 0.2
+    np.testing.assert_allclose(folded.sample(batch["shape"], seed=1)[0], pictures, atol=tolerance)
+    if model.config.latent == "laid":
+        with pytest.raises(InputError, match="--prior=flow: it draws the codes of all parts together"):
+            model.wiring("vary")
+
+
+def in_tflite(content, signature, inputs):
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(model_content=content).get_signature_runner(signature)
+    return runner(**{key: np.asarray(value, np.float32) for key, value in inputs.items()})
+
+
+def test_tflite_goes_in_both_directions(realnvp):
+    step, batch = realnvp
+    folded = step.model.fold()
+    content = graph.model_graph(folded)
+    one = {key: value[:1] for key, value in batch.items()}
+    z = in_tflite(content, "encode", {"image": one["image"]})
+    np.testing.assert_allclose(z["z_0"], folded.encode(one)[0], atol=1e-4)
+    np.testing.assert_allclose(in_tflite(content, "generate", z)["image"], one["image"], atol=1e-4)
+    noise = folded.noise(1, 2)
+    drawn = in_tflite(content, "sample", {"noise_0": noise[0]})
+    np.testing.assert_array_equal(drawn["z_0"], noise[0])
+    np.testing.assert_allclose(drawn["image"], np.clip(folded.sample(noise=noise)[0], -1, 1), atol=1e-4)
+
+
+def test_tflite_draws_from_a_flow_prior(with_flow_prior):
+    _, batch, folded = with_flow_prior
+    content = graph.model_graph(folded, ("sample",))
+    noise = folded.noise(1, 2)
+    given = {"shape": batch["shape"][:1], **{f"noise_{i}": value for i, value in enumerate(noise)}}
+    pictures, z = folded.sample(batch["shape"][:1], noise=noise)
+    drawn = in_tflite(content, "sample", given)
+    tolerance = 1e-3 if folded.dtype_policy.compute_dtype == "float32" else 0.2
+    np.testing.assert_allclose(drawn["z_0"], z[0], atol=tolerance)
+    np.testing.assert_allclose(drawn["image"], np.clip(pictures, -1, 1), atol=tolerance)

@@ -160,6 +160,11 @@ class ModelConfig(Settings):
         return ("image", "shape") if self.model in ("vunet", "cvae") else ("image",)
 
     @property
+    def takes_shape(self):
+        """Whether pictures are made in a shape that is asked for, beside z."""
+        return self.model in ("vunet", "cvae")
+
+    @property
     def appearance_factor(self):
         """F's input is 2**this smaller than the picture."""
         return self.box_factor if self.seen == ("parts",) else 0
@@ -176,7 +181,8 @@ class ModelConfig(Settings):
 
     @property
     def latent_shapes(self):
-        """Of each latent, from the bottom up, (height, width, channels); of the one laid latent (parts, channels)."""
+        """Of each latent, from the bottom up, (height, width, channels); of the one laid latent (parts, channels); of
+        realnvp, whose z is as large as the picture, (numbers,)."""
         if self.model == "realnvp":
             return [(self.image_size**2 * (1 if self.grey else PICTURE_CHANNELS),)]
         if self.latent == "laid":

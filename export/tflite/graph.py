@@ -31,13 +31,17 @@ def model_graph(model: GenerativeModel, uses=USES) -> bytes:
     | generate | shape [1, S, S, C], z_0, z_1, ... | image [1, S, S, 3] |
     | sample | shape, noise_0, noise_1, ... (standard normal; 0 is the prior's mean) | image, z_0, z_1, ... |
 
+    A model without shapes takes none.
+
     Args:
         model: a folded `GenerativeModel`.
         uses: which of the signatures.
     """
     config = model.config
     appearance = model.appearance_input.shapes
-    shape = {"shape": (config.image_size, config.image_size, config.shape_channels)}
+    shape = {}
+    if config.takes_shape:
+        shape = {"shape": (config.image_size, config.image_size, config.shape_channels)}
     z = {f"z_{i}": latent for i, latent in enumerate(config.latent_shapes)}
     noise = {f"noise_{i}": latent for i, latent in enumerate(config.latent_shapes)}
 
@@ -47,14 +51,16 @@ def model_graph(model: GenerativeModel, uses=USES) -> bytes:
         seen = tf.concat([inputs[key] for key in appearance], axis=-1)
         return _named(run["encode"]({"appearance": seen})["z"])
 
-    def generate(shape, **latents):
-        picture = run["generate"]({"shape": shape, "z": [latents[key] for key in z]})
-        return {"image": _clipped(picture)}
+    def generate(**given):
+        wanted = {key: given[key] for key in shape}
+        return {"image": _clipped(run["generate"]({**wanted, "z": [given[key] for key in z]}))}
 
-    def sample(shape, **numbers):
-        drawn = run["sample"]({"shape": shape, "noise": [numbers[key] for key in noise]})
+    def sample(**given):
+        wanted = {key: given[key] for key in shape}
+        drawn = run["sample"]({**wanted, "noise": [given[key] for key in noise]})
         # z of a standard normal prior is the noise itself.
-        own_z = [_computed(value) for value in drawn["z"]] if config.prior == "standard_normal" else drawn["z"]
+        is_computed = config.model == "vunet" and config.prior != "standard_normal"
+        own_z = drawn["z"] if is_computed else [_computed(value) for value in drawn["z"]]
         return {"image": _clipped(drawn["image"]), **_named(own_z)}
 
     signatures = {"encode": (encode, appearance), "generate": (generate, shape | z), "sample": (sample, shape | noise)}
@@ -90,10 +96,11 @@ def feeding(config, keypoints: bool, uses=USES) -> dict:
     }
     whats = {"image": picture, "shape": shape_map, "parts": parts}
     result = {**picture, "is": "picture, clipped to [-1, 1]: byte = round((value + 1) * 127.5)"}
+    wanted = {"shape": shape_map} if config.takes_shape else {}
     signatures = {
         "encode": {"inputs": {key: whats[key] for key in seen.shapes}, "outputs": latents},
-        "generate": {"inputs": {"shape": shape_map, **latents}, "outputs": {"image": result}},
-        "sample": {"inputs": {"shape": shape_map, **noise}, "outputs": {"image": result, **latents}},
+        "generate": {"inputs": {**wanted, **latents}, "outputs": {"image": result}},
+        "sample": {"inputs": {**wanted, **noise}, "outputs": {"image": result, **latents}},
     }
     told = {"types": "float32 in and out, in every precision", **{use: signatures[use] for use in uses}}
     if keypoints:

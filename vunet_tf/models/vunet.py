@@ -70,9 +70,7 @@ class VUNet(GenerativeModel):
 
     def refusals(self):
         """Without a latent there is nothing to encode or draw, and only laid codes belong to parts."""
-        why = (
-            "--model=vunet: z is many numbers and says nothing without a shape; `generate interpolate` leads through it"
-        )
+        why = "--model=vunet: its z is many numbers and says nothing without a shape; `generate interpolate` leads on"
         found = {"manifold": why}
         if not self.config.latent_scales:
             why = "--latent_scales=0: this model has no appearance latent; set it to 1, 2 or 3"
