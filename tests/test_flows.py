@@ -246,7 +246,7 @@ def test_realnvp_gives_pictures_back_and_knows_its_likelihood(realnvp):
     assert 7 < bits.mean() < 10  # uniform noise of 256 levels has 8 bits
     pictures, drawn = model.sample(seed=1, count=2)
     np.testing.assert_allclose(model.generate(None, drawn), pictures)
-    assert model.interpolate(None, model.encode(batch), drawn[:1] * 3, 3).shape == (3, 6, 4, 4, 3)
+    assert model.interpolate(None, model.encode(batch), [drawn[0][:1]], 3).shape == (3, 6, 4, 4, 3)
     with pytest.raises(InputError, match="knows no shape"):
         model.transfer(batch, batch["shape"])
 
@@ -284,7 +284,7 @@ def test_every_wiring_of_a_vunet_with_a_flow_prior_works(with_flow_prior):
     assert all(p.shape == (6,) for p in made["prior"])
     kl = model.terms(batch, made, step.reconstruction)[1]
     for i, (q, p, z) in enumerate(zip(made["posterior"], made["prior"], made["z"], strict=True)):
-        assert kl[f"kl_{i}"] == pytest.approx(np.mean(model.latent.log_prob(q, z) - p), rel=1e-3)
+        assert float(kl[f"kl_{i}"]) == pytest.approx(np.mean(model.latent.log_prob(q, z) - p), rel=1e-3)
     pictures, z = model.sample(batch["shape"], seed=1)
     assert np.abs(z[0] - model.noise(6, 1)[0]).max() > 0.01
     np.testing.assert_allclose(model.generate(batch["shape"], z), pictures, atol=1e-4)
