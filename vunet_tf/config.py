@@ -87,7 +87,13 @@ class ModelConfig(Settings):
         activation: "elu" (released program), or "leaky_relu" (faster).
         dropout: rate inside the residual blocks, in [0, 1), taken to the nearest 1 / 256.
         weight_norm: weight-normalised convolutions (released program); False: plain ones, as `fold()` makes them.
-        model: which model (docs/models.md). "vunet": the Variational U-Net.
+        model: which model (docs/models.md). "vunet": the Variational U-Net. "ae": an autoencoder. "vae": a variational
+            autoencoder. "vae_joint": the same, one half of z being meant for the shape. "cvae": a conditional VAE,
+            which gets the shape at the bottleneck alone.
+        code_size: numbers in the z of ae, vae, vae_joint and cvae.
+        linear: ae: one linear layer as encoder and one as decoder.
+        picture_variance: vae, vae_joint, cvae: of p(x | z): "learned", the decoder makes a picture of it, or "fixed".
+        picture_scale: its standard deviation where it is fixed; pictures are in [-1, 1].
 
     Raises:
         InputError: a value that no model can be built with; the message names the flag to change.
@@ -111,7 +117,17 @@ class ModelConfig(Settings):
     activation: str = one_of("elu", "leaky_relu")
     dropout: float = 0.0
     weight_norm: bool = True
-    model: str = one_of("vunet")
+    model: str = one_of(
+        "vunet",
+        "ae",
+        "vae",
+        "vae_joint",
+        "cvae",
+    )
+    code_size: int = within(1, None, 64)
+    linear: bool = False
+    picture_variance: str = one_of("learned", "fixed")
+    picture_scale: float = 0.1
 
     def __post_init__(self):
         super().__post_init__()
@@ -126,6 +142,10 @@ class ModelConfig(Settings):
             self.demand(self.code_channels >= PICTURE_CHANNELS, "code_channels", "must be at least 3, a colour")
             self.demand(size >> self.map_factor >= 8, "map_factor", "leaves part maps with a side under 8")
         self.demand(self.latent_scales <= scales, "latent_scales", f"must be at most {scales}: F has {scales} scales")
+        self.demand(not self.linear or self.model == "ae", "linear", "only --model=ae can be linear")
+        self.demand(self.picture_scale > 0, "picture_scale", "must be a number above 0")
+        if self.model == "vae_joint":
+            self.demand(self.code_size % 2 == 0, "code_size", "must be even: one half is for the shape")
 
     @classmethod
     def from_dict(cls, values):
@@ -146,9 +166,16 @@ class ModelConfig(Settings):
         return [min(self.width * 2**scale, self.max_width) for scale in range(self.scales)]
 
     @property
+    def seen(self):
+        """What of a batch the appearance encoder sees: keys, in the order in which it takes them."""
+        if self.model == "vunet" and self.appearance == "parts":
+            return ("parts",)
+        return ("image", "shape") if self.model in ("vunet", "cvae") else ("image",)
+
+    @property
     def appearance_factor(self):
         """F's input is 2**this smaller than the picture."""
-        return 0 if self.appearance == "picture" else self.box_factor
+        return self.box_factor if self.seen == ("parts",) else 0
 
     @property
     def appearance_scales(self):
@@ -162,7 +189,10 @@ class ModelConfig(Settings):
 
     @property
     def latent_shapes(self):
-        """Of each latent, from the bottom up, (height, width, channels); of the one laid latent (parts, channels)."""
+        """Of each latent, from the bottom up, (height, width, channels); of the one laid latent (parts, channels); of
+        models with a bottleneck (code_size,)."""
+        if self.model != "vunet":
+            return [(self.code_size,)]
         if self.latent == "laid":
             return [(self.parts, self.code_channels)] if self.latent_scales else []
         bottom = self.image_size >> (self.scales - 1)
@@ -182,7 +212,8 @@ class TrainingConfig(Settings):
             with 0.9 and 0.99.
         learning_rate: of the optimizer: flat for a hundredth of the steps, then linearly to 0.
         warmup: steps in which the learning rate first rises from 0; the released program has none.
-        reconstruction: the loss: "l1_ssim" (L1 of pixels and structural similarity), "l1", or "vgg19" (the paper's).
+        reconstruction: the loss: "l1_ssim" (L1 of pixels and structural similarity), "l1", "vgg19" (the paper's), or
+            "mse". Models that state p(x | z) by themselves (vae, vae_joint, cvae) use that instead.
         vgg_weights: of "vgg19": "imagenet" (downloaded once), or a file.
         feature_weights: weights of the terms of "vgg19" that compare features: the input and five layers.
         gram_weights: weights of the terms of "vgg19" that compare Gram matrices of the same six.
@@ -218,7 +249,7 @@ class TrainingConfig(Settings):
     optimizer: str = one_of("adam", "muon")
     learning_rate: float = 1e-3
     warmup: int = within(0, None, 0)
-    reconstruction: str = one_of("l1_ssim", "l1", "vgg19")
+    reconstruction: str = one_of("l1_ssim", "l1", "vgg19", "mse")
     vgg_weights: str = "imagenet"
     feature_weights: tuple[float, ...] = (1.0,) * 6
     gram_weights: tuple[float, ...] = (0.0,) * 6
