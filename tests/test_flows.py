@@ -242,7 +242,7 @@ def test_realnvp_gives_pictures_back_and_knows_its_likelihood(realnvp):
     terms, kl = model.terms(batch, model(model.training_inputs(batch, 3)), None)
     assert not kl
     bits = model.bits_per_dimension(batch, 3).numpy()
-    assert bits.mean() * 48 * np.log(2) == pytest.approx(float(terms["negative_log_likelihood"]), rel=1e-5)
+    assert bits.mean() * 48 * np.log(2) == pytest.approx(float(terms["nll"]), rel=1e-5)
     assert 7 < bits.mean() < 10  # uniform noise of 256 levels has 8 bits
     pictures, drawn = model.sample(seed=1, count=2)
     np.testing.assert_allclose(model.generate(None, drawn), pictures)

@@ -87,8 +87,13 @@ class ModelConfig(Settings):
         activation: "elu" (released program), or "leaky_relu" (faster).
         dropout: rate inside the residual blocks, in [0, 1), taken to the nearest 1 / 256.
         weight_norm: weight-normalised convolutions (released program); False: plain ones, as `fold()` makes them.
-        model: which model (docs/models.md). "vunet": the Variational U-Net. "realnvp": a normalising flow over
-            pictures.
+        model: which model (docs/models.md). "vunet": the Variational U-Net. "ae": an autoencoder. "vae": a variational
+            autoencoder. "vae_joint": the same, one half of z being meant for the shape. "cvae": a conditional VAE,
+            which gets the shape at the bottleneck alone. "realnvp": a normalising flow over pictures.
+        code_size: numbers in the z of ae, vae, vae_joint and cvae.
+        linear: ae: one linear layer as encoder and one as decoder.
+        picture_variance: vae, vae_joint, cvae: of p(x | z): "learned", the decoder makes a picture of it, or "fixed".
+        picture_scale: its standard deviation where it is fixed; pictures are in [-1, 1].
         couplings: --model=realnvp: affine couplings with each kind of mask at each scale; its paper has 3.
         levels: --model=realnvp: of a colour value in the pictures: 256, or as many as the data has.
         grey: --model=realnvp: the mean of the three colours is modelled, for pictures whose colours are equal.
@@ -115,7 +120,18 @@ class ModelConfig(Settings):
     activation: str = one_of("elu", "leaky_relu")
     dropout: float = 0.0
     weight_norm: bool = True
-    model: str = one_of("vunet", "realnvp")
+    model: str = one_of(
+        "vunet",
+        "ae",
+        "vae",
+        "vae_joint",
+        "cvae",
+        "realnvp",
+    )
+    code_size: int = within(1, None, 64)
+    linear: bool = False
+    picture_variance: str = one_of("learned", "fixed")
+    picture_scale: float = 0.1
     couplings: int = within(1, None, 3)
     levels: int = within(2, 256, 256)
     grey: bool = False
@@ -133,6 +149,10 @@ class ModelConfig(Settings):
             self.demand(self.code_channels >= PICTURE_CHANNELS, "code_channels", "must be at least 3, a colour")
             self.demand(size >> self.map_factor >= 8, "map_factor", "leaves part maps with a side under 8")
         self.demand(self.latent_scales <= scales, "latent_scales", f"must be at most {scales}: F has {scales} scales")
+        self.demand(not self.linear or self.model == "ae", "linear", "only --model=ae can be linear")
+        self.demand(self.picture_scale > 0, "picture_scale", "must be a number above 0")
+        if self.model == "vae_joint":
+            self.demand(self.code_size % 2 == 0, "code_size", "must be even: one half is for the shape")
 
     @classmethod
     def from_dict(cls, values):
@@ -182,9 +202,11 @@ class ModelConfig(Settings):
     @property
     def latent_shapes(self):
         """Of each latent, from the bottom up, (height, width, channels); of the one laid latent (parts, channels); of
-        realnvp, whose z is as large as the picture, (numbers,)."""
+        models with a bottleneck (code_size,); of realnvp, whose z is as large as the picture, (numbers,)."""
         if self.model == "realnvp":
             return [(self.image_size**2 * (1 if self.grey else PICTURE_CHANNELS),)]
+        if self.model != "vunet":
+            return [(self.code_size,)]
         if self.latent == "laid":
             return [(self.parts, self.code_channels)] if self.latent_scales else []
         bottom = self.image_size >> (self.scales - 1)
@@ -204,7 +226,8 @@ class TrainingConfig(Settings):
             with 0.9 and 0.99.
         learning_rate: of the optimizer: flat for a hundredth of the steps, then linearly to 0.
         warmup: steps in which the learning rate first rises from 0; the released program has none.
-        reconstruction: the loss: "l1_ssim" (L1 of pixels and structural similarity), "l1", or "vgg19" (the paper's).
+        reconstruction: the loss: "l1_ssim" (L1 of pixels and structural similarity), "l1", "vgg19" (the paper's), or
+            "mse". Models that state p(x | z) by themselves (vae, vae_joint, cvae) use that instead.
         vgg_weights: of "vgg19": "imagenet" (downloaded once), or a file.
         feature_weights: weights of the terms of "vgg19" that compare features: the input and five layers.
         gram_weights: weights of the terms of "vgg19" that compare Gram matrices of the same six.
@@ -240,7 +263,7 @@ class TrainingConfig(Settings):
     optimizer: str = one_of("adam", "muon")
     learning_rate: float = 1e-3
     warmup: int = within(0, None, 0)
-    reconstruction: str = one_of("l1_ssim", "l1", "vgg19")
+    reconstruction: str = one_of("l1_ssim", "l1", "vgg19", "mse")
     vgg_weights: str = "imagenet"
     feature_weights: tuple[float, ...] = (1.0,) * 6
     gram_weights: tuple[float, ...] = (0.0,) * 6

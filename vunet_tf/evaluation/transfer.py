@@ -79,7 +79,7 @@ class TransferTask:
 
     def _encode_references(self) -> dict[str, list[np.ndarray]]:
         """{appearance_id: z at every scale, [h, w, c]}"""
-        if not self._model.config.latent_scales:
+        if not self._model.config.latent_shapes:
             return {appearance: [] for appearance in self._used}
         z = {}
         at = [self.references.positions[appearance] for appearance in self._used]

@@ -26,7 +26,7 @@ class AppearanceInput:
         self.crops = None
         if config.seen == ("parts",):
             self.shapes = {"parts": (self.size, self.size, PICTURE_CHANNELS * config.parts)}
-            if config.latent_scales:
+            if config.latent_shapes:
                 self.crops = Crops(config.parts, self.size)
         else:
             channels = {"image": PICTURE_CHANNELS, "shape": config.shape_channels}

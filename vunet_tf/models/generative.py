@@ -59,11 +59,13 @@ class GenerativeModel(ConfiguredModel):
         own_likelihood: whether the model knows log p(x) exactly. Its `terms` are then -log p(x) alone.
         wanted_shape: the key of a batch under which the shape stands that is asked for.
         WIRINGS: names of the functional models that `wiring` gives.
+        DRESS: the one of them that makes the picture of a wanted shape with an appearance z.
     """
 
     WIRINGS: tuple[str, ...] = ()
     own_likelihood = False
     wanted_shape = "shape"
+    DRESS = "generate"
 
     def __init__(self, inputs, outputs, name):
         super().__init__(inputs, outputs, name=name)
@@ -136,6 +138,11 @@ class GenerativeModel(ConfiguredModel):
         """log p(z) of one latent in nats, [B], from what the training pass gives as its "prior"."""
         return self.latent.log_prob(prior, z)
 
+    def log_picture(self, image, outputs):
+        """log p(x | z) in nats, [B], of pictures under the outputs of a training pass; None where the model's loss is
+        no such distribution (the evaluation then takes a Laplace distribution)."""
+        return None
+
     # Inputs from batches
 
     def seen_by_f(self, batch):
@@ -196,6 +203,11 @@ class GenerativeModel(ConfiguredModel):
         if "shape" in wiring.input:
             inputs["shape"] = self.shape_input(shape)
         return wiring(inputs)
+
+    def dress(self, shape, z):
+        """The pictures [B, S, S, 3] of these wanted shapes with these appearances z."""
+        self.require("transfer")
+        return self.wiring(self.DRESS)({"shape": self.shape_input(shape), "z": tensors(z)})
 
     def transfer(self, appearance, shape):
         """The pictures [B, S, S, 3] of shapes [B, S, S, C] with the appearance of the batch `appearance`.

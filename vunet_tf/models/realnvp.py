@@ -131,7 +131,7 @@ class RealNVP(GenerativeModel):
 
     def terms(self, batch, outputs, reconstruction):
         """The negative log-likelihood in nats per picture, and no KL."""
-        return {"negative_log_likelihood": -ops.mean(outputs["log_prob"])}, {}
+        return {"nll": -ops.mean(outputs["log_prob"])}, {}
 
     def bits_per_dimension(self, batch, seed=0):
         """-log2 P(x) / D of each picture of a batch, [B], by one u of the dequantisation, a function of `seed`."""
