@@ -7,7 +7,8 @@ from vunet_tf.files.errors import InputError
 
 PICTURE_CHANNELS = 3
 SMALLEST_VGG19_SIDE = 16  # pixels: four poolings come before the last layer
-SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution", "pose")  # of an evaluation
+# Of an evaluation.
+SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution", "pose", "samples")
 
 
 def one_of(*choices, optional=False):
@@ -180,8 +181,8 @@ class ModelConfig(Settings):
         return ("image", "shape") if self.model in ("vunet", "cvae") else ("image",)
 
     @property
-    def takes_shape(self):
-        """Whether pictures are made in a shape that is asked for, beside z."""
+    def draws_shapes(self):
+        """Whether the picture of a z also needs a shape map."""
         return self.model in ("vunet", "cvae")
 
     @property

@@ -143,6 +143,7 @@ class VAE(GenerativeModel):
 
     WIRINGS = ("encode", "generate", "sample")
     NAME = "vae"
+    has_density = True
 
     def __init__(self, config: ModelConfig, name=None):
         # Layers
@@ -204,8 +205,8 @@ class VAE(GenerativeModel):
 
     def terms(self, batch, outputs, reconstruction):
         """The negative ELBO itself, in nats per picture: -log p(x | z) and KL(q || p). --reconstruction is not used."""
-        nll = -ops.mean(self.log_picture(batch["image"], outputs))
-        return {"nll": nll}, losses.kl_terms(self.kl, outputs["posterior"], outputs["prior"], outputs["z"])
+        _, kl = super().terms(batch, outputs, lambda image, image_hat: {})
+        return {"nll": -ops.mean(self.log_picture(batch["image"], outputs))}, kl
 
     # Uses
 

@@ -57,6 +57,7 @@ class GenerativeModel(ConfiguredModel):
         appearance_input: the `AppearanceInput`: what `seen_by_f` takes of a batch.
         latent: the `DiagonalGaussian` of the posterior and the prior, where the model has them.
         own_likelihood: whether the model knows log p(x) exactly. Its `terms` are then -log p(x) alone.
+        has_density: whether the model states p(x | z). The evaluation takes a Laplace distribution where it does not.
         wanted_shape: the key of a batch under which the shape stands that is asked for.
         WIRINGS: names of the functional models that `wiring` gives.
         DRESS: the one of them that makes the picture of a wanted shape with an appearance z.
@@ -64,6 +65,7 @@ class GenerativeModel(ConfiguredModel):
 
     WIRINGS: tuple[str, ...] = ()
     own_likelihood = False
+    has_density = False
     wanted_shape = "shape"
     DRESS = "generate"
 
@@ -139,9 +141,12 @@ class GenerativeModel(ConfiguredModel):
         return self.latent.log_prob(prior, z)
 
     def log_picture(self, image, outputs):
-        """log p(x | z) in nats, [B], of pictures under the outputs of a training pass; None where the model's loss is
-        no such distribution (the evaluation then takes a Laplace distribution)."""
-        return None
+        """log p(x | z) in nats, [B], of pictures under the outputs of a training pass, if `has_density`."""
+        raise NotImplementedError
+
+    def bits_per_dimension(self, batch, seed=0):
+        """-log2 P(x) / D of each picture of a batch, [B], by one draw of the dequantisation, if `own_likelihood`."""
+        raise NotImplementedError
 
     # Inputs from batches
 
