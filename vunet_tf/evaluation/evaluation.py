@@ -115,7 +115,7 @@ class Evaluation:
             caption = "Rows: appearances (first column), columns: shapes (first row), both of the split."
             self._add(f"matrix_{split}", f"Transfer matrix of {split}", caption, matrix)
         if "disentanglement" in config.sections:
-            self._disentanglement(task, index, positions)
+            self._disentanglement(task, split, index, positions)
         if "likelihood" in config.sections:
             k = config.samples
             self.found += likelihood.measure(model, directory, split, positions, k, config.batch_size, config.seed)
@@ -136,8 +136,8 @@ class Evaluation:
         self.found.append(Missing(section, split, "all", self._model.refusals()[use]))
         return False
 
-    def _disentanglement(self, task, index, positions):
-        model, directory, config, split = self._model, self._directory, self._config, task.split
+    def _disentanglement(self, task, split, index, positions):
+        model, directory, config = self._model, self._directory, self._config
         if "encode" in model.uses:
             encoded = probes.encodings(model, directory, split, positions, config.batch_size)
             self.found += probes.measure(*encoded, split, config.seed, more=self._of_training)

@@ -13,7 +13,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 RANGE = 255
 SSIM_WINDOW = 11  # pixels (Wang et al. 2004)
 LAB_AXES = ("lightness", "green_magenta", "blue_yellow")
-RANDOM_CHANNELS = (16, 32, 32)  # of the random convolutions
+RANDOM_CHANNELS = (16, 16, 16)  # of the random convolutions
 RESAMPLES = 1000
 COVERAGE = 0.95
 
@@ -72,9 +72,9 @@ def gradient_energy(pictures) -> np.ndarray:
 
 
 def random_features(pictures) -> np.ndarray:
-    """Features [N, 160] of pictures [N, H, W, 3] uint8: fixed random convolutions, without any training.
+    """Features [N, 96] of pictures [N, H, W, 3] uint8: fixed random convolutions, without any training.
 
-    Three 3x3 convolutions with stride 2 and 16, 32 and 32 channels, weights from N(0, 2 / fan-in) by a fixed seed, each
+    Three 3x3 convolutions with stride 2 and 16 channels each, weights from N(0, 2 / fan-in) by a fixed seed, each
     followed by a ReLU; of each channel the mean and the standard deviation over the positions. Random convolutions
     already tell textures and places of edges apart (Saxe et al. 2011, "On random weights and unsupervised feature
     learning"). They know nothing of what is shown.
