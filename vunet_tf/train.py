@@ -35,13 +35,12 @@ def _model_config(info, dataset_dir) -> ModelConfig:
         if model[name] not in (None, of_dataset):
             raise InputError(f"--{name}={model[name]}: the dataset {dataset_dir} has {of_dataset}")
         model[name] = of_dataset
-    config = ModelConfig(**model)
-    if info.joints is None and "parts" in config.seen:
+    if info.joints is None and (model["model"], model["appearance"]) == ("vunet", "parts"):
         raise InputError(
-            f"--appearance={config.appearance} needs joints, which a dataset of the source {info.source!r} has not: "
+            f"--appearance={model['appearance']} needs joints, which a dataset of the source {info.source!r} has not: "
             "use --appearance=picture"
         )
-    return config
+    return ModelConfig(**model)
 
 
 def _strategy(settings: RunConfig):
