@@ -3,7 +3,7 @@
   python -m vunet_tf.benchmark data [--dataset_dir=DIR]
   python -m vunet_tf.benchmark train
   python -m vunet_tf.benchmark profile
-  python -m vunet_tf.benchmark model [--out=docs/model.md]
+  python -m vunet_tf.benchmark model [--out=docs/model_tables.md]
 
 data: images per second of the whole input pipeline (read, decode, stickman, 8 body-part crops, batch), and of its parts
   alone. Without --dataset_dir it draws people of 128 and 256 pixels first; pictures are JPEG, crops 64 pixels.

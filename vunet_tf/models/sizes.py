@@ -105,7 +105,7 @@ def _layer_table(model):
 
 
 def model_page(command, configs):
-    """The page docs/model.md: sizes of configurations, and the functional models of the last one with their shapes.
+    """The page docs/model_tables.md: sizes of configurations, and the functional models of the last one with their shapes.
 
     Args:
         command: what the reader types to make this page again.
