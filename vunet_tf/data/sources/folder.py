@@ -166,4 +166,4 @@ def map_of(path: Path) -> Path:
     for candidate in (path.with_suffix(ending) for ending in endings):
         if candidate.is_file():
             return candidate
-    raise InputError(f"it has no map of the same name in {path.parent}")
+    raise InputError(f"it has no map of the same name in {path.parent.absolute().name}")
