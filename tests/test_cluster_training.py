@@ -73,7 +73,8 @@ def test_what_is_no_task_of_slurm_is_told(task):
     [
         ("{", "does not name the workers"),
         ("[]", "does not name the workers"),
-        ('{"cluster": {"worker": ["a:1"]}}', None),
+        ("{}", None),
+        ('{"cluster": {"worker": ["a:1"]}}', "which of them this is"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "which of them this is"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}', "which of them this is"),
         ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}', "names ps; this tr"),
@@ -135,6 +136,7 @@ def test_the_tfjob_is_one():
     assert container["name"] == "tensorflow" and container["image"], "the operator sets TF_CONFIG in this container"
     assert container["ports"] == [{"name": "tfjob-port", "containerPort": 2222}]
     assert set(flags_of(container["command"])) <= KNOWN
+    assert f"--batch_size={16 * worker['replicas']}" in container["command"]
     (mount,), (volume,) = container["volumeMounts"], pod["volumes"]
     assert mount["name"] == volume["name"]
     paths = dict(word.split("=", 1) for word in container["command"] if "_dir=" in word)
@@ -150,7 +152,7 @@ def run_script(folder, status, **environment):
         (folder / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {folder / "calls"}\nexit {code}\n')
         (folder / name).chmod(0o755)
     (folder / "calls").unlink(missing_ok=True)
-    environment = {"PATH": f"{folder}:/usr/bin:/bin", "SLURM_JOB_ID": "12345", **environment}
+    environment = {"PATH": f"{folder}:/usr/bin:/bin", "SLURM_JOB_ID": "12345", "SLURM_NTASKS": "32", **environment}
     ended = subprocess.run(["bash", CONFIGS / "cluster/train.slurm", "--steps=7"], env=environment)
     return ended.returncode, (folder / "calls").read_text().splitlines()
 
@@ -159,7 +161,7 @@ def test_the_slurm_script_starts_the_training_and_goes_on_after_preemption(tmp_p
     status, (call,) = run_script(tmp_path, 0)
     words = call.split()
     assert status == 0 and words[words.index("-m") + 1] == "vunet_tf.train" and words[-1] == "--steps=7"
-    assert "--cluster=slurm" in words and "--cluster_port=32345" in words
+    assert "--cluster=slurm" in words and "--cluster_port=32345" in words and "--batch_size=512" in words
     assert set(flags_of(words[words.index("-m") :])) <= KNOWN
     again = "scontrol requeue 12345"
     assert run_script(tmp_path, 143, SLURM_RESTART_COUNT="99") == (143, [call, again])

@@ -5,6 +5,7 @@ worker changes nothing in the result.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import platform
@@ -139,33 +140,38 @@ class ClusterPool:
             time.sleep(0.2)
 
     def ahead(self) -> int:
-        if time.monotonic() > self._asked + 1:
-            self._asked, self._ahead = time.monotonic(), 4 * max(1, self._asking(self._threads))
+        if time.monotonic() > self._asked + 1:  # workers come and go
+            with self._told():
+                self._asked, self._ahead = time.monotonic(), 4 * max(1, self._threads())
         return self._ahead
 
     def submit(self, items: Sequence) -> Future:
-        return self._asking(self._executor.submit, _make_all, self._name, items)
+        with self._told():
+            if self._client.status != "running":  # it tries to connect again, but what was under way is lost
+                raise ConnectionError("the scheduler is gone")
+            return self._executor.submit(_make_all, self._name, items)
 
     def result(self, future: Future) -> list[Made]:
-        while True:
-            try:
-                return self._asking(future.result, 5)
-            except (FutureTimeoutError, TimeoutError):
-                self._asking(self._wait_for_workers, WORKERS_SECONDS)
+        with self._told():
+            while True:
+                try:
+                    return future.result(5)
+                except (FutureTimeoutError, TimeoutError):
+                    self._wait_for_workers(WORKERS_SECONDS)
 
-    def _asking(self, ask: Callable, *arguments):
-        """ask(*arguments); where the cluster fails meanwhile, an InputError says so."""
+    @contextlib.contextmanager
+    def _told(self):
+        """Inside, what the cluster fails with becomes an InputError."""
         try:
-            return ask(*arguments)
+            yield
         except KilledWorker as error:
             raise InputError(
                 f"--scheduler={self._address}: several workers died of the same pictures, perhaps for want of memory; "
                 f"give each worker more ({error})"
             ) from error
-        except (CancelledError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise InputError(f"--scheduler={self._address}: the connection was lost ({error})") from error
+        except (CancelledError, FutureTimeoutError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise InputError(f"--scheduler={self._address}: the connection was lost ({reason})") from error
 
     def close(self, finished: bool) -> None:
         self._executor.shutdown(wait=finished)

@@ -49,7 +49,8 @@ def strategy():
     text = os.environ["TF_CONFIG"]
     try:
         config = json.loads(text)
-        jobs, task = config.get("cluster", {}), config.get("task", {"type": "worker", "index": 0})
+        jobs = config.get("cluster", {})
+        task = config["task"] if jobs else {"type": "worker", "index": 0}
         wrong = [job for job in jobs if job not in ("chief", "worker")]
         if jobs and not wrong:
             jobs[task["type"]][task["index"]]  # this task is one of them
