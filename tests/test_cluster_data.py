@@ -91,6 +91,9 @@ def test_a_worker_that_cannot_give_the_same_is_named(cluster, monkeypatch, tmp_p
     monkeypatch.setattr("vunet_tf.data.cluster.versions", lambda: ours)
     with pytest.raises(InputError, match=r"has python .*, not 3\.9, vunet_tf .*, not 0\.0: install the same versions"):
         next(made_in_order(source, range(9), 1, Scheduler(cluster.scheduler_address)))
+    assert not [name for name in cluster.scheduler.worker_plugins if name.startswith("vunet_tf")], (
+        "nothing is left there"
+    )
 
 
 def begin(address):

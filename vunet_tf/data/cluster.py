@@ -119,10 +119,10 @@ class ClusterPool:
             )
             self._executor = self._client.get_executor(pure=False)
         except InputError:
-            self._client.close()
+            self._leave()
             raise
         except Exception as error:  # whatever a worker fails with that has not our packages
-            self._client.close()
+            self._leave()
             told = f"{type(error).__name__}: {error}"
             raise InputError(f"--scheduler={self._address}: its workers cannot do this work ({told})") from error
 
@@ -174,7 +174,14 @@ class ClusterPool:
             raise InputError(f"--scheduler={self._address}: the connection was lost ({reason})") from error
 
     def close(self, finished: bool) -> None:
-        self._executor.shutdown(wait=finished)
-        if self._client.status == "running":
-            self._client.unregister_worker_plugin(self._name)
-        self._client.close(timeout=CONNECT_SECONDS)
+        with contextlib.suppress(Exception):  # all is there, or another error ended the work, which counts
+            self._executor.shutdown(wait=finished)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Leaves the cluster as it was: workers that come later need not have what this work needs."""
+        with contextlib.suppress(Exception):
+            if self._client.status == "running":
+                self._client.unregister_worker_plugin(self._name)
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=CONNECT_SECONDS)
