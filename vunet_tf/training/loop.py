@@ -290,7 +290,8 @@ def explained(run_dir, dataset_dir):
         elif isinstance(error, tf.errors.ResourceExhaustedError) or _OUT_OF_MEMORY.search(whole):
             told = f"the memory does not suffice ({reason}): give a smaller --batch_size, --width or --max_width"
         elif lost := _LOST_WORKER.search(whole):
-            told = f"another worker is gone ({lost[1] or reason}): give the same command again on all of them, to go on"
+            reason = (lost[1] or reason).rstrip(": ")
+            told = f"another worker is gone ({reason}): give the same command again on all of them, to go on"
         elif isinstance(error, tf.errors.DataLossError):
             told = f"{dataset_dir} is damaged ({reason}): prepare it again"
         elif isinstance(error, tf.errors.InvalidArgumentError) and "IteratorGetNext" in whole:
