@@ -24,7 +24,9 @@ def arrow(*points, dashed=False):
     """A line through the points with a head at its end."""
     dash = ' stroke-dasharray="5 4"' if dashed else ""
     way = " ".join(f"{x},{y}" for x, y in points)
-    PARTS.append(f'<polyline points="{way}" fill="none" stroke="{INK}" stroke-width="1.4"{dash} marker-end="url(#head)"/>')
+    PARTS.append(
+        f'<polyline points="{way}" fill="none" stroke="{INK}" stroke-width="1.4"{dash} marker-end="url(#head)"/>'
+    )
 
 
 def scales(x, colour, names, grows):
