@@ -24,7 +24,7 @@ from vunet_tf.files.words import json_fault
 
 FORMAT = "vunet-dataset-1"
 SHARD_BYTES = 32 * 2**20
-_FRAMING_BYTES = 16  # of a TFRecord: the length and two checksums
+FRAMING_BYTES = 16  # of a TFRecord: the length and two checksums
 _UNENCODABLE = "backslashreplace"  # how a file name that is no text is written
 INFO_FILE, REJECTS_FILE = "dataset.json", "rejects.csv"
 
@@ -276,7 +276,7 @@ class DatasetWriter:
         name = self._shard_name(split)
         examples, size = self._pending.pop(split)
         on_disk = (self.directory / name).stat().st_size
-        if on_disk != size + examples * _FRAMING_BYTES:
+        if on_disk != size + examples * FRAMING_BYTES:
             raise OSError(
                 f"{name} has {on_disk} bytes on disk, {size} and their framing were written; is the disk full?"
             )
