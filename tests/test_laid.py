@@ -243,10 +243,10 @@ def test_int8_stays_in_one_piece_and_near_to_keras(laid_run, batch, tmp_path):
     from export import runtime, trained
     from export.tflite import files, graph, model_file
 
-    exported = trained.load(laid_run)
+    exported, random = trained.load(laid_run), np.random.default_rng(0)  # the same, whichever tests ran before
     for weight in exported.model.weights:
         if not weight.numpy().any():  # at the start of a training; then int8 would have steps of size 0
-            weight.assign(normal(*weight.shape) / 10)
+            weight.assign(random.normal(size=weight.shape) / 10)
     files.write(exported, tmp_path, ("int8",), count=8)
     content = (tmp_path / files.file_name("int8")).read_bytes()
     assert [model_file.signature(content, use).partitions for use in graph.USES] == [1, 1, 1]
