@@ -25,6 +25,8 @@ from vunet_tf.data.dataset import read_info
 from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.reading import read_bytes
+from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shown
 from vunet_tf.models import VUNet
 
 FORMAT = 2
@@ -189,9 +191,12 @@ def history(run_dir) -> list[dict]:
     """
     path = Path(run_dir) / HISTORY
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+        starts = [json.loads(line) for line in read_bytes(path).splitlines()] if path.is_file() else []
+        if not all(type(start["step"]) is int and {**start["flags"], **start["versions"]} for start in starts):
+            raise TypeError
+        return starts
+    except DOCUMENT_ERRORS as error:
+        raise InputError(f"{path} is damaged: {json_fault(error)}") from error
 
 
 def load(run_dir, dataset_dir=None) -> Run:
@@ -234,7 +239,11 @@ def _training_flags(run_dir):
     if not path.is_file():
         return {}
     given = {}
-    for line in path.read_text().splitlines():
+    try:
+        lines = read_bytes(path).decode().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', 'it is not text')}") from error
+    for line in lines:
         name, equals, value = line.removeprefix("--").partition("=")
         given[name if equals else name.removeprefix("no")] = value if equals else str(name[:2] != "no").lower()
     return given
@@ -244,17 +253,21 @@ def _read_config(run_dir):
     if not (run_dir / CONFIG).is_file():
         raise InputError(f"{run_dir} holds no trained model: {CONFIG} is missing")
     try:
-        description = json.loads((run_dir / CONFIG).read_text())
+        description = json.loads(read_bytes(run_dir / CONFIG))
         if description.get("format") != FORMAT:
             raise InputError(
-                f"format {description.get('format')!r}, this version reads {FORMAT}: it was trained by another version "
-                "of this program, with which it can be used; or train it again"
+                f"format {shown(description.get('format'))}, this version reads {FORMAT}: it was trained by another "
+                "version of this program, with which it can be used; or train it again"
             )
         if description.get("class") not in CLASSES:
-            raise InputError(f"unknown class {description.get('class')!r}, known: {', '.join(CLASSES)}")
+            raise InputError(f"unknown class {shown(description.get('class'))}, known: {', '.join(CLASSES)}")
         for key in ("config", "fitting"):
             if not isinstance(description.get(key), dict):
                 raise InputError(f"it has no {key}")
-    except (ValueError, AttributeError) as error:
+    except InputError as error:
         raise InputError(f"{run_dir / CONFIG}: {error}") from error
+    except (OSError, *DOCUMENT_ERRORS) as error:
+        raise InputError(
+            f"{run_dir / CONFIG} is damaged: {getattr(error, 'strerror', None) or json_fault(error)}"
+        ) from error
     return description

@@ -122,4 +122,6 @@ def read_flagfile(path: Path | str) -> ModelConfig:
         found(["", *found.read_flags_from_files([f"--flagfile={path}"])])
     except flags.Error as error:
         raise InputError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: it is not text") from error
     return ModelConfig(**values(ModelConfig, found))

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import io
 import os
 import signal
 import sys
@@ -46,7 +47,7 @@ def run(
                 raise InputError(f"unexpected argument {arguments[0]!r}; everything else is given by flags")
             command(arguments) if takes_arguments else command()
         except InputError as error:
-            sys.exit(f"error: {error}")
+            sys.exit(printable(f"error: {error}"))
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if package not in _OF_EXPORT:
@@ -56,9 +57,19 @@ def run(
             print("; ".join(filter(None, ["stopped", if_stopped])), file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
 
+    for stream in (sys.stdout, sys.stderr):  # a file name need not be text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     app.run(main, flags_parser=_parsed)
+
+
+def printable(text: str) -> str:
+    """A text for a terminal: names of files can hold what would move its cursor or change its colours."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def _parsed(argv: list[str]) -> list[str]:
@@ -68,7 +79,9 @@ def _parsed(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        sys.exit(f"error: {error}; --help explains")
+        sys.exit(printable(f"error: {error}; --help explains"))
+    except UnicodeDecodeError:
+        sys.exit("error: a file named by --flagfile is not text; --help explains")
     except SystemExit:  # the help was shown
         sys.exit(0)
 

@@ -8,11 +8,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.reading import read_bytes
 
 # Decoders that are well kept and start no other program (Pillow's EPS decoder would).
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 MAX_PIXELS = 2**26  # 64 megapixels: a larger picture is refused before it is decoded
+MAX_BYTES = 8 * MAX_PIXELS  # of a file: such a picture in 16 bits and 4 channels, not compressed
 JPEG_QUALITY = 95
 FITS = ("stretch", "pad", "crop")
 ENCODINGS = ("jpeg", "png")
@@ -44,7 +46,7 @@ def read_picture(source: Path | str | bytes) -> np.ndarray:
     """
     if not isinstance(source, bytes):
         try:
-            source = Path(source).read_bytes()
+            source = read_bytes(source, MAX_BYTES)
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror or error}") from error
     if not source:

@@ -4,13 +4,11 @@ RUN/checkpoints/step_00001000.npz
 """
 
 import re
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from vunet_tf.files import atomic
+from vunet_tf.files import arrays, atomic
 from vunet_tf.files.errors import InputError
 
 FOLDER = "checkpoints"
@@ -48,9 +46,10 @@ def read(path: Path | str) -> dict[str, np.ndarray]:
       InputError: if the file is damaged: cut short, or with a byte that has changed.
     """
     try:
+        arrays.check_archive(path, packed=False)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except arrays.ERRORS as error:
         raise InputError(f"{path} is damaged: {error}") from error
 
 
