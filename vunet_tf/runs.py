@@ -20,7 +20,10 @@ import platform
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
+
 from vunet_tf import pretrained
+from vunet_tf.config import ModelConfig
 from vunet_tf.data.dataset import read_info
 from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.files import atomic
@@ -192,7 +195,8 @@ def history(run_dir) -> list[dict]:
     path = Path(run_dir) / HISTORY
     try:
         starts = [json.loads(line) for line in read_bytes(path).splitlines()] if path.is_file() else []
-        if not all(type(start["step"]) is int and {**start["flags"], **start["versions"]} for start in starts):
+        kinds = {(type(start["step"]), type(start["flags"]), type(start["versions"])) for start in starts}
+        if kinds - {(int, dict, dict)}:
             raise TypeError
         return starts
     except DOCUMENT_ERRORS as error:
@@ -217,21 +221,61 @@ def load(run_dir, dataset_dir=None) -> Run:
         if not (run_dir / name).is_file():
             raise InputError(f"{run_dir} holds no trained model: {name} is missing")
     description = _read_config(run_dir)
+    given = pretrained.read_weights(run_dir) if is_preset else None
+    count = weights.stat().st_size // 4 if given is None else sum(weight.size for weight in given)
     try:
+        _require_weights(description, count)
         model = CLASSES[description["class"]].from_config(description["config"])
-        fitting = Fitting(**description["fitting"])
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        fitting = Fitting(**description["fitting"]).checked()
+    except DOCUMENT_ERRORS as error:
         raise InputError(f"{run_dir / CONFIG}: {error}") from error
-    try:
-        if is_preset:
-            model.set_weights(pretrained.read_weights(run_dir))
-        else:
-            model.load_weights(weights)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{weights} does not fit {CONFIG}, or is damaged: {error}") from error
+    if is_preset:
+        try:
+            model.set_weights(given)
+        except ValueError as error:
+            raise InputError(f"{weights} does not fit {CONFIG}: {error}") from error
+    else:
+        read_weights(model, weights)
     flags = _training_flags(run_dir)
     dataset_dir = dataset_dir or (run_dir / pretrained.EXAMPLES if is_preset else flags.get("dataset_dir"))
     return Run(run_dir, model, fitting, flags, Path(dataset_dir) if dataset_dir else None)
+
+
+def read_weights(model, path):
+    """Sets the weights of `model` to those of a file that `save` wrote.
+
+    Raises:
+        InputError: they do not fit, or the file is damaged.
+    """
+    path, sizes = Path(path), []
+
+    def add_size(name, item):
+        if isinstance(item, h5py.Dataset):
+            sizes.append(item.nbytes)
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(add_size)
+        if sum(sizes) > path.stat().st_size:  # room would be made for all that it promises
+            raise InputError("it promises more numbers than it has")
+        model.load_weights(path)
+    except Exception as error:  # Keras and the HDF5 library raise anything on damaged files
+        raise InputError(f"{path} does not fit {CONFIG}, or is damaged: {error}") from error
+
+
+def _require_weights(description, count):
+    """Raises InputError, or another of `DOCUMENT_ERRORS`, where the model that is described has more weights than that.
+
+    A model is built before its weights are set: a wrong size in a damaged `config.json` could take all memory.
+    """
+    config = ModelConfig.from_dict({name: value for name, value in description["config"].items() if name != "name"})
+    fewest = config.shape_channels + config.blocks_per_scale * sum(9 * width**2 for width in config.widths)  # of E
+    if config.appearance == "parts" or config.latent == "laid":
+        fewest += config.parts
+    if config.latent == "laid":
+        fewest += config.code_channels
+    if fewest > count:
+        raise InputError(f"its model has more than {fewest:,} weights, beside it are {count:,} at most")
 
 
 def _training_flags(run_dir):

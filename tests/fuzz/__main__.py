@@ -45,22 +45,28 @@ def _again(path: Path) -> int:
     return 0
 
 
+def _tell(tally) -> None:
+    ends = ", ".join(f"{count} {ending}" for ending, count in sorted(tally.endings.items()))
+    print(f"{tally.reader}: {tally.inputs} inputs ({ends}), {tally.peak} MiB, {tally.slowest} s", flush=True)
+    for finding, file in tally.findings.items():
+        print(f"  FINDING {finding}  [{file}]", flush=True)
+
+
 def _campaign(arguments) -> int:
     names = arguments.readers.split(",") if arguments.readers else list(READERS)
     if unknown := [name for name in names if name not in READERS]:
         sys.exit(f"error: --readers={','.join(unknown)}: known are {', '.join(READERS)}")
     kept, tallies, start = Path(arguments.kept), [], time.monotonic()
     kept.mkdir(parents=True, exist_ok=True)
+    together = [name for name in names if not READERS[name].alone]
+    groups = [[name] for name in names if READERS[name].alone] + ([together] if together else [])
     shares = sum(READERS[name].share for name in names)
     with _folder() as folder:
-        for name in names:
-            seconds = arguments.seconds * READERS[name].share / shares
-            (tally,) = campaign.run_apart([name], Path(folder), arguments.seed, seconds, arguments.inputs, kept)
-            ends = ", ".join(f"{count} {ending}" for ending, count in sorted(tally.endings.items()))
-            print(f"{name}: {tally.inputs} inputs ({ends}), {tally.peak} MiB, {tally.slowest} s", flush=True)
-            for finding, file in tally.findings.items():
-                print(f"  FINDING {finding}  [{file}]", flush=True)
-            tallies.append(tally)
+        for group in groups:
+            seconds = arguments.seconds * sum(READERS[name].share for name in group) / shares
+            for tally in campaign.run_apart(group, Path(folder), arguments.seed, seconds, arguments.inputs, kept):
+                _tell(tally)
+                tallies.append(tally)
     found = sum(len(tally.findings) for tally in tallies)
     minutes = (time.monotonic() - start) / 60
     print(f"{sum(tally.inputs for tally in tallies):,} inputs, {found} findings, {minutes:.1f} minutes")

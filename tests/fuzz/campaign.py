@@ -29,7 +29,8 @@ from vunet_tf.files.errors import InputError
 
 LONGEST_MESSAGE = 2000  # characters: a longer one is not clear
 _ROOM = 8 * 2**30  # bytes of address space beyond what a started process has: far above every reader's bound
-_ENDINGS = ("result", "reject", "error")
+_TO_START = 600.0  # seconds that a process may take to start, and to end
+_WAITING = 15  # how much longer an input may take where other programs use the processor
 # What no reader has to do, as Python's audit hooks name it.
 _FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty")
 _FORBIDDEN += ("pty.spawn", "socket.connect", "socket.getaddrinfo", "urllib.Request", "ctypes.dlopen")
@@ -57,8 +58,9 @@ class Reader(NamedTuple):
     name: of the reader.
     start: takes an empty folder.
     memory: MiB that one input may take beyond what the good inputs took.
-    seconds: that one input may take.
+    seconds: of processor time that one input may take.
     share: of the campaign's time, in relation to other readers.
+    alone: whether it has a process of its own; those that need TensorFlow share one, for it takes long to start.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Reader(NamedTuple):
     memory: int
     seconds: float = 20.0
     share: float = 1.0
+    alone: bool = True
 
 
 @dataclasses.dataclass
@@ -125,11 +128,18 @@ class _Watch:
     def _written(self, event, path, folder=""):
         if isinstance(path, int):
             return
-        if not os.path.realpath(os.path.join(folder, os.fsdecode(path))).startswith((self.out, "/dev/")):
+        if not os.path.realpath(os.path.join(folder, os.fsdecode(path))).startswith((self.out, os.devnull)):
             self.seen.append(f"{event} outside of the folder for output")
 
 
 _watch = None
+
+
+def put(path: Path, content: bytes) -> None:
+    """Writes what a reader is to read; that is the test's own doing, and no finding."""
+    armed, _watch.armed = _watch.armed, False
+    path.write_bytes(content)
+    _watch.armed = armed
 
 
 def run_here(reader: Reader, folder: Path, seed: int, seconds: float, most: int, kept: Path) -> Tally:
@@ -188,7 +198,8 @@ class _Attempts:
         self.folder, self.listing = folder, sorted(os.listdir(folder))
         self.noted = 0.0
         kept.mkdir(parents=True, exist_ok=True)
-        signal.signal(signal.SIGALRM, self._too_slow)
+        for number in (signal.SIGALRM, signal.SIGPROF):
+            signal.signal(number, self._too_slow)
         self.base = _resident("VmRSS")
         size = _resident("VmSize")
         resource.setrlimit(resource.RLIMIT_AS, (size + _ROOM, resource.RLIM_INFINITY))
@@ -200,9 +211,10 @@ class _Attempts:
 
     def __call__(self, value) -> None:
         (self.kept / f"{self.reader.name}.last").write_bytes(pickle.dumps(value))
-        finding, ending, start = None, "error", time.monotonic()
+        finding, ending, start = None, "error", time.process_time()
         before = self.base if _forget_peak() else _resident("VmHWM")
-        signal.setitimer(signal.ITIMER_REAL, self.reader.seconds)
+        signal.setitimer(signal.ITIMER_PROF, self.reader.seconds)
+        signal.setitimer(signal.ITIMER_REAL, _WAITING * self.reader.seconds)
         _watch.seen.clear()
         _watch.armed = True
         try:
@@ -223,8 +235,9 @@ class _Attempts:
             finding = f"{type(error).__name__} in {at}: {str(error)[:80]!r}"
         finally:
             _watch.armed = False
+            signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
-        seconds = time.monotonic() - start
+        seconds = time.process_time() - start
         peak = (_resident("VmHWM") - before) // 2**20
         self.tally.endings[ending] += 1
         self.tally.peak = max(self.tally.peak, peak)
@@ -278,35 +291,41 @@ def _resident(name: str) -> int:
 
 
 def run_apart(names: list[str], folder: Path, seed: int, seconds: float, most: int, kept: Path) -> list[Tally]:
-    """Tries readers in one process of their own; one that dies is a finding, and is started again with other inputs."""
+    """Tries readers in a process of their own; one that dies is a finding, and is started again with other inputs.
+
+    Args:
+        names: of the readers.
+        seconds: for all of them together.
+        Others: as for `run_here`.
+    """
     total = {name: Tally(name) for name in names}
-    end, left, start = time.monotonic() + seconds * len(names), list(names), 0
-    while left and (start == 0 or time.monotonic() < end):
-        shares = max(1.0, (end - time.monotonic()) / len(left))
-        command = [sys.executable, "-m", "tests.fuzz", f"--child={','.join(left)}", f"--seed={seed + 1000 * start}"]
-        command += [f"--seconds={shares:.1f}", f"--inputs={most}", f"--folder={folder}", f"--kept={kept}"]
-        start += 1
+    left, end, starts = list(names), time.monotonic() + seconds, 0
+    while left and (not starts or time.monotonic() < end):
+        each = max(1.0, (end - time.monotonic()) / len(left))
+        command = [sys.executable, "-m", "tests.fuzz", f"--child={','.join(left)}", f"--seed={seed + 1000 * starts}"]
+        command += [f"--seconds={each:.1f}", f"--inputs={most}", f"--folder={folder}", f"--kept={kept}"]
+        starts += 1
         for name in left:
-            (kept / f"{name}.tally").unlink(missing_ok=True)
+            for ending in ("tally", "last"):
+                (kept / f"{name}.{ending}").unlink(missing_ok=True)
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
-            _, told = process.communicate(timeout=shares * len(left) + 300)
-        except subprocess.TimeoutExpired:
+            _, told = process.communicate(timeout=each * len(left) + _TO_START)
+        except subprocess.TimeoutExpired:  # an input that neither ends nor lets itself be interrupted
             process.kill()
             _, told = process.communicate()
-        for name in list(left):
-            path = kept / f"{name}.tally"
-            if path.is_file():
-                total[name].add(Tally.from_json(path.read_text()))
+        tried = [name for name in left if (kept / f"{name}.last").is_file()]
+        for name in tried:
+            if (kept / f"{name}.tally").is_file():
+                total[name].add(Tally.from_json((kept / f"{name}.tally").read_text()))
         if process.returncode == 0:
             break
-        running = [name for name in left if (kept / f"{name}.tally").is_file()]
-        last = kept / f"{running[-1] if running else left[0]}.last"
-        name = running[-1] if running else left[0]
-        if process.returncode > 0 or not last.is_file():  # the test itself is wrong
-            raise RuntimeError(f"{name}: {told[-3000:]}")
-        total[name].findings[f"crash: signal {-process.returncode}"] = f"{name}.crash{start}"
+        if process.returncode > 0 or not tried:  # the test itself is wrong
+            raise RuntimeError(f"{left}: {told[-3000:]}")
+        name = tried[-1]  # the one that was running
+        file = f"{name}.crash{starts}"
+        os.replace(kept / f"{name}.last", kept / file)
+        total[name].findings[f"crash: signal {-process.returncode}"] = file
         total[name].endings["crash"] += 1
-        os.replace(last, kept / f"{name}.crash{start}")
         left = left[left.index(name) :]
     return list(total.values())

@@ -1,7 +1,12 @@
 """The inputs that once were findings, made by code: {reader: {what it was: input}}. Each must end well now."""
 
+import hashlib
+import io
+import json
 import pickle
 import struct
+import zipfile
+from collections.abc import Callable
 
 
 class _Calls:
@@ -33,3 +38,104 @@ def pickles() -> dict[str, bytes]:
         "one list copied many times": b"\x80\x02" + many + b"0" + copies + b".",
         "a function of ours changed": b"\x80\x02c_codecs\nencode\nN}X\x0c\x00\x00\x00__defaults__N\x85s\x86b}.",
     }
+
+
+DEEP = b"[" * 100_000
+
+
+def flagfile(line: str) -> Callable[[], bytes]:
+    return lambda: f"--image_size=64\n{line}\n".encode("utf-8", "surrogatepass")
+
+
+def archive(head: str, packing: int = zipfile.ZIP_STORED) -> bytes:
+    """An NPZ archive of one array, with a head that promises more than there is."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", packing) as file:
+        file.writestr("0.npy", b"\x93NUMPY\x01\x00" + len(head + "\n").to_bytes(2, "little") + head.encode() + b"\n")
+    return buffer.getvalue()
+
+
+def _preset(content: bytes) -> dict[str, bytes]:
+    return {"weights.npz": content, "preset.json": json.dumps({"sha256": hashlib.sha256(content).hexdigest()}).encode()}
+
+
+_HUGE = "{'descr': '<f4', 'fortran_order': False, 'shape': (300000, 300000)}"
+_OPEN = "{'descr': '<f4', 'fortran_order': False, 'shape': (300,"
+_COCO = {
+    "images": [{"id": 0, "file_name": "0.png"}],
+    "annotations": [{"id": 0, "image_id": 0, "bbox": [2, 2, 60, 60], "keypoints": [30, 30, 2] * 17}],
+}
+
+
+def coco(**changes) -> Callable[[], bytes]:
+    """A person-keypoints file of one person, with changes in the annotation, or in the list of pictures for `file`."""
+    document = json.loads(json.dumps(_COCO))
+    document["images"][0]["file_name"] = changes.pop("file", "0.png")
+    document["annotations"][0].update(changes)
+    return lambda: json.dumps(document).encode()
+
+
+# Without TensorFlow: these are in the tests. `DATASETS` need it, and are read by `test_what_was_found_of_datasets...`.
+CASES: dict[str, dict[str, Callable[[], object]]] = {
+    "keypoint_json": {
+        "nested deeply": lambda: DEEP,
+        "a box of two numbers": lambda: json.dumps({"keypoints": [9, 9, 2] * 17, "bbox": [1, 2]}).encode(),
+        "a number beyond every float": lambda: json.dumps({"keypoints": [10**400, 9, 2] * 17}).encode(),
+        "a unit of 100,000 letters": lambda: json.dumps({"format": "x" * 100_000, "unit": "x" * 100_000}).encode(),
+    },
+    "flagfile": {
+        "a flag of 50,000 letters": flagfile("--" + "n" * 50_000),
+        "a value of 5,000 digits": flagfile("--width=" + "9" * 5000),
+        "a file that is no text": lambda: b"--width=\xff\xfe",
+        "a device that never ends": flagfile("--flagfile=/dev/zero"),
+        "a choice of 5,000 letters": flagfile("--latent=" + "x" * 5000),
+    },
+    "names": {
+        "a name too long for a file": lambda: (["x" * 300, "\U0001f600" * 80], "x" * 300),
+        "a name that is an option": lambda: (["-rf", "..", ".hidden"], "-rf"),
+        "a number of 5,000 digits": lambda: (["a\nb"], "valid:" + "9" * 5000),
+        "a surrogate and a NUL": lambda: (["\ud800", "\0"], "\ud800\0"),
+    },
+    "server_answer": {
+        "an error of 100,000 letters": lambda: json.dumps({"error": "x" * 100_000}).encode(),
+        "nested deeply": lambda: DEEP,
+    },
+    "video": {
+        "a list of files under a video's name": lambda: (".mp4", b"ffconcat version 1.0\nfile secret.ppm\n"),
+        "a playlist under a video's name": lambda: (".mkv", b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x\n"),
+    },
+}
+DATASETS: dict[str, dict[str, Callable[[], object]]] = {
+    "index": {name: (lambda content=content: content) for name, content in pickles().items()},
+    "coco": {
+        "nested deeply": lambda: DEEP,
+        "a NUL in the name of a file": coco(file="a\0b.png"),
+        "a surrogate in the name of a file": coco(file="\ud800.png"),
+        "a box beyond every float": coco(bbox=[10**400, 1, 2, 3]),
+        "keypoints beyond every float": coco(keypoints=[10**400, 9, 2] * 17),
+    },
+    "checkpoint": {
+        "an array of 335 GiB": lambda: archive(_HUGE),
+        "an array whose head is cut": lambda: archive(_OPEN),
+        "a compressed one": lambda: archive(_HUGE, zipfile.ZIP_DEFLATED),
+    },
+    "preset": {
+        "an array of 335 GiB": lambda: _preset(archive(_HUGE)),
+        "no archive": lambda: _preset(b"PK"),
+        "a list as preset.json": lambda: {"weights.npz": b"PK", "preset.json": b"[]"},
+    },
+    "dataset_json": {"nested deeply": lambda: DEEP},
+    "tfrecords": {"a record of 2**60 bytes": lambda: _record_that_promises(2**60)},
+}
+
+
+def _record_that_promises(length: int) -> bytes:
+    """A TFRecord whose length has its right checksum (masked CRC-32C), and no content."""
+    head = struct.pack("<Q", length)
+    check = 0xFFFFFFFF
+    for byte in head:
+        check ^= byte
+        for _ in range(8):
+            check = (check >> 1) ^ (0x82F63B78 if check & 1 else 0)
+    check ^= 0xFFFFFFFF
+    return head + struct.pack("<I", (((check >> 15) | (check << 17)) + 0xA282EAD8) & 0xFFFFFFFF) + bytes(100)

@@ -6,10 +6,13 @@ A dataset appears under its name whole or not at all: it is written beside it an
 import contextlib
 import csv
 import dataclasses
+import functools
 import json
+import mmap
 import os
 import re
 import shutil
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +30,7 @@ from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shown
 
 FORMAT = "vunet-dataset-1"
 SHARD_BYTES = 32 * 2**20
+_MOST_CHECKED = 2 * 2**30  # bytes of a split whose records are looked at before they are read: it takes milliseconds
 _FRAMING_BYTES = 16  # of a TFRecord: the length and two checksums
 _UNENCODABLE = "backslashreplace"  # how a file name that is no text is written
 INFO_FILE, REJECTS_FILE = "dataset.json", "rejects.csv"
@@ -144,9 +148,33 @@ def _check_kinds(info: DatasetInfo) -> None:
 
 
 def shard_paths(directory: Path | str, info: DatasetInfo, split: str) -> list[str]:
-    """Paths of a split's TFRecord files, in order."""
+    """Paths of a split's TFRecord files, in order.
+
+    Raises:
+        InputError: there is no such split, or its records do not fit into its files.
+    """
     info.examples(split)
+    if sum(shard.bytes for shard in info.splits[split]) <= _MOST_CHECKED:
+        for shard in info.splits[split]:
+            path = Path(directory) / shard.file
+            _check_records(path, shard.examples, path.stat().st_mtime_ns)
     return [str(Path(directory) / shard.file) for shard in info.splits[split]]
+
+
+@functools.lru_cache(maxsize=1000)
+def _check_records(path: Path, examples: int, modified: int) -> None:
+    """Raises InputError unless the records of a file end where it ends.
+
+    TensorFlow makes room for as many bytes as a record promises, and the process dies where there is none.
+    """
+    del modified  # a changed file is another one
+    count = at = 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        while at + _FRAMING_BYTES <= len(content):
+            (length,) = struct.unpack_from("<Q", content, at)
+            at, count = at + _FRAMING_BYTES + length, count + 1
+        if (at, count) != (len(content), examples):
+            raise InputError(f"{path} is damaged, not {examples} whole records: prepare the dataset again")
 
 
 def serialise(example: Example) -> bytes:

@@ -17,6 +17,11 @@ def shown(value) -> str:
     return reprlib.repr(value)
 
 
+def shortened(text: str, most: int = 500) -> str:
+    """A text without its middle, if it has more than `most` characters."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+
 def json_fault(error: Exception) -> str:
     """What is wrong with a JSON file, by the exception that reading it or picking values out of it raised."""
     if isinstance(error, json.JSONDecodeError):

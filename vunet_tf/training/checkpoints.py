@@ -49,7 +49,7 @@ def read(path: Path | str) -> dict[str, np.ndarray]:
         arrays.check_archive(path, packed=False)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except arrays.ERRORS as error:
+    except Exception as error:  # NumPy and zipfile raise anything on damaged files
         raise InputError(f"{path} is damaged: {error}") from error
 
 
