@@ -48,9 +48,9 @@ _ROUNDS = flags.DEFINE_integer("rounds", 20, "How often each is measured.", lowe
 def generator(config: ModelConfig) -> dict[str, bytes]:
     """{precision, and "int8 all": TFLite file with the one signature "generate"} of an initialised model."""
     from export.tflite import PRECISIONS, graph, quantise
-    from vunet_tf.models import VUNet
+    from vunet_tf.models import registry
 
-    model = VUNet(_without_prior(config))
+    model = registry.build(_without_prior(config))
     random = np.random.default_rng(0)
 
     def numbers(*shape):

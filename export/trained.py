@@ -16,13 +16,12 @@ def load(run_dir, dataset_dir=None) -> Run:
     """A run ready for export: as `runs.load` gives it, but its model has plain convolutions.
 
     Raises:
-        InputError: as `runs.load`; or the run has no appearance latent, or weights that are no finite numbers.
+        InputError: as `runs.load`; or the model cannot be exported, or has weights that are no finite numbers.
     """
     if not run_dir:
         raise InputError("give --run_dir; --help explains")
     run = runs.load(run_dir, dataset_dir)
-    if not run.model.config.latent_scales:
-        raise InputError(f"{run_dir} was trained with --latent_scales=0: it has no appearance to transfer or sample")
+    run.model.require("export")
     folded = run.model.fold()
     for weight in folded.weights:
         if not np.isfinite(weight.numpy()).all():

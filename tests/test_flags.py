@@ -10,7 +10,7 @@ from vunet_tf.config import ModelConfig, RunConfig, TrainingConfig
 from vunet_tf.data.sources.registry import OPTIONS
 from vunet_tf.data.sources.source import Options
 from vunet_tf.files.errors import InputError
-from vunet_tf.models import VUNet
+from vunet_tf.models import registry
 
 FLAGFILES = sorted(CONFIGS.rglob("*.flags"))
 
@@ -20,7 +20,7 @@ def test_every_flagfile_builds_its_model(path):
     assert f"--flagfile=configs/{path.relative_to(CONFIGS)}" not in path.read_text().splitlines()  # itself
     config = read_flagfile(path)
     if path.parent == CONFIGS and config.width <= 16:  # the paper's sizes are built in test_models
-        assert VUNet(config).config == config
+        assert registry.build(config).config == config
 
 
 def test_a_flagfile_with_a_misspelt_name_or_a_wrong_value_is_named(tmp_path):

@@ -13,7 +13,9 @@ import tensorflow as tf
 
 from vunet_tf.command_line.flags import CONFIGS, read_flagfile
 from vunet_tf.config import ModelConfig
-from vunet_tf.models import GroupPrior, VUNet
+from vunet_tf.files.errors import InputError
+from vunet_tf.models import GroupPrior, VUNet, registry
+from vunet_tf.models.generative import USES
 from vunet_tf.models.layers import WeightNormConv2D, convolutions
 from vunet_tf.models.sizes import model_page, parts_of, sizes_of, sizes_table
 from vunet_tf.objective import losses
@@ -442,3 +444,18 @@ def test_unknown_settings_are_refused():
 def test_batches_that_do_not_fit_name_the_flag(change, flag):
     with pytest.raises(ValueError, match=flag):
         initialised(SMALL).reconstruct(change(batch(SMALL)))
+
+
+# The models of the field
+
+
+def test_every_choice_of_model_is_registered_and_says_what_it_can_do():
+    (field,) = (field for field in dataclasses.fields(ModelConfig) if field.name == "model")
+    assert set(registry.MODELS) == set(field.metadata["choices"])
+    for name in registry.MODELS:
+        model = registry.build(ModelConfig(image_size=16, width=4, max_width=8, appearance="picture", model=name))
+        assert type(model) is registry.class_of(name) and model.config.model == name
+        assert model.uses and set(model.refusals()) == set(USES) - model.uses
+        for use in model.refusals():
+            with pytest.raises(InputError, match=r"--\w+=\w+: \w+"):  # the flag, and why
+                model.require(use)

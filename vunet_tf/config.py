@@ -60,7 +60,7 @@ def told(known) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Settings):
-    """Sizes and variants of a VU-Net; the defaults are the released program's market configuration.
+    """Sizes and variants of a model; the defaults are a VU-Net, the released program's market configuration.
 
     Attributes:
         image_size: side of picture and shape map in pixels, a power of two.
@@ -86,7 +86,8 @@ class ModelConfig(Settings):
             "standard_normal" p(z) (ablation).
         activation: "elu" (released program), or "leaky_relu" (faster).
         dropout: rate inside the residual blocks, in [0, 1), taken to the nearest 1 / 256.
-        weight_norm: weight-normalised convolutions (released program); False: plain ones, as `VUNet.fold()` makes them.
+        weight_norm: weight-normalised convolutions (released program); False: plain ones, as `fold()` makes them.
+        model: which model (docs/models.md). "vunet": the Variational U-Net.
 
     Raises:
         InputError: a value that no model can be built with; the message names the flag to change.
@@ -110,6 +111,7 @@ class ModelConfig(Settings):
     activation: str = one_of("elu", "leaky_relu")
     dropout: float = 0.0
     weight_norm: bool = True
+    model: str = one_of("vunet")
 
     def __post_init__(self):
         super().__post_init__()

@@ -30,14 +30,14 @@ from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.reading import read_bytes
 from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shown
-from vunet_tf.models import VUNet
+from vunet_tf.models import registry
+from vunet_tf.models.generative import GenerativeModel
 
 FORMAT = 2
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 FLAGS = "flags.txt"
 HISTORY = "history.jsonl"
-CLASSES = {"VUNet": VUNet}
 PACKAGES = ("vunet-tf", "tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
@@ -52,14 +52,14 @@ class Run(NamedTuple):
     """A trained run: everything that using it takes.
 
     directory: the run directory.
-    model: the `VUNet`, with the weights that `save` wrote, to the bit.
+    model: a `GenerativeModel` (`vunet_tf.models.registry`), with the weights that `save` wrote, to the bit.
     fitting: how the pictures and shapes of its dataset were made, so that others can be made alike.
     flags: what it was trained with, {name: value}; a boolean one is "true" or "false". {} if none are kept.
     dataset_dir: the dataset that it was trained on, or the one named since; it may be gone. None if nobody says.
     """
 
     directory: Path
-    model: VUNet
+    model: GenerativeModel
     fitting: Fitting
     flags: dict[str, str]
     dataset_dir: Path | None
@@ -93,15 +93,16 @@ def save(model, run_dir, fitting: Fitting):
     """Writes `model` into `run_dir` (made if need be), each file at once or not at all.
 
     Args:
-        model: a `VUNet`.
+        model: one of `vunet_tf.models.registry`.
         run_dir: a folder.
         fitting: of the dataset that it is trained on, see `Run`.
     """
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     class_name = type(model).__name__
-    if class_name not in CLASSES:
-        raise InputError(f"a run holds one of {', '.join(CLASSES)}, not a {class_name}")
+    known = registry.class_names()
+    if class_name not in known:
+        raise InputError(f"a run holds one of {', '.join(known)}, not a {class_name}")
     weights = _WeightsInMemory()
     model.save_weights(weights)
     atomic.write_bytes(run_dir / WEIGHTS, weights.getbuffer())
@@ -128,7 +129,8 @@ def open_for_training(run_dir, model_config, chief=True):
     run_dir = Path(run_dir)
     if (run_dir / CONFIG).exists():
         theirs, ours = _read_config(run_dir)["config"], dataclasses.asdict(model_config)
-        differing = [f"--{key}={theirs.get(key)}" for key in ours if theirs.get(key) != ours[key]]
+        before = {**dataclasses.asdict(ModelConfig()), **theirs}  # an earlier version did not know every setting
+        differing = [f"--{key}={before[key]}" for key in ours if before[key] != ours[key]]
         if differing:
             raise InputError(
                 f"{run_dir} holds another model, trained with {' '.join(differing)}; name another --run_dir"
@@ -225,7 +227,10 @@ def load(run_dir, dataset_dir=None) -> Run:
     count = weights.stat().st_size // 4 if given is None else sum(weight.size for weight in given)
     try:
         _require_weights(description, count)
-        model = CLASSES[description["class"]].from_config(description["config"])
+        name = registry.class_names()[description["class"]]
+        model = registry.class_of(name).from_config(description["config"])
+        if model.config.model != name:
+            raise InputError(f"the class {description['class']} is not --model={model.config.model}")
         fitting = Fitting(**description["fitting"]).checked()
     except DOCUMENT_ERRORS as error:
         raise InputError(f"{run_dir / CONFIG}: {error}") from error
@@ -269,6 +274,8 @@ def _require_weights(description, count):
     A model is built before its weights are set: a wrong size in a damaged `config.json` could take all memory.
     """
     config = ModelConfig.from_dict({name: value for name, value in description["config"].items() if name != "name"})
+    if config.model != "vunet":  # what follows counts its layers
+        return
     fewest = config.shape_channels + config.blocks_per_scale * sum(9 * width**2 for width in config.widths)  # of E
     if config.appearance == "parts" or config.latent == "laid":
         fewest += config.parts
@@ -303,8 +310,9 @@ def _read_config(run_dir):
                 f"format {shown(description.get('format'))}, this version reads {FORMAT}: it was trained by another "
                 "version of this program, with which it can be used; or train it again"
             )
-        if description.get("class") not in CLASSES:
-            raise InputError(f"unknown class {shown(description.get('class'))}, known: {', '.join(CLASSES)}")
+        known = registry.class_names()
+        if description.get("class") not in known:
+            raise InputError(f"unknown class {shown(description.get('class'))}, known: {', '.join(known)}")
         for key in ("config", "fitting"):
             if not isinstance(description.get(key), dict):
                 raise InputError(f"it has no {key}")

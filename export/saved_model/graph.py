@@ -8,7 +8,7 @@ import tensorflow as tf
 from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.files.pixels import to_float, to_uint8_tensor
-from vunet_tf.models import VUNet
+from vunet_tf.models import GenerativeModel
 
 MAX_SIDE = 8192  # pixels of a picture that is sent
 MAX_PIXELS = 2**24  # of one that is sent compressed: 64 MiB when decoded
@@ -23,11 +23,11 @@ class Graph:
     the bottom up; noise likewise. What comes back as a picture is uint8 [B, S, S, 3].
 
     Args:
-        model: a folded `VUNet`.
+        model: a folded `GenerativeModel`.
         keypoints: whether shapes come as joints.
     """
 
-    def __init__(self, model: VUNet, keypoints: bool):
+    def __init__(self, model: GenerativeModel, keypoints: bool):
         self.model, self.keypoints, self.config = model, keypoints, model.config
         self.size = model.config.image_size
         self.shape_key = "joints" if keypoints else "shape"

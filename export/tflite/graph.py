@@ -14,13 +14,13 @@ from export.tflite import model_file
 from vunet_tf.body.body_parts import MISSING_PART, crop_transforms, part_corners
 from vunet_tf.body.skeleton import BODY_PARTS, JOINTS
 from vunet_tf.body.stickman import draw_stickman
-from vunet_tf.models import VUNet
+from vunet_tf.models import GenerativeModel
 from vunet_tf.models.appearance_input import AppearanceInput
 
 USES = ("encode", "generate", "sample")
 
 
-def model_graph(model: VUNet, uses=USES) -> bytes:
+def model_graph(model: GenerativeModel, uses=USES) -> bytes:
     """The model as a float32 TFLite file.
 
     All tensors are float32 [1, ...]; pictures, shape maps and parts in [-1, 1], also what comes out.
@@ -32,7 +32,7 @@ def model_graph(model: VUNet, uses=USES) -> bytes:
     | sample | shape, noise_0, noise_1, ... (standard normal; 0 is the prior's mean) | image, z_0, z_1, ... |
 
     Args:
-        model: a folded `VUNet`.
+        model: a folded `GenerativeModel`.
         uses: which of the signatures.
     """
     config = model.config

@@ -22,7 +22,7 @@ from vunet_tf.files.pixels import to_uint8
 from vunet_tf.generation import parts
 from vunet_tf.generation.inputs import Input, Inputs
 from vunet_tf.generation.sheet import Cell, Sheet
-from vunet_tf.models.vunet import between
+from vunet_tf.models.generative import between
 from vunet_tf.runs import Run
 
 Names = str | Sequence[str]  # of inputs, see `vunet_tf.generation.inputs`
@@ -124,7 +124,7 @@ class Generator:
             appearances, vary: for a model with parts: only the parts named by `vary` (see `parts.chosen`) are drawn,
                 the others are those of the one appearance.
         """
-        self.model.require_latents()
+        self.model.require("sample")
         if (appearances is None) != (vary is None):
             raise InputError("--vary and --appearances go together: what is drawn, and whose appearance the rest has")
         if samples < 1:
@@ -152,7 +152,7 @@ class Generator:
 
     def parts(self, inputs: Names) -> Sheet:
         """Where the parts that the model has found lie in each shape, a colour and a number each: one column."""
-        self.model.require_parts()
+        self.model.require("parts")
         inputs = self._inputs(inputs)
 
         def cells():
@@ -181,7 +181,7 @@ class Generator:
             if shapes is None:
                 raise InputError("one appearance: give several, or several shapes to go along")
             return self._along_shapes("interpolate", given, shapes, steps, STEPS)
-        self.model.require_latents()
+        self.model.require("encode")
         if len(given) < 2:
             raise InputError(f"{len(given)} of the appearances can be used, between which there is nothing")
         shapes = [appearance for appearance, _, _ in given[:1]] if shapes is None else self.shapes(shapes)
@@ -262,7 +262,7 @@ class Generator:
 
     def _parts(self, names: str) -> list[int]:
         """The numbers of the parts that a text names, see `parts.chosen`."""
-        self.model.require_parts()
+        self.model.require("parts")
         return parts.chosen(names, self.regions, self.config.parts)
 
     @functools.cached_property

@@ -4,8 +4,9 @@ import math
 
 import keras
 
+from vunet_tf.models import registry
 from vunet_tf.models.layers import CONVOLUTIONS, with_weights
-from vunet_tf.models.vunet import WIRINGS, VUNet
+from vunet_tf.models.vunet import WIRINGS
 
 
 def _sizes(convolution):
@@ -49,7 +50,7 @@ def sizes_of(config):
          "folded": {"F", "G", "prior"}: parameters with weight normalisation folded,
          "macs": {"F", "G", "prior"}: multiply-accumulates per picture}
     """
-    model = VUNet(config)
+    model = registry.build(config)
     parts = parts_of(model)
     return {
         "trainable": sum(math.prod(v.shape) for v in model.trainable_variables),
@@ -111,7 +112,7 @@ def model_page(command, configs):
         configs: {name: configuration}.
     """
     *_, (last, config) = configs.items()
-    model = VUNet(config)
+    model = registry.build(config)
     models = {
         "F, appearance encoder": model.appearance_encoder,
         "E, shape encoder": model.shape_encoder,

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from vunet_tf.config import ModelConfig, TrainingConfig
-from vunet_tf.models import VUNet
-from vunet_tf.models.vunet import INPUTS
+from vunet_tf.models import registry
+from vunet_tf.models.generative import INPUTS
 from vunet_tf.objective import losses
 from vunet_tf.objective.schedules import kl_weight, learning_rate
 from vunet_tf.training.optimizer import OPTIMIZERS
@@ -48,7 +48,7 @@ class TrainingStep:
         strategy: where it runs; by default this process' default device.
 
     Attributes:
-        model: the `VUNet`.
+        model: the `GenerativeModel`.
         step: steps done, skipped ones included (int64 variable).
     """
 
@@ -58,7 +58,7 @@ class TrainingStep:
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             with _dtype_policy(config.mixed_precision):
-                self.model = VUNet(model_config)
+                self.model = registry.build(model_config)
             self.reconstruction = losses.reconstruction_loss(config)
             averages = {"use_ema": config.ema > 0, "ema_momentum": config.ema or 0.99}
             self.optimizer = OPTIMIZERS[config.optimizer](config.learning_rate, **averages)
@@ -90,27 +90,29 @@ class TrainingStep:
         """The terms of the loss on this replica's share of a global batch, each a mean over it.
 
         Args:
-            batch: a dict, see `VUNet`; what stands under "appearance_..." is what F sees.
+            batch: a dict, see `GenerativeModel`; what stands under "appearance_..." is what F sees.
             noise: of the posterior's sample, for this share.
             training: whether dropout is active.
 
         Returns:
-            {"loss": the negative ELBO as minimised, "reconstruction", "error": mean |x - x_hat| in grey levels, "kl":
-            nats, all scales together, then every term by itself}.
+            {"loss": the negative ELBO as minimised, "reconstruction", "error": mean |x - x_hat| in grey levels, of a
+            model that makes a picture in its training pass, "kl": nats, all scales together, then every term by
+            itself}.
         """
         seen = {key: batch[APPEARANCE + key] for key in INPUTS if APPEARANCE + key in batch}
         inputs = self.model.training_inputs(batch, appearance_from=seen or None)
-        inputs["noise"] = noise
+        if "noise" in inputs:
+            inputs["noise"] = noise
         out = self.model(inputs, training=training)
-        image_hat = tf.cast(out["image"], tf.float32)
-        reconstruction = self.reconstruction(batch["image"], image_hat)
-        kl = {}
-        if self.model.config.latent_scales:
-            kl = losses.kl_terms(self.model.latent, out["posterior"], out["prior"])
+        reconstruction, kl = self.model.terms(batch, out, self.reconstruction)
+        error = {}
+        if "image" in out:
+            image_hat = tf.cast(out["image"], tf.float32)
+            error["error"] = losses.HALF_RANGE * losses.mean_absolute(batch["image"], image_hat)
         return {
             "loss": losses.negative_elbo(reconstruction, kl, self.kl_weight()),
             "reconstruction": sum(reconstruction.values()),
-            "error": losses.HALF_RANGE * losses.mean_absolute(batch["image"], image_hat),
+            **error,
             "kl": tf.add_n([*kl.values(), tf.constant(0.0)]),
             **reconstruction,
             **kl,

@@ -1,0 +1,316 @@
+"""What all models of the package share: what they can do, what they see of a batch, and how a training step uses them.
+
+A model of its own is a subclass that
+
+1. builds its layers and its training pass, a functional model whose inputs are some of "appearance", "shape", "noise",
+2. names its `WIRINGS` and makes each in `_wire`, functional models for single uses over the same weights,
+3. says in `refusals` what it cannot do, and why; all else it can (`uses`),
+4. gives in `terms` what the training step adds up,
+
+and has a name in `vunet_tf.models.registry` and in `ModelConfig.model`.
+"""
+
+import dataclasses
+import types
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from vunet_tf.files.errors import InputError
+from vunet_tf.models.appearance_input import AppearanceInput
+from vunet_tf.models.configured import ConfiguredModel
+from vunet_tf.models.layers import WeightNormConv2D, data_dependent_initialisation, with_weights
+from vunet_tf.objective import losses
+
+INPUTS = ("image", "shape", "parts")  # what of a batch a model may look at; the rest is left alone
+USES = {
+    "reconstruct": "make a picture again",
+    "encode": "find the z of a picture",
+    "generate": "make the picture of a z",
+    "transfer": "give a shape the appearance of a picture",
+    "sample": "draw pictures at random",
+    "interpolate": "go from one picture to another",
+    "animate": "let an appearance follow a sequence of shapes",
+    "parts": "show where its parts lie",
+    "vary": "draw single parts at random",
+    "manifold": "show a grid of z over two of its numbers",
+    "attribute": "give a picture an attribute that others have",
+    "likelihood": "say how likely a picture is",
+    "export": "run outside of Python",
+}
+
+
+class GenerativeModel(ConfiguredModel):
+    """The base of all models.
+
+    Batches are dicts of float32 tensors in [-1, 1], as the data part makes them: "image" [B, S, S, 3],
+    "shape" [B, S, S, C], and where the data has keypoints "parts" [B, s, s, 3 * P], a missing part being 0. Latents z
+    are lists of tensors [B, ...], one per entry of `config.latent_shapes`; so is noise, by `noise_shapes`. Pictures
+    that come out are float32, nominally in [-1, 1], unclipped.
+
+    A subclass makes its layers and calls `super().__init__(inputs, outputs, name=name)`. If the outputs have an
+    "image", the training shows its error.
+
+    Attributes:
+        config: the `ModelConfig`.
+        appearance_input: the `AppearanceInput`: what `seen_by_f` takes of a batch.
+        latent: the `DiagonalGaussian` of the posterior and the prior, where the model has them.
+        own_likelihood: whether the model knows log p(x) exactly. Its `terms` are then -log p(x) alone.
+        wanted_shape: the key of a batch under which the shape stands that is asked for.
+        WIRINGS: names of the functional models that `wiring` gives.
+    """
+
+    WIRINGS: tuple[str, ...] = ()
+    own_likelihood = False
+    wanted_shape = "shape"
+
+    def __init__(self, inputs, outputs, name):
+        super().__init__(inputs, outputs, name=name)
+        # A plain namespace, which Keras does not track: the wirings must not be saved as parts of this model.
+        self._wirings = types.SimpleNamespace()
+
+    # What it can do
+
+    def refusals(self) -> dict[str, str]:
+        """{use: a sentence that says why this model does not have it}, for uses out of `USES`."""
+        raise NotImplementedError
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """What the model can do, names out of `USES`."""
+        return frozenset(USES) - frozenset(self.refusals())
+
+    def require(self, use: str) -> None:
+        """Raises InputError with the sentence of `refusals` if the model does not have this use."""
+        if use not in USES:
+            raise InputError(f"unknown use {use!r}: one of {', '.join(USES)}")
+        if why := self.refusals().get(use):
+            raise InputError(why)
+
+    def wiring(self, use):
+        """The functional model of one use, over the weights of this model (built once, on first request).
+
+        The names are `WIRINGS`, and the class says what each takes and gives. None contains a random op. Raises
+        InputError for another name.
+        """
+        if use not in self.WIRINGS:
+            raise InputError(f"unknown wiring {use!r}: one of {', '.join(self.WIRINGS)}")
+        if not hasattr(self._wirings, use):
+            setattr(self._wirings, use, self._wire(use))
+        return getattr(self._wirings, use)
+
+    def _wire(self, use):
+        """Builds the functional model of one of `WIRINGS`."""
+        raise NotImplementedError
+
+    # What the training step asks
+
+    @property
+    def noise_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes, without the batch, of the standard normal noise that the training pass and "sample" take."""
+        return self.config.latent_shapes
+
+    def terms(self, batch, outputs, reconstruction):
+        """What the training step adds up to the negative ELBO: sum of the first + beta * sum of the second.
+
+        Args:
+            batch: what the outputs were made of.
+            outputs: of the training pass.
+            reconstruction: the loss that the user chose, see `objective.losses`: (image, image_hat) -> terms.
+
+        Returns:
+            ({name: scalar over the batch}, {name: scalar, in nats}): the reconstruction, and the KL terms. A model with
+            `own_likelihood` gives its negative log-likelihood per picture as the only term, and no KL.
+        """
+        made = reconstruction(batch["image"], ops.cast(outputs["image"], "float32"))
+        if not outputs.get("posterior"):
+            return made, {}
+        return made, losses.kl_terms(self.latent, outputs["posterior"], outputs["prior"])
+
+    # Inputs from batches
+
+    def seen_by_f(self, batch):
+        """The appearance encoder's input [B, s, s, C] from a batch, checked: the tensors that `appearance_input` names,
+        side by side."""
+        size_flag = "box_factor" if self.appearance_input.crops else "image_size"
+        tensors = [
+            checked(key, values, self.appearance_input.shapes[key], size_flag)
+            for key, values in self.appearance_input.of_batch(batch).items()
+        ]
+        return ops.concatenate(tensors, axis=-1)
+
+    def shape_input(self, shape):
+        """The wanted shape itself, checked. Raises InputError naming the flag where it does not fit."""
+        size = self.config.image_size
+        channels = {"image": 3, "shape": self.config.shape_channels}[self.wanted_shape]
+        return checked(self.wanted_shape, shape, (size, size, channels), "image_size")
+
+    def noise(self, batch_size, seed):
+        """Standard normal noise of `noise_shapes`, a function of `seed` alone (an int, or a TF seed of shape [2])."""
+        if len(ops.shape(seed)) == 0:
+            seed = [0, seed]
+        return [
+            tf.random.stateless_normal((batch_size, *shape), tf.random.experimental.stateless_fold_in(seed, scale))
+            for scale, shape in enumerate(self.noise_shapes)
+        ]
+
+    def training_inputs(self, batch, seed=None, appearance_from=None):
+        """The training pass's inputs from a batch: those that the model has.
+
+        Args:
+            batch: a dict, see the class.
+            seed: of the noise, see `noise`; None for noise 0, the posterior's mean.
+            appearance_from: another batch that the appearance encoder sees instead of this one.
+        """
+        inputs = {}
+        if "appearance" in self.input:
+            inputs["appearance"] = self.seen_by_f(batch if appearance_from is None else appearance_from)
+        if "shape" in self.input:
+            inputs["shape"] = self.shape_input(batch[self.wanted_shape])
+        if "noise" in self.input:
+            batch_size = ops.shape(next(iter(inputs.values())))[0]
+            if seed is None:
+                inputs["noise"] = [ops.zeros((batch_size, *shape)) for shape in self.noise_shapes]
+            else:
+                inputs["noise"] = self.noise(batch_size, seed)
+        return inputs
+
+    # Uses, each on a whole batch
+
+    def encode(self, batch):
+        """z of the batch's pictures: the posterior's mean."""
+        return self.wiring("encode")({"appearance": self.seen_by_f(batch)})["z"]
+
+    def generate(self, shape, z):
+        """The pictures [B, S, S, 3] of these z, in these shapes [B, S, S, C] (None for a model without shapes)."""
+        wiring, inputs = self.wiring("generate"), {"z": tensors(z)}
+        if "shape" in wiring.input:
+            inputs["shape"] = self.shape_input(shape)
+        return wiring(inputs)
+
+    def transfer(self, appearance, shape):
+        """The pictures [B, S, S, 3] of shapes [B, S, S, C] with the appearance of the batch `appearance`.
+
+        A batch of one is one appearance for all shapes, or one shape for all appearances. Raises InputError where the
+        two batches fit in neither way, or the model has no transfer.
+        """
+        self.require("transfer")
+        inputs = {"shape": self.shape_input(shape)}
+        if "appearance" in self.wiring("transfer").input:
+            inputs["appearance"] = self.seen_by_f(appearance)
+        return self.wiring("transfer")(of_one_size(inputs))
+
+    def reconstruct(self, batch):
+        """The batch's pictures [B, S, S, 3] by the posterior's mean: a transfer onto their own shapes."""
+        self.require("reconstruct")
+        if "transfer" in self.uses:
+            return self.transfer(batch, batch[self.wanted_shape])
+        return self.generate(batch.get(self.wanted_shape), self.encode(batch))
+
+    def sample(self, shape=None, seed=None, noise=None, count=1):
+        """(pictures, z) of z drawn from the prior.
+
+        Args:
+            shape: [B, S, S, C], where the model has shapes: z ~ p(z | shape).
+            seed, noise: one of them; see `noise`. Noise 0 gives the prior's mean.
+            count: how many pictures a model without shapes makes by the seed.
+        """
+        if (seed is None) == (noise is None):
+            raise InputError("sample takes either a seed or noise")
+        wiring, inputs = self.wiring("sample"), {}
+        if "shape" in wiring.input:
+            inputs["shape"] = self.shape_input(shape)
+            count = ops.shape(inputs["shape"])[0]
+        drawn = wiring({**inputs, "noise": self.noise(count, seed) if noise is None else tensors(noise)})
+        return drawn["image"], drawn["z"]
+
+    def interpolate(self, shape, z_from, z_to, steps):
+        """Pictures [steps, B, S, S, 3], z going in a straight line, both ends included; shape as in `generate`."""
+        if steps < 2:
+            raise InputError(f"an interpolation has at least 2 steps, got {steps}")
+        weights = [step / (steps - 1) for step in range(steps)]
+        return ops.stack([self.generate(shape, between(z_from, z_to, weight)) for weight in weights])
+
+    # Weights
+
+    def initialise(self, batches, seed=0):
+        """Data-dependent initialisation of every convolution, in one pass over `batches` together.
+
+        Dropout is active, as in the released program, which takes 4 batches. Call it once before training, outside
+        `strategy.run`; in several processes, with the same batches and the same Keras seed.
+
+        Args:
+            batches: an iterable of batches.
+            seed: of the noise.
+        """
+        batches = list(batches)
+        if not batches or not all(isinstance(batch, dict) for batch in batches):
+            raise InputError("initialise takes one or more batches, each a dict")
+        together = {key: ops.concatenate([batch[key] for batch in batches]) for key in INPUTS if key in batches[0]}
+        with data_dependent_initialisation(self):
+            self(self.training_inputs(together, seed), training=True)
+
+    def fold(self):
+        """The same model with plain convolutions: every kernel is g * V / ||V||, a constant for export."""
+        folded = type(self)(dataclasses.replace(self.config, weight_norm=False), name=self.name)
+        for ours, plain in zip(with_weights(self), with_weights(folded), strict=True):
+            plain.set_weights(ours.fold() if isinstance(ours, WeightNormConv2D) else ours.get_weights())
+        return folded
+
+
+def symbolic_inputs(config):
+    """Inputs of a model with these settings, by their names: "appearance", "shape", and "noise" for every latent."""
+    seen = AppearanceInput(config)
+    return {
+        "appearance": keras.Input((seen.size, seen.size, seen.channels), name="appearance"),
+        "shape": keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape"),
+        "noise": [keras.Input(shape, name=f"noise_{i}") for i, shape in enumerate(config.latent_shapes)],
+    }
+
+
+def symbolic_z(config):
+    """Inputs for z, one per latent."""
+    return [keras.Input(shape, name=f"z_{i}") for i, shape in enumerate(config.latent_shapes)]
+
+
+def between(z_from, z_to, weight):
+    """z on the straight line from one appearance (weight 0) to another (1)."""
+    return [(1 - weight) * a + weight * b for a, b in zip(z_from, z_to, strict=True)]
+
+
+def of_one_size(inputs):
+    """`inputs` with batches of one repeated to the size of the others; raises InputError for any other sizes."""
+    sizes = {name: len(values) for name, values in inputs.items() if values.shape[0] is not None}
+    largest = max(sizes.values(), default=1)
+    if not set(sizes.values()) <= {1, largest}:
+        raise InputError(f"batches of one size, or of one, are needed, got {sizes}")
+    return {
+        name: ops.repeat(x, largest, axis=0) if sizes.get(name, 0) == 1 < largest else x for name, x in inputs.items()
+    }
+
+
+def tensors(arrays):
+    return [ops.convert_to_tensor(array) for array in arrays]
+
+
+# The flag that decides how many channels an input of the model has.
+_CHANNEL_FLAGS = {"image": "appearance", "shape": "shape_channels", "parts": "parts"}
+
+
+def checked(name, values, shape, size_flag):
+    """`values` as a float tensor; raises InputError unless they are floats of shape [B, *shape]."""
+    tensor = ops.convert_to_tensor(values)
+    found, (height, width, channels) = tuple(tensor.shape), shape
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)):
+        raise InputError(f"{name!r} must be floats in [-1, 1], got {tensor.dtype}")
+    if len(found) != 4:
+        raise InputError(f"{name!r} must be a batch [B, {height}, {width}, {channels}], got shape {found}")
+    if found[1:3] != (height, width):
+        raise InputError(
+            f"{name!r} is {found[2]}x{found[1]} pixels where the model takes {width}x{height}: change --{size_flag}"
+        )
+    if found[3] != channels:
+        flag = _CHANNEL_FLAGS[name]
+        raise InputError(f"{name!r} has {found[3]} channels where the model takes {channels}: change --{flag}")
+    return tensor

@@ -1,0 +1,26 @@
+"""The models by their names: the one list of them, and the one place that builds a model."""
+
+import importlib
+
+from vunet_tf.config import ModelConfig
+
+# {value of --model: (module, class)}. A module is imported when its model is asked for.
+MODELS = {
+    "vunet": ("vunet_tf.models.vunet", "VUNet"),
+}
+
+
+def class_of(name: str):
+    """The class of a model, a `GenerativeModel`, by the value of --model."""
+    module, class_name = MODELS[name]
+    return getattr(importlib.import_module(module), class_name)
+
+
+def class_names() -> dict[str, str]:
+    """{name of a class: value of --model}: a run's config.json names the class."""
+    return {class_name: name for name, (_, class_name) in MODELS.items()}
+
+
+def build(config: ModelConfig):
+    """A new model of these settings."""
+    return class_of(config.model)(config)
