@@ -70,8 +70,10 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode == "F":
         raise InputError("floating-point pixels have no known range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16 bits of grey, whatever the container calls it
-        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        return np.repeat(np.rint(values / 257).astype(np.uint8)[..., None], 3, axis=-1)
+        values = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
+        values += 128
+        values //= 257  # rounded to the nearest; in place, for a large picture would need gigabytes
+        return np.repeat(values.astype(np.uint8)[..., None], 3, axis=-1)
     if image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba)
