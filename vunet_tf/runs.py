@@ -29,7 +29,7 @@ from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.reading import read_bytes
-from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shown
+from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shortened, shown
 from vunet_tf.models import registry
 from vunet_tf.models.generative import GenerativeModel
 
@@ -233,12 +233,12 @@ def load(run_dir, dataset_dir=None) -> Run:
             raise InputError(f"the class {description['class']} is not --model={model.config.model}")
         fitting = Fitting(**description["fitting"]).checked()
     except DOCUMENT_ERRORS as error:
-        raise InputError(f"{run_dir / CONFIG}: {error}") from error
+        raise InputError(f"{run_dir / CONFIG}: {shortened(str(error))}") from error
     if is_preset:
         try:
             model.set_weights(given)
         except ValueError as error:
-            raise InputError(f"{weights} does not fit {CONFIG}: {error}") from error
+            raise InputError(f"{weights} does not fit {CONFIG}: {shortened(str(error))}") from error
     else:
         read_weights(model, weights)
     flags = _training_flags(run_dir)
@@ -265,7 +265,8 @@ def read_weights(model, path):
             raise InputError("it promises more numbers than it has")
         model.load_weights(path)
     except Exception as error:  # Keras and the HDF5 library raise anything on damaged files
-        raise InputError(f"{path} does not fit {CONFIG}, or is damaged: {error}") from error
+        told = shortened(" ".join(str(error).split()))
+        raise InputError(f"{path} does not fit {CONFIG}, or is damaged: {told}") from error
 
 
 def _require_weights(description, count):

@@ -156,6 +156,15 @@ def run_here(reader: Reader, folder: Path, seed: int, seconds: float, most: int,
     """
     global _watch
     _watch = _watch or _Watch()
+    before, kept = os.getcwd(), kept.absolute()
+    os.chdir(folder)  # where a name such as "../x" leads is known then
+    try:
+        return _run(reader, folder, seed, seconds, most, kept)
+    finally:
+        os.chdir(before)
+
+
+def _run(reader, folder, seed, seconds, most, kept):
     started = reader.start(folder)
     _watch.out = os.path.realpath(started.out)
     tally = Tally(reader.name)

@@ -75,7 +75,29 @@ def coco(**changes) -> Callable[[], bytes]:
     return lambda: json.dumps(document).encode()
 
 
-# Without TensorFlow: these are in the tests. `DATASETS` need it, and are read by `test_what_was_found_of_datasets...`.
+SPRITES = {
+    "format": "vunet-sprites-1",
+    "cell": 16,
+    "background": [128, 128, 128],
+    "shape_maps": {"any": {"body": "map.png", "mask": "map.png"}},
+    "frames": [
+        {"id": i, "action": "idle", "direction": "up", "t": i, "row": 0, "col": i, "split": "train"} for i in range(3)
+    ],
+    "appearances": [
+        {"id": name, "sheet": f"{name}.png", "shape_set": "any", "split": split, "attributes": {"hair": "red"}}
+        for name, split in (("a", "train"), ("b", "valid"))
+    ],
+}
+
+
+def sprites(frame=(), appearance=(), **changes) -> Callable[[], bytes]:
+    """A sprite index with changes in it, in its first frame and in its first appearance."""
+    document = json.loads(json.dumps(SPRITES)) | changes
+    document["frames"][0].update(frame)
+    document["appearances"][0].update(appearance)
+    return lambda: json.dumps(document).encode()
+
+
 CASES: dict[str, dict[str, Callable[[], object]]] = {
     "keypoint_json": {
         "nested deeply": lambda: DEEP,
@@ -104,8 +126,7 @@ CASES: dict[str, dict[str, Callable[[], object]]] = {
         "a list of files under a video's name": lambda: (".mp4", b"ffconcat version 1.0\nfile secret.ppm\n"),
         "a playlist under a video's name": lambda: (".mkv", b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x\n"),
     },
-}
-DATASETS: dict[str, dict[str, Callable[[], object]]] = {
+    # With TensorFlow.
     "index": {name: (lambda content=content: content) for name, content in pickles().items()},
     "coco": {
         "nested deeply": lambda: DEEP,
@@ -113,6 +134,17 @@ DATASETS: dict[str, dict[str, Callable[[], object]]] = {
         "a surrogate in the name of a file": coco(file="\ud800.png"),
         "a box beyond every float": coco(bbox=[10**400, 1, 2, 3]),
         "keypoints beyond every float": coco(keypoints=[10**400, 9, 2] * 17),
+    },
+    "sprites": {
+        "nested deeply": lambda: DEEP,
+        "a split that is a path": sprites(appearance={"split": "../../x"}),
+        "a split that is a number": sprites(frame={"split": 7}),
+        "a number as the name of a sheet": sprites(appearance={"sheet": 7, "id": 7}),
+        "a list of attributes": sprites(appearance={"attributes": [1]}),
+        "a background beyond bytes": sprites(background=[300, 0, 0]),
+        "a background of two numbers": sprites(background=[1, 2]),
+        "no cell": sprites(cell=0),
+        "a format of 100,000 letters": sprites(format="x" * 100_000),
     },
     "checkpoint": {
         "an array of 335 GiB": lambda: archive(_HUGE),

@@ -23,7 +23,7 @@ from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.people import draw, sample_look, sample_pose
 
-from . import mutations
+from . import cases, mutations
 from .campaign import Reader, Started, put
 
 READERS: dict[str, Reader] = {}
@@ -55,9 +55,10 @@ def out_folder(folder: Path) -> Path:
     return out
 
 
+LETTERS = "aZ09 ./\\\\~-_:+,;#%'\"\n\r\t\0\x1b\x7f\u00a0\u00e9\u202e\u4e2d\ud800\udcff\ufeff\U0001f600"
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8), inner, max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(LETTERS, max_size=8),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(LETTERS, max_size=8), inner, max_size=5),
     max_leaves=20,
 )
 
@@ -324,7 +325,7 @@ def _index(folder: Path) -> Started:
         return _prepared("index", folder, out, input=images, image_size=16, min_joints=0)
 
     plain = st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(LETTERS, max_size=5) | st.binary(max_size=5),
         lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner),
         max_leaves=12,
     )
@@ -347,8 +348,6 @@ def _index(folder: Path) -> Started:
 
 def _hostile_pickles() -> list[bytes]:
     """Pickles that would run something, fill the memory or never end."""
-    from . import cases
-
     return [*cases.pickles().values()]
 
 
@@ -356,24 +355,11 @@ def _hostile_pickles() -> list[bytes]:
 def _sprites(folder: Path) -> Started:
     given, out = folder / "sprites", out_folder(folder)
     given.mkdir()
-    frames, cell = 3, 16
-    sheet = np.concatenate([person(i, cell) for i in range(frames)], axis=1)
+    cell, frames = cases.SPRITES["cell"], cases.SPRITES["frames"]
+    sheet = np.concatenate([person(i, cell) for i in range(len(frames))], axis=1)
     for name in ("a.png", "b.png", "map.png"):
         (given / name).write_bytes(pictures.encode(sheet, "png"))
-    document = {
-        "format": "vunet-sprites-1",
-        "cell": cell,
-        "background": [128, 128, 128],
-        "shape_maps": {"any": {"body": "map.png", "mask": "map.png"}},
-        "frames": [
-            {"id": i, "action": "idle", "direction": "up", "t": i, "row": 0, "col": i, "split": "train"}
-            for i in range(frames)
-        ],
-        "appearances": [
-            {"id": name, "sheet": f"{name}.png", "shape_set": "any", "split": split, "attributes": {"hair": "red"}}
-            for name, split in (("a", "train"), ("b", "valid"))
-        ],
-    }
+    document = cases.SPRITES
     path = given / "index.json"
 
     def read(content: bytes) -> list[str]:
@@ -776,7 +762,7 @@ def _names(folder: Path) -> Started:
             pass
         return [rejected.reason for rejected in rejects]
 
-    names = st.sampled_from(mutations.NAMES) | st.text(st.characters(), max_size=100)
+    names = st.sampled_from(mutations.NAMES) | st.text(LETTERS, max_size=100)
     paths = names.map(lambda name: f"{images}/{name}") | names | names.map(lambda name: f"valid:{name}")
     good = (["valid:0", "cat"], str(images / "0.png"))
     return Started([good], st.tuples(st.lists(names, min_size=1, max_size=3), paths), read, out)

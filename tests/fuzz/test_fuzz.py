@@ -30,6 +30,7 @@ LIGHT = (
 )
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("name", LIGHT)
 def test_a_short_campaign_finds_nothing(name, tmp_path):
     """In this process: one that dies would end the tests, which is a finding as well."""
@@ -63,7 +64,7 @@ def _faulty(value, out):
     if kind == "long":
         raise InputError("x" * 5000)
     if kind == "write":
-        (out.parent / "given.txt").write_text("x")
+        (out.parent.parent / "elsewhere.txt").write_text("x")
     if kind == "beside":
         os.symlink("/etc", out.parent / "link")
     if kind == "run":
@@ -80,7 +81,7 @@ FAULTS = {
     "traceback": "KeyError",
     "long": "more than 2,000 characters",
     "write": "open outside",
-    "beside": "os.symlink outside|a file beside",
+    "beside": "a file beside",
     "run": "subprocess.Popen was called",
     "memory": "memory: over 100 MiB",
     "slow": "more than 0.5 seconds",
@@ -97,7 +98,7 @@ def test_the_campaign_sees(kind, tmp_path):
 
     tally = _tried(Reader("faulty", start, memory=100, seconds=0.5), tmp_path, most=1)
     (finding,) = tally.findings
-    assert any(part in finding for part in FAULTS[kind].split("|")), finding
+    assert FAULTS[kind] in finding
     assert pickle.loads((tmp_path / "kept" / tally.findings[finding]).read_bytes()) == kind
 
 

@@ -106,7 +106,7 @@ def parse_flags(into, argv: list[str]) -> list[str]:
     """
     from absl import flags
 
-    for argument, following in zip(argv[1:], [*argv[2:], ""], strict=True):
+    for argument, following in zip(argv[1:], [*argv[2:], ""], strict=False):
         if argument == "--":
             break
         if match := _FLAGFILE.match(argument):

@@ -21,7 +21,7 @@ import numpy as np
 from vunet_tf.files import arrays
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.reading import read_bytes
-from vunet_tf.files.words import DOCUMENT_ERRORS
+from vunet_tf.files.words import DOCUMENT_ERRORS, shortened
 
 INFO, CARD, WEIGHTS, EXAMPLES = "preset.json", "README.md", "weights.npz", "examples"
 _HERE = Path(__file__).parent
@@ -90,10 +90,12 @@ def read_weights(folder: Path) -> list[np.ndarray]:
     try:
         content, wanted = read_bytes(path), json.loads(read_bytes(folder / INFO, _MOST_INFO_BYTES))["sha256"]
     except (OSError, *DOCUMENT_ERRORS) as error:
-        raise InputError(f"the preset {folder} is damaged: {error!r}; install the package again") from error
+        raise InputError(
+            f"the preset {folder} is damaged: {shortened(repr(error))}; install the package again"
+        ) from error
     if hashlib.sha256(content).hexdigest() != wanted:
         raise InputError(f"{path} is damaged: its hash is not that of {INFO}; install the package again")
     try:
         return unpack(content)
     except Exception as error:  # NumPy and zipfile raise anything on damaged files
-        raise InputError(f"{path} holds no weights: {error}; install the package again") from error
+        raise InputError(f"{path} holds no weights: {shortened(str(error))}; install the package again") from error

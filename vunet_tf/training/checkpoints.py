@@ -10,6 +10,7 @@ import numpy as np
 
 from vunet_tf.files import arrays, atomic
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.words import shortened
 
 FOLDER = "checkpoints"
 _NAME = re.compile(r"step_(\d{8,})\.npz")
@@ -50,7 +51,7 @@ def read(path: Path | str) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except Exception as error:  # NumPy and zipfile raise anything on damaged files
-        raise InputError(f"{path} is damaged: {error}") from error
+        raise InputError(f"{path} is damaged: {shortened(str(error))}") from error
 
 
 def latest(run_dir: Path | str, tell=print) -> tuple[Path, dict[str, np.ndarray]] | None:
