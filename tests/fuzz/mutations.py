@@ -31,6 +31,7 @@ NAMES = (
     "a:b+c,d",
     "http://127.0.0.1:9/x.mp4",
 )
+_ZEROS = [zlib.compress(bytes(size), 9) for size in (10, 10**6, 80 * 10**6)]
 _DEEP = "@deep@"
 _VALUES = (
     *NAMES,
@@ -122,7 +123,7 @@ def damaged_png(random: Random, originals: list[bytes]) -> bytes:
         elif kind == 4:
             random.shuffle(chunks)
         elif kind == 5:
-            text = zlib.compress(bytes(random.choice((10, 10**6, 8 * 10**6))), 9)
+            text = random.choice(_ZEROS)
             name = random.choice((b"zTXt", b"iTXt", b"iCCP", b"tRNS", b"PLTE", b"eXIf", b"acTL", b"fdAT"))
             chunks.insert(1, [name, b"a\0\0" + text if name != b"PLTE" else text])
         else:

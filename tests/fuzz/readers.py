@@ -126,7 +126,7 @@ def _of_format(name: str):
         promising = _declared_sizes(name)
 
         def make(random: Random) -> bytes:
-            if random.random() < 0.02:
+            if random.random() < 0.005:
                 return random.choice(promising)
             if name == "png" and random.random() < 0.5:
                 return mutations.damaged_png(random, good)
@@ -521,7 +521,7 @@ def npz(random: Random, arrays: dict[str, np.ndarray]) -> bytes:
                     b"\x93NUMPY\x01\x00" + len(head + "\n").to_bytes(2, "little") + head.encode() + b"\n" + content
                 )
             elif kind == 2:
-                content += bytes(random.choice((0, 10**6, 3 * 10**7)))
+                content += bytes(random.choice((0, 10**5, 2 * 10**6)))
             archive.writestr(f"{random.choice((name, '../' + name, '/etc/x', name * 50))}.npy", content)
     return buffer.getvalue()
 
