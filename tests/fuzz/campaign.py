@@ -277,6 +277,8 @@ class _Attempts:
 def _unclear(message: str) -> str | None:
     if not message.strip():
         return "an error without words"
+    if "unexpected " in message:  # as the reason of all rejects, where nothing is left
+        return f"error: {message[message.index('unexpected ') :][:80]}"
     if len(message) > LONGEST_MESSAGE:
         return "an error of more than 2,000 characters"
     return None

@@ -40,9 +40,9 @@ def test_a_short_campaign_finds_nothing(name, tmp_path):
 
 @pytest.mark.parametrize(("name", "case"), [(name, case) for name in cases.CASES for case in cases.CASES[name]])
 def test_what_was_found_stays_mended(name, case, tmp_path):
-    made = cases.CASES[name][case]
-    started = READERS[name].start(tmp_path)
-    tally = _tried(READERS[name]._replace(start=lambda _: started._replace(inputs=st.just(made()))), tmp_path, most=1)
+    given = st.just(cases.CASES[name][case]())
+    reader = READERS[name]
+    tally = _tried(reader._replace(start=lambda folder: reader.start(folder)._replace(inputs=given)), tmp_path, most=1)
     assert tally.findings == {}, tally
 
 
