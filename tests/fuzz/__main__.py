@@ -3,6 +3,7 @@
   python -m tests.fuzz                               ten minutes, all readers
   python -m tests.fuzz --readers=png,index --seconds=60
   python -m tests.fuzz --report=docs/trust.md        and writes the table into that document
+  python -m tests.fuzz --go_on                       after one that was stopped: only the readers that it did not reach
   python -m tests.fuzz --again=FILE                  reads one input that was kept, with its traceback
 
 Inputs that are findings are kept in --kept, one of each kind. The exit status is 1 if there is one.
@@ -56,19 +57,26 @@ def _campaign(arguments) -> int:
     names = arguments.readers.split(",") if arguments.readers else list(READERS)
     if unknown := [name for name in names if name not in READERS]:
         sys.exit(f"error: --readers={','.join(unknown)}: known are {', '.join(READERS)}")
-    kept, tallies, start = Path(arguments.kept), [], time.monotonic()
+    kept = Path(arguments.kept)
     kept.mkdir(parents=True, exist_ok=True)
-    together = [name for name in names if not READERS[name].alone]
-    groups = [[name] for name in names if READERS[name].alone] + ([together] if together else [])
-    shares = sum(READERS[name].share for name in names)
+    done = {name: kept / f"{name}.total" for name in names if arguments.go_on and (kept / f"{name}.total").is_file()}
+    left = [name for name in names if name not in done]
+    together = [name for name in left if not READERS[name].alone]
+    groups = [[name] for name in left if READERS[name].alone] + ([together] if together else [])
+    shares = sum(READERS[name].share for name in left)
+    tallies = {name: campaign.Tally.from_json(path.read_text()) for name, path in done.items()}
     with _folder() as folder:
         for group in groups:
+            start = time.monotonic()
             seconds = arguments.seconds * sum(READERS[name].share for name in group) / shares
             for tally in campaign.run_apart(group, Path(folder), arguments.seed, seconds, arguments.inputs, kept):
+                tally.minutes = (time.monotonic() - start) / 60 / len(group)
+                (kept / f"{tally.reader}.total").write_text(tally.as_json())
+                tallies[tally.reader] = tally
                 _tell(tally)
-                tallies.append(tally)
+    tallies = [tallies[name] for name in names]
     found = sum(len(tally.findings) for tally in tallies)
-    minutes = (time.monotonic() - start) / 60
+    minutes = sum(tally.minutes for tally in tallies)
     print(f"{sum(tally.inputs for tally in tallies):,} inputs, {found} findings, {minutes:.1f} minutes")
     if arguments.report:
         from . import report
@@ -87,6 +95,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="other numbers give other inputs")
     parser.add_argument("--kept", default=".fuzz", help="folder for inputs that are findings")
     parser.add_argument("--report", help="document that gets the table")
+    parser.add_argument("--go_on", action="store_true", help="keep what a stopped campaign has done in --kept")
     parser.add_argument("--again", help="an input that was kept")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)

@@ -73,13 +73,17 @@ class Reader(NamedTuple):
 
 @dataclasses.dataclass
 class Tally:
-    """What a campaign found of one reader; `peak` is the most memory of one input in MiB, `slowest` in seconds."""
+    """What a campaign found of one reader.
+
+    `peak` is the most memory of one input in MiB, `slowest` in seconds; `minutes` is the time that the reader had.
+    """
 
     reader: str
     endings: Counter = dataclasses.field(default_factory=Counter)
     findings: dict[str, str] = dataclasses.field(default_factory=dict)  # what it is: the file with the input
     peak: int = 0
     slowest: float = 0.0
+    minutes: float = 0.0
 
     @property
     def inputs(self) -> int:

@@ -3,6 +3,7 @@
 Everything is a function of a `random.Random`, so that a number that Hypothesis draws stands for the whole input.
 """
 
+import copy
 import json
 import struct
 import zlib
@@ -156,9 +157,9 @@ def _changed(random: Random, document):
         if kind == 0:
             del document[key]
         elif kind == 1 and isinstance(document, list):
-            document.extend(document[:3])
+            document.extend(copy.deepcopy(document[:3]))
         elif kind == 2 and isinstance(document, dict):
-            document[random.choice(NAMES)] = document[key]
+            document[random.choice(NAMES)] = copy.deepcopy(document[key])
         else:
             document[key] = _changed(random, document[key])
         return document
@@ -166,7 +167,7 @@ def _changed(random: Random, document):
         return [document]
     if isinstance(document, (int, float)) and abs(document) < 1e15 and random.random() < 0.3:
         return random.choice((document * 1000, -document, document + 0.5, str(document)))
-    return random.choice(_VALUES)
+    return copy.deepcopy(random.choice(_VALUES))
 
 
 def one_of(*makers: Callable[[Random], object]) -> Callable[[Random], object]:
