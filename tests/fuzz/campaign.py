@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import pickle
+import re
 import resource
 import signal
 import subprocess
@@ -281,8 +282,8 @@ class _Attempts:
 def _unclear(message: str) -> str | None:
     if not message.strip():
         return "an error without words"
-    if "unexpected " in message:  # as the reason of all rejects, where nothing is left
-        return f"error: {message[message.index('unexpected ') :][:80]}"
+    if unforeseen := re.search(r"unexpected [A-Z]\w+: .{0,80}", message):  # why all are left out, where nothing is left
+        return f"error: {unforeseen[0]}"
     if len(message) > LONGEST_MESSAGE:
         return "an error of more than 2,000 characters"
     return None

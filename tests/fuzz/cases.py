@@ -90,6 +90,13 @@ SPRITES = {
 }
 
 
+def _long_shard() -> bytes:
+    shard = {"file": "x" * 5000, "examples": 1, "bytes": 1}
+    info = {"source": "x", "made_with": {}, "image_size": 16, "joints": None, "shape_channels": 3, "has_mask": False}
+    counts = {"appearances": {}, "shapes": {}, "rejected": 0, "format": "vunet-dataset-1"}
+    return json.dumps({**info, **counts, "splits": {"train": [shard]}}).encode()
+
+
 def sprites(frame=(), appearance=(), **changes) -> Callable[[], bytes]:
     """A sprite index with changes in it, in its first frame and in its first appearance."""
     document = json.loads(json.dumps(SPRITES)) | changes
@@ -144,6 +151,7 @@ CASES: dict[str, dict[str, Callable[[], object]]] = {
         "a background beyond bytes": sprites(background=[300, 0, 0]),
         "a background of two numbers": sprites(background=[1, 2]),
         "no cell": sprites(cell=0),
+        "a map with a name of 100,000 letters": sprites(shape_maps={"any": {"body": "x" * 100_000}}),
         "a format of 100,000 letters": sprites(format="x" * 100_000),
     },
     "checkpoint": {
@@ -156,7 +164,7 @@ CASES: dict[str, dict[str, Callable[[], object]]] = {
         "no archive": lambda: _preset(b"PK"),
         "a list as preset.json": lambda: {"weights.npz": b"PK", "preset.json": b"[]"},
     },
-    "dataset_json": {"nested deeply": lambda: DEEP},
+    "dataset_json": {"nested deeply": lambda: DEEP, "a shard with a name of 5,000 letters": _long_shard},
     "tfrecords": {"a record of 2**60 bytes": lambda: _record_that_promises(2**60)},
 }
 

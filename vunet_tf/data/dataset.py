@@ -35,6 +35,7 @@ _FRAMING_BYTES = 16  # of a TFRecord: the length and two checksums
 _UNENCODABLE = "backslashreplace"  # how a file name that is no text is written
 INFO_FILE, REJECTS_FILE = "dataset.json", "rejects.csv"
 _MOST_INFO_BYTES = 64 * 2**20
+_LONGEST_NAME = 100  # letters of a shard's file name
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")  # it becomes a part of file names
 
 
@@ -141,7 +142,7 @@ def _check_kinds(info: DatasetInfo) -> None:
         and isinstance(info.made_with.get("flags", {}), dict)
         and (info.joints is None or all(isinstance(name, str) for name in info.joints))
         and all(_SPLIT_NAME.fullmatch(split) for split in info.splits)
-        and all(Path(shard.file).name == shard.file for shard in shards)
+        and all(Path(shard.file).name == shard.file and len(shard.file) <= _LONGEST_NAME for shard in shards)
     )
     if not right:
         raise TypeError

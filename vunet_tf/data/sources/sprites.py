@@ -16,7 +16,7 @@ from vunet_tf.data.sources.source import Options, Source, leaves_folder
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.reading import read_bytes
-from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shown
+from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shortened, shown
 
 FORMAT = "vunet-sprites-1"
 _FRAME_ATTRIBUTES = ("action", "direction", "t", "pose_seen_in_train")
@@ -137,17 +137,17 @@ def _split(appearance: str, frame: str) -> str:
 
 def _named(paths: dict[str, str], map_name: str, index: Path) -> str:
     if map_name not in paths:
-        raise InputError(f"{index} has no shape map {map_name!r} (--shape_map); it has {', '.join(paths)}")
+        raise InputError(f"{index} has no shape map {map_name!r} (--shape_map); it has {shortened(', '.join(paths))}")
     return paths[map_name]
 
 
 def _sheet(folder: Path, name: str, map_name: str) -> np.ndarray:
     if leaves_folder(name):
-        raise InputError(f"{name} leaves the folder of --input")
+        raise InputError(f"{shortened(name)} leaves the folder of --input")
     try:
         sheet = pictures.read_picture(folder / name)
     except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+        raise InputError(f"{shortened(name)}: {error}") from error
     return pictures.to_grey(sheet) if map_name in GREY_MAPS else sheet
 
 
