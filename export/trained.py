@@ -33,7 +33,7 @@ def describe(run: Run) -> dict:
     """What a client must know of a run, as JSON values."""
     config = run.model.config
     return {
-        "model": "VU-Net (Esser, Sutter, Ommer, CVPR 2018)",
+        "model": "VU-Net (Esser, Sutter, Ommer, CVPR 2018)" if config.model == "vunet" else f"--model={config.model}",
         "made_by": f"vunet_tf {__version__} from {run.directory.resolve().name}",
         "made_on": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "licence": LICENCE,
@@ -42,6 +42,6 @@ def describe(run: Run) -> dict:
         "shape_from": "joints" if run.fitting.stickmen else "shape map",
         "joints": list(JOINTS) if run.fitting.stickmen else None,
         "appearance": config.appearance,
-        "parts": config.parts if config.appearance == "parts" else None,
+        "parts": config.parts if "parts" in config.seen else None,
         "latents": [list(shape) for shape in config.latent_shapes],
     }

@@ -93,15 +93,16 @@ def saved_run(directory, dataset, **config):
     """An untrained run on a dataset, initialised by a batch of it, as `train` would leave it."""
     import keras
 
-    from vunet_tf import ModelConfig, VUNet, runs
+    from vunet_tf import ModelConfig, runs
     from vunet_tf.data.batches import batch_of
     from vunet_tf.data.dataset import read_examples, read_info
     from vunet_tf.data.own_pictures import Fitting
+    from vunet_tf.models import registry
 
     info = read_info(dataset)
     small = {"image_size": info.image_size, "bottleneck_factor": 3, "width": 4, "max_width": 8, "latent_scales": 1}
     keras.utils.set_random_seed(0)
-    model = VUNet(ModelConfig(**{**small, **config}))
+    model = registry.build(ModelConfig(**{**small, **config}))
     first = list(read_examples(dataset, "train", 0, 8))
     model.initialise([batch_of(first, crops=model.appearance_input.crops)])  # a pipeline would cost seconds
     runs.save(model, directory, Fitting.of_dataset(info))
@@ -127,6 +128,25 @@ def figures_dataset(tmp_path_factory):
             writer.add(Example(split, f"person{i}", f"look{i}", f"pose{i}", image, pose.joints))
         writer.finish(source="figures", made_with=made_with, image_size=32, joints=JOINTS, shape_channels=3)
     return directory
+
+
+@pytest.fixture(scope="session")
+def digits_dataset(tmp_path_factory):
+    """Scikit-learn's digits, 8 pixels."""
+    from vunet_tf.data.preparation import prepare
+    from vunet_tf.data.sources.registry import SOURCES
+    from vunet_tf.data.sources.source import Options
+
+    directory = tmp_path_factory.mktemp("datasets") / "digits"
+    prepare(SOURCES["digits"](Options()), directory, "digits", {}, workers=1)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def vae_run(digits_dataset, tmp_path_factory):
+    """An untrained VAE of digits."""
+    config = {"model": "vae", "bottleneck_factor": 1, "shape_channels": 1, "code_size": 4, "activation": "leaky_relu"}
+    return saved_run(tmp_path_factory.mktemp("runs") / "vae", digits_dataset, **config)
 
 
 @pytest.fixture(scope="session")

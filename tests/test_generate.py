@@ -170,10 +170,10 @@ def test_runs_and_datasets_that_are_none(made, name, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name what to do, one of reconstruct, transfer, sample, parts, interpolate, animate"),
+        ([], "name what to do, one of reconstruct, transfer, sample, parts, interpolate, animate, manifold, attribute"),
         (["smaple"], "'smaple' is nothing to do; name what to do, one of reconstruct"),
         (["sample", "x"], "unexpected argument 'x'"),
-        (["sample"], "sample needs --run_dir and --shapes and --out"),
+        (["sample"], "sample needs --run_dir and --out"),
         (["transfer", "--run_dir=r", "--shapes=a", "--out=o.png"], "transfer needs --appearances"),
         (["sample", "--run_dir=r", "--shapes=a", "--out=o.png"], "--run_dir=r is no run: there is no such folder"),
         (["sample", "--run_dir=.", "--shapes=a", "--out=o.jpg"], "--out=o.jpg: sample writes .png"),
@@ -184,7 +184,10 @@ def test_runs_and_datasets_that_are_none(made, name, message):
             "cannot write file/index.csv: File exists",
         ),
         (["sample", "--run_dir=.", "--shapes=a", "--out=o.png", "--fps=3"], "--fps is of animations"),
-        (["sample", "--run_dir=.", "--shapes=a", "--out=o.png", "--steps=3"], "--steps is of interpolate, animate"),
+        (
+            ["sample", "--run_dir=.", "--shapes=a", "--out=o.png", "--steps=3"],
+            "--steps is of interpolate, animate, man",
+        ),
         (["sample", "--samples=0"], "--samples=0: 0 is not a positive integer"),
         (["sample", "--shape=a"], "Unknown command line flag 'shape'"),
     ],

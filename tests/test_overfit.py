@@ -38,7 +38,7 @@ def test_eight_figures_are_reconstructed_to_3_of_255():
     def train_step(seed):
         with tf.GradientTape() as tape:
             out = model(model.training_inputs(batch, seed), training=True)
-            kl = losses.kl_terms(model.latent, out["posterior"], out["prior"])
+            kl = losses.kl_terms(model.kl, out["posterior"], out["prior"], out["z"])
             loss = losses.negative_elbo(losses.l1(batch["image"], out["image"]), kl, kl_weight=1e-4)
         optimizer.apply(tape.gradient(loss, model.trainable_variables))
 

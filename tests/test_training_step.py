@@ -99,7 +99,7 @@ def test_a_step_is_adam_on_the_gradient_of_the_negative_elbo(ours):
     inputs["noise"] = model.noise(4, tf.constant([0, 0], tf.int64))
     with tf.GradientTape() as tape:
         out = model(inputs, training=True)
-        kl = losses.kl_terms(model.latent, out["posterior"], out["prior"])
+        kl = losses.kl_terms(model.kl, out["posterior"], out["prior"], out["z"])
         loss = losses.negative_elbo(losses.l1(batch["image"], out["image"]), kl, 1e-3)
     gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
     (row,) = train(ours, 1)

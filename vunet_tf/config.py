@@ -7,7 +7,8 @@ from vunet_tf.files.errors import InputError
 
 PICTURE_CHANNELS = 3
 SMALLEST_VGG19_SIDE = 16  # pixels: four poolings come before the last layer
-SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution", "pose")  # of an evaluation
+# Of an evaluation.
+SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution", "pose", "samples")
 
 
 def one_of(*choices, optional=False):
@@ -82,12 +83,21 @@ class ModelConfig(Settings):
         latent_scales: scales that carry a latent z, from the bottom up (--latent=maps); 0 leaves z out (the ablation
             "no z").
         variance: of posterior and prior: "unit" (released program) or "learned" diagonal.
-        prior: "autoregressive" p(z | shape), position by position (released program) or part by part; or
-            "standard_normal" p(z) (ablation).
+        prior: "autoregressive" p(z | shape), position by position (released program) or part by part; "standard_normal"
+            p(z) (ablation); or "flow": p(z | shape) as a normalising flow.
         activation: "elu" (released program), or "leaky_relu" (faster).
         dropout: rate inside the residual blocks, in [0, 1), taken to the nearest 1 / 256.
         weight_norm: weight-normalised convolutions (released program); False: plain ones, as `fold()` makes them.
-        model: which model (docs/models.md). "vunet": the Variational U-Net.
+        model: which model (docs/models.md). "vunet": the Variational U-Net. "ae": an autoencoder. "vae": a variational
+            autoencoder. "vae_joint": the same, one half of z being meant for the shape. "cvae": a conditional VAE,
+            which gets the shape at the bottleneck alone. "realnvp": a normalising flow over pictures.
+        code_size: numbers in the z of ae, vae, vae_joint and cvae.
+        linear: ae: one linear layer as encoder and one as decoder.
+        picture_variance: vae, vae_joint, cvae: of p(x | z): "learned", the decoder makes a picture of it, or "fixed".
+        picture_scale: its standard deviation where it is fixed; pictures are in [-1, 1].
+        couplings: --model=realnvp: affine couplings with each kind of mask at each scale; its paper has 3.
+        levels: --model=realnvp: of a colour value in the pictures: 256, or as many as the data has.
+        grey: --model=realnvp: the mean of the three colours is modelled, for pictures whose colours are equal.
 
     Raises:
         InputError: a value that no model can be built with; the message names the flag to change.
@@ -107,11 +117,25 @@ class ModelConfig(Settings):
     blocks_per_scale: int = within(2, None, 2)
     latent_scales: int = within(0, 3, 2)
     variance: str = one_of("unit", "learned")
-    prior: str = one_of("autoregressive", "standard_normal")
+    prior: str = one_of("autoregressive", "standard_normal", "flow")
     activation: str = one_of("elu", "leaky_relu")
     dropout: float = 0.0
     weight_norm: bool = True
-    model: str = one_of("vunet")
+    model: str = one_of(
+        "vunet",
+        "ae",
+        "vae",
+        "vae_joint",
+        "cvae",
+        "realnvp",
+    )
+    code_size: int = within(1, None, 64)
+    linear: bool = False
+    picture_variance: str = one_of("learned", "fixed")
+    picture_scale: float = 0.1
+    couplings: int = within(1, None, 3)
+    levels: int = within(2, 256, 256)
+    grey: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -126,6 +150,10 @@ class ModelConfig(Settings):
             self.demand(self.code_channels >= PICTURE_CHANNELS, "code_channels", "must be at least 3, a colour")
             self.demand(size >> self.map_factor >= 8, "map_factor", "leaves part maps with a side under 8")
         self.demand(self.latent_scales <= scales, "latent_scales", f"must be at most {scales}: F has {scales} scales")
+        self.demand(not self.linear or self.model == "ae", "linear", "only --model=ae can be linear")
+        self.demand(self.picture_scale > 0, "picture_scale", "must be a number above 0")
+        if self.model == "vae_joint":
+            self.demand(self.code_size % 2 == 0, "code_size", "must be even: one half is for the shape")
 
     @classmethod
     def from_dict(cls, values):
@@ -146,9 +174,21 @@ class ModelConfig(Settings):
         return [min(self.width * 2**scale, self.max_width) for scale in range(self.scales)]
 
     @property
+    def seen(self):
+        """What of a batch the appearance encoder sees: keys, in the order in which it takes them."""
+        if self.model == "vunet" and self.appearance == "parts":
+            return ("parts",)
+        return ("image", "shape") if self.model in ("vunet", "cvae") else ("image",)
+
+    @property
+    def draws_shapes(self):
+        """Whether the picture of a z also needs a shape map."""
+        return self.model in ("vunet", "cvae")
+
+    @property
     def appearance_factor(self):
         """F's input is 2**this smaller than the picture."""
-        return 0 if self.appearance == "picture" else self.box_factor
+        return self.box_factor if self.seen == ("parts",) else 0
 
     @property
     def appearance_scales(self):
@@ -162,7 +202,12 @@ class ModelConfig(Settings):
 
     @property
     def latent_shapes(self):
-        """Of each latent, from the bottom up, (height, width, channels); of the one laid latent (parts, channels)."""
+        """Of each latent, from the bottom up, (height, width, channels); of the one laid latent (parts, channels); of
+        models with a bottleneck (code_size,); of realnvp, whose z is as large as the picture, (numbers,)."""
+        if self.model == "realnvp":
+            return [(self.image_size**2 * (1 if self.grey else PICTURE_CHANNELS),)]
+        if self.model != "vunet":
+            return [(self.code_size,)]
         if self.latent == "laid":
             return [(self.parts, self.code_channels)] if self.latent_scales else []
         bottom = self.image_size >> (self.scales - 1)
@@ -182,7 +227,8 @@ class TrainingConfig(Settings):
             with 0.9 and 0.99.
         learning_rate: of the optimizer: flat for a hundredth of the steps, then linearly to 0.
         warmup: steps in which the learning rate first rises from 0; the released program has none.
-        reconstruction: the loss: "l1_ssim" (L1 of pixels and structural similarity), "l1", or "vgg19" (the paper's).
+        reconstruction: the loss: "l1_ssim" (L1 of pixels and structural similarity), "l1", "vgg19" (the paper's), or
+            "mse". Models that state p(x | z) by themselves (vae, vae_joint, cvae) use that instead.
         vgg_weights: of "vgg19": "imagenet" (downloaded once), or a file.
         feature_weights: weights of the terms of "vgg19" that compare features: the input and five layers.
         gram_weights: weights of the terms of "vgg19" that compare Gram matrices of the same six.
@@ -218,7 +264,7 @@ class TrainingConfig(Settings):
     optimizer: str = one_of("adam", "muon")
     learning_rate: float = 1e-3
     warmup: int = within(0, None, 0)
-    reconstruction: str = one_of("l1_ssim", "l1", "vgg19")
+    reconstruction: str = one_of("l1_ssim", "l1", "vgg19", "mse")
     vgg_weights: str = "imagenet"
     feature_weights: tuple[float, ...] = (1.0,) * 6
     gram_weights: tuple[float, ...] = (0.0,) * 6

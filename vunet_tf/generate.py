@@ -15,6 +15,10 @@ r"""Makes pictures with a trained model.
   interpolate   from one appearance to the next, for each shape; or one appearance along a path of poses
     ... interpolate --run_dir=runs/quickstart --appearances=valid:0,9 --shapes=valid:3 --out=between.png
     ... interpolate --run_dir=runs/quickstart --appearances=valid:0 --shapes=valid:3,9,14 --out=path.png
+  manifold      pictures of z on a grid over two of its numbers (runs with --model=vae and such)
+    ... manifold --run_dir=runs/digits --steps=20 --out=manifold.png
+  attribute     pictures get an attribute that others have (mean z with it minus mean z without)
+    ... attribute --run_dir=runs/quickstart --inputs=valid:0-3 --attribute=hair=blond --out=blond.png
   animate       appearances driven by a sequence of shapes, as a .gif or .mp4
     ... animate --run_dir=runs/quickstart --appearances=valid:0 --shapes=valid:3,9,14 --steps=12 --out=move.mp4
     ... animate --run_dir=runs/photos --appearances=me.jpg --shapes=dance.mp4 --out=dancing.mp4
@@ -56,12 +60,15 @@ _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of the run; by 
 _OUT = flags.DEFINE_string(
     "out", None, "PNG file of the grid; .gif or .mp4 (animate, interpolate); with --separate a folder."
 )
-_INPUTS = flags.DEFINE_string("inputs", None, "reconstruct, parts: the pictures.")
+_INPUTS = flags.DEFINE_string("inputs", None, "reconstruct, parts, attribute: the pictures.")
 _APPEARANCES = flags.DEFINE_string(
     "appearances", None, "transfer, interpolate, animate: whose looks. sample: with --vary, one."
 )
 _SHAPES = flags.DEFINE_string(
-    "shapes", None, "transfer, sample, animate: whose shapes. interpolate: by default the first appearance's own."
+    "shapes",
+    None,
+    "transfer, sample, animate: whose shapes; models without shapes are sampled without. interpolate: by default the "
+    "first appearance's own.",
 )
 _PART = flags.DEFINE_multi_string(
     "part",
@@ -79,9 +86,15 @@ _STEPS = flags.DEFINE_integer(
     "steps",
     None,
     "interpolate: pictures from one to the next, both included (by default 8). animate: frames from one pose to the "
-    "next, both included (by default only the poses themselves).",
+    "next, both included (by default only the poses themselves). manifold: rows and columns (by default 12). "
+    "attribute: columns (by default 8).",
     lower_bound=2,
 )
+_DIMENSIONS = flags.DEFINE_list("dimensions", "0,1", "manifold: which two numbers of z, counted from 0.")
+_ATTRIBUTE = flags.DEFINE_string(
+    "attribute", None, "attribute: KEY=VALUE, an attribute that the dataset's examples have, as digit=3."
+)
+_STRENGTH = flags.DEFINE_float("strength", 1.0, "attribute: how much of it the last column has; below 0 it is taken.")
 _FPS = flags.DEFINE_float(
     "fps",
     None,
@@ -115,10 +128,12 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Pictures made at once.", l
 MODES = {
     "reconstruct": (("inputs",), ()),
     "transfer": (("appearances", "shapes"), ("part",)),
-    "sample": (("shapes",), ("samples", "seed", "appearances", "vary")),
+    "sample": ((), ("shapes", "samples", "seed", "appearances", "vary")),
     "parts": (("inputs",), ()),
     "interpolate": (("appearances",), ("shapes", "steps")),
     "animate": (("appearances", "shapes"), ("steps", "part")),
+    "manifold": ((), ("steps", "dimensions")),
+    "attribute": (("inputs", "attribute"), ("steps", "strength")),
 }
 ANIMATED = ("interpolate", "animate")
 OF_ANIMATIONS = ("fps", "show_shapes")
@@ -183,10 +198,19 @@ def _generate(mode: str) -> bool:
     )
     try:
         arguments = {name: flags.FLAGS[name].value for names in MODES[mode] for name in names}
+        if "dimensions" in arguments:
+            arguments["dimensions"] = _numbers(_DIMENSIONS)
         _save(getattr(generator, mode)(**arguments), out)
     finally:
         _list_rejects(rejects, out)
     return not rejects
+
+
+def _numbers(flag) -> list[int]:
+    try:
+        return [int(number) for number in flag.value]
+    except ValueError:
+        raise InputError(f"--{flag.name}={','.join(flag.value)}: must be numbers with a comma between") from None
 
 
 def _save(sheet, out: Path) -> None:

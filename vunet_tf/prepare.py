@@ -29,7 +29,8 @@ _SOURCE = flags.DEFINE_enum(
     "Where the pictures come from. coco: a person-keypoints JSON and a folder of photographs. deepfashion, market: a "
     "folder and a keypoint file name:keypoints_y:keypoints_x. index: the original release's index.p. pairs: pictures "
     "of two halves, edge map and photograph. folder: any pictures, the shape is their edges, or with --estimate the "
-    "people in them. sprites: sheets in the format vunet-sprites-1. figures: procedural people, no input needed.",
+    "people in them. sprites: sheets in the format vunet-sprites-1. figures: procedural people, no input needed. "
+    "digits: scikit-learn's handwritten digits, 8 x 8 pixels, no input needed.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the dataset to be made.")
 _OVERWRITE = flags.DEFINE_bool(

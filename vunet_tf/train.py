@@ -35,12 +35,13 @@ def _model_config(info, dataset_dir) -> ModelConfig:
         if model[name] not in (None, of_dataset):
             raise InputError(f"--{name}={model[name]}: the dataset {dataset_dir} has {of_dataset}")
         model[name] = of_dataset
-    if info.joints is None and model["appearance"] == "parts":
+    config = ModelConfig(**model)
+    if info.joints is None and "parts" in config.seen:
         raise InputError(
-            f"--appearance={model['appearance']} needs joints, which a dataset of the source {info.source!r} has not: "
+            f"--appearance={config.appearance} needs joints, which a dataset of the source {info.source!r} has not: "
             "use --appearance=picture"
         )
-    return ModelConfig(**model)
+    return config
 
 
 def _strategy(settings: RunConfig):

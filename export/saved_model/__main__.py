@@ -13,6 +13,9 @@ of body parts are in the graph. Signatures:
   sample                      shape and a seed: looks from the prior
   sample_noise                the same by noise that is sent
 
+A model without shapes (--model=vae and such) has no transfers, but reconstruct, which is then the default; its generate
+and sample take no shape.
+
 A version appears under its number when it is whole. How to serve it: docs/export.md, export/serving/.
 """
 

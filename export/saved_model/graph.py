@@ -22,12 +22,15 @@ class Graph:
     [0, 1] where unseen; or a shape map uint8 [B, H, W, C]. Latents are float32 [B, h, w, c], named z_0, z_1, ... from
     the bottom up; noise likewise. What comes back as a picture is uint8 [B, S, S, 3].
 
+    A model without shapes takes none; in place of the transfers it has "reconstruct".
+
     Args:
         model: a folded `GenerativeModel`.
         keypoints: whether shapes come as joints.
     """
 
     def __init__(self, model: GenerativeModel, keypoints: bool):
+        model.require("transfer")
         self.model, self.keypoints, self.config = model, keypoints, model.config
         self.size = model.config.image_size
         self.shape_key = "joints" if keypoints else "shape"
@@ -38,7 +41,7 @@ class Graph:
         """{signature: function}; each takes and returns dictionaries of tensors."""
         picture = {"image": _spec(tf.uint8, None, None, 3)}
         encoded = {"image_bytes": _spec(tf.string)}
-        shape = {self.shape_key: self._shape_spec()}
+        shape = {self.shape_key: self._shape_spec()} if self.config.draws_shapes else {}
         target = {f"target_{self.shape_key}": self._shape_spec()}
         z = {f"z_{i}": _spec(tf.float32, *latent) for i, latent in enumerate(self.config.latent_shapes)}
         noise = {key.replace("z", "noise"): spec for key, spec in z.items()}
@@ -50,6 +53,11 @@ class Graph:
             "sample": (self.sample, shape | {"seed": _spec(tf.int32)}),
             "sample_noise": (self.sample_noise, shape | noise),
         }
+        if not self.config.draws_shapes:
+            del wanted["transfer"], wanted["transfer_bytes"]
+            wanted["reconstruct"] = (self.reconstruct, picture)
+        if "sample" not in self.model.uses:
+            del wanted["sample"], wanted["sample_noise"]
         return {name: _traced(name, function, specs) for name, (function, specs) in wanted.items()}
 
     def _shape_spec(self):
@@ -77,11 +85,16 @@ class Graph:
         inputs = _checked(inputs)
         return self._named(self._encode(self._picture(inputs["image"]), inputs))
 
+    def reconstruct(self, inputs):
+        """The picture by its own z: "image"."""
+        inputs = _checked(inputs)
+        return {"image": self._generate(None, self._encode(self._picture(inputs["image"]), inputs))}
+
     def generate(self, inputs):
-        """The shape with these looks: "image"."""
+        """The shape with these looks, or of a model without shapes the picture of z: "image"."""
         inputs = _checked(inputs)
         z = [inputs[f"z_{i}"] for i in range(len(self.config.latent_shapes))]
-        return {"image": self._generate(self._shape(inputs[self.shape_key]), z)}
+        return {"image": self._generate(self._given_shape(inputs), z)}
 
     def sample(self, inputs):
         """The shape with looks from the prior, a function of each example's own "seed": "image" and "z_0", ..."""
@@ -101,20 +114,26 @@ class Graph:
     # What they are made of
 
     def _sample(self, inputs, noise):
-        shape = self._shape(inputs[self.shape_key])
-        drawn = self.model.wiring("sample")({"shape": shape, "noise": list(noise)}, training=False)
+        shape = self._given_shape(inputs)
+        given = {} if shape is None else {"shape": shape}
+        drawn = self.model.wiring("sample")({**given, "noise": list(noise)}, training=False)
         return {"image": to_uint8_tensor(drawn["image"]), **self._named(drawn["z"])}
 
     def _encode(self, picture, inputs):
-        shape = self._shape(inputs[self.shape_key])
+        shape = self._given_shape(inputs)
         seen = self.model.appearance_input.of_pictures(picture, shape, inputs.get("joints"))
         return self.model.wiring("encode")({"appearance": self.model.seen_by_f(seen)}, training=False)["z"]
 
     def _generate(self, shape, z):
-        return to_uint8_tensor(self.model.wiring("generate")({"shape": shape, "z": list(z)}, training=False))
+        given = {} if shape is None else {"shape": shape}
+        return to_uint8_tensor(self.model.wiring("generate")({**given, "z": list(z)}, training=False))
 
     def _picture(self, image):
         return to_float(self._resized(image))
+
+    def _given_shape(self, inputs):
+        """The shape of a request; None for a model without shapes."""
+        return self._shape(inputs[self.shape_key]) if self.config.draws_shapes else None
 
     def _shape(self, shape):
         """The model's shape map, float32 in [-1, 1]."""

@@ -45,7 +45,8 @@ def write(run: Run, out, version: int | None = None) -> Path:
     # Only what the graph reads: neither the states of dropout nor what serves training alone.
     module.weights = list({id(v): v for function in functions.values() for v in function.variables}.values())
     module.signatures_kept = list(functions.values())
-    signatures = {"serving_default": functions["transfer"], **functions}
+    default = "transfer" if "transfer" in functions else "reconstruct"
+    signatures = {"serving_default": functions[default], **functions}
     try:
         with atomic.new_folder(path) as folder:
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)

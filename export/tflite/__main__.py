@@ -31,7 +31,8 @@ _PRECISION = flags.DEFINE_list(
 _SIGNATURES = flags.DEFINE_list(
     "signatures",
     ",".join(_USES),
-    "Which to put in. An autoregressive prior makes up most of a file: leave out sample where it is not used.",
+    "Which to put in; by default those that the model has. An autoregressive prior makes up most of a file: leave out "
+    "sample where it is not used.",
 )
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "For int8: the dataset; by default what the run trained on.")
 _EXAMPLES = flags.DEFINE_integer("examples", 64, "For int8: how many examples to calibrate with.", lower_bound=1)
@@ -56,9 +57,14 @@ def _export() -> None:
     precisions, uses = _chosen(_PRECISION, PRECISIONS), _chosen(_SIGNATURES, _USES)
     start_tensorflow()
     from export import trained
-    from export.tflite import files
+    from export.tflite import files, graph
 
     run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
+    if flags.FLAGS["signatures"].present:
+        for use in uses:
+            run.model.require(use)
+    else:
+        uses = graph.available(run.model)
     for path in files.write(run, _OUT.value, precisions, uses, _EXAMPLES.value, _ALL_INT8.value):
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 

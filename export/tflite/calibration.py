@@ -27,7 +27,7 @@ def examples(run: Run, count: int, uses=graph.USES, seed: int = 0) -> dict[str, 
     batch = spread(run, SPLIT, count)
     model, seen = run.model, list(run.model.appearance_input.shapes)
     appearance = {key: batch[key].numpy() for key in seen}
-    shape = {"shape": batch["shape"].numpy()}
+    shape = {"shape": batch["shape"].numpy()} if model.config.draws_shapes else {}
     z = {f"z_{i}": np.roll(latent, 1, axis=0) for i, latent in enumerate(model.encode(batch))}
     noise = {f"noise_{i}": x.numpy() for i, x in enumerate(model.noise(len(batch["image"]), seed))}
     inputs = {"encode": appearance, "generate": shape | z, "sample": shape | noise}

@@ -61,7 +61,7 @@ def write(
             examples = calibration.examples(run, count, uses)
             ranges = quantise.ranges_of(content, examples)
         about = {**describe(run), "feeding": graph.feeding(config, run.fitting.stickmen, uses)}
-        if run.fitting.stickmen:
+        if run.fitting.stickmen and config.draws_shapes:
             put(DRAWING, model_file.with_description(graph.drawing_graph(config), about))
         bar.update()
         for precision in precisions:

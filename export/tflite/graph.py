@@ -31,13 +31,16 @@ def model_graph(model: GenerativeModel, uses=USES) -> bytes:
     | generate | shape [1, S, S, C], z_0, z_1, ... | image [1, S, S, 3] |
     | sample | shape, noise_0, noise_1, ... (standard normal; 0 is the prior's mean) | image, z_0, z_1, ... |
 
+    A model without shapes has no input shape.
+
     Args:
         model: a folded `GenerativeModel`.
-        uses: which of the signatures.
+        uses: which of the signatures; those that the model has.
     """
     config = model.config
     appearance = model.appearance_input.shapes
-    shape = {"shape": (config.image_size, config.image_size, config.shape_channels)}
+    size = config.image_size
+    shape = {"shape": (size, size, config.shape_channels)} if config.draws_shapes else {}
     z = {f"z_{i}": latent for i, latent in enumerate(config.latent_shapes)}
     noise = {f"noise_{i}": latent for i, latent in enumerate(config.latent_shapes)}
 
@@ -47,14 +50,15 @@ def model_graph(model: GenerativeModel, uses=USES) -> bytes:
         seen = tf.concat([inputs[key] for key in appearance], axis=-1)
         return _named(run["encode"]({"appearance": seen})["z"])
 
-    def generate(shape, **latents):
-        picture = run["generate"]({"shape": shape, "z": [latents[key] for key in z]})
+    def generate(**inputs):
+        picture = run["generate"]({**_only(shape, inputs), "z": [inputs[key] for key in z]})
         return {"image": _clipped(picture)}
 
-    def sample(shape, **numbers):
-        drawn = run["sample"]({"shape": shape, "noise": [numbers[key] for key in noise]})
+    def sample(**inputs):
+        drawn = run["sample"]({**_only(shape, inputs), "noise": [inputs[key] for key in noise]})
         # z of a standard normal prior is the noise itself.
-        own_z = drawn["z"] if config.prior == "autoregressive" else [_computed(value) for value in drawn["z"]]
+        is_noise = config.model != "vunet" or config.prior == "standard_normal"
+        own_z = [_computed(value) for value in drawn["z"]] if is_noise else drawn["z"]
         return {"image": _clipped(drawn["image"]), **_named(own_z)}
 
     signatures = {"encode": (encode, appearance), "generate": (generate, shape | z), "sample": (sample, shape | noise)}
@@ -90,15 +94,16 @@ def feeding(config, keypoints: bool, uses=USES) -> dict:
     }
     whats = {"image": picture, "shape": shape_map, "parts": parts}
     result = {**picture, "is": "picture, clipped to [-1, 1]: byte = round((value + 1) * 127.5)"}
+    shape_map = {"shape": shape_map} if config.draws_shapes else {}
     signatures = {
         "encode": {"inputs": {key: whats[key] for key in seen.shapes}, "outputs": latents},
-        "generate": {"inputs": {"shape": shape_map, **latents}, "outputs": {"image": result}},
-        "sample": {"inputs": {"shape": shape_map, **noise}, "outputs": {"image": result, **latents}},
+        "generate": {"inputs": {**shape_map, **latents}, "outputs": {"image": result}},
+        "sample": {"inputs": {**shape_map, **noise}, "outputs": {"image": result, **latents}},
     }
     told = {"types": "float32 in and out, in every precision", **{use: signatures[use] for use in uses}}
-    if keypoints:
-        told["drawing.tflite"] = {"stickman": {"inputs": {"joints": joints}, "outputs": {"shape": shape_map}}}
-        if config.appearance != "picture":
+    if keypoints and config.draws_shapes:
+        told["drawing.tflite"] = {"stickman": {"inputs": {"joints": joints}, "outputs": shape_map}}
+        if "parts" in config.seen:
             cut = {"inputs": {"image": picture, "joints": joints}, "outputs": {"parts": parts}}
             told["drawing.tflite"]["parts"] = cut
     return told
@@ -117,7 +122,7 @@ def drawing_graph(config) -> bytes:
     size, side = config.image_size, AppearanceInput(config).size
     joints = {"joints": (len(JOINTS), 2)}
     signatures = {"stickman": (lambda joints: {"shape": draw_stickman(joints, size, size)}, joints)}
-    if config.appearance != "picture":
+    if "parts" in config.seen:
 
         def parts(image, joints):
             return {"parts": crop_parts(image, joints, side, config.parts)}
@@ -156,6 +161,15 @@ def _constant(model):
     """A functional model with its weights as constants of the graph, so that no variable is left to be read."""
     weights = [[v.numpy() for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables)]
     return lambda inputs: model.stateless_call(*weights, inputs, training=False)[0]
+
+
+def available(model: GenerativeModel) -> tuple[str, ...]:
+    """The signatures that a model can have."""
+    return tuple(use for use in USES if use in model.uses)
+
+
+def _only(names, inputs):
+    return {name: inputs[name] for name in names}
 
 
 def _clipped(picture):

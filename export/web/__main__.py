@@ -58,8 +58,10 @@ def _export() -> None:
     from export import trained
     from export.web import site
 
+    trained_run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
+    trained_run.model.require("animate")  # the page lets an appearance follow a skeleton
     site.write(
-        trained.load(_RUN_DIR.value, _DATASET_DIR.value),
+        trained_run,
         _OUT.value,
         _APPEARANCES.value,
         _SHAPES.value,

@@ -2,10 +2,20 @@
 
 from pathlib import Path
 
-from vunet_tf.evaluation import appearance, inception, likelihood, probes, published, reconstruction, sampling, transfer
+from vunet_tf.evaluation import (
+    appearance,
+    inception,
+    likelihood,
+    probes,
+    published,
+    reconstruction,
+    samples,
+    sampling,
+    transfer,
+)
 from vunet_tf.evaluation.measures import MODEL, Measure
 from vunet_tf.evaluation.report import Results, number
-from vunet_tf.evaluation.scoring import QUANTITIES, SSIM_PROTOCOL
+from vunet_tf.evaluation.scoring import QUANTITIES, SHARPNESS, SSIM_PROTOCOL
 
 NOT_MEASURED = "not measured (needs the dataset and GPUs)"
 _SPREAD = "appearance kept over 5 poses: spread of colour"
@@ -15,8 +25,10 @@ ROWS = (
     ("transfer: SSIM inside the figure", transfer.SECTION, QUANTITIES["ssim_figure"].name, MODEL),
     ("transfer: error, whole picture", transfer.SECTION, QUANTITIES["error"].name, MODEL),
     ("transfer: SSIM, whole picture", transfer.SECTION, QUANTITIES["ssim"].name, MODEL),
+    ("transfer: sharpness (true pictures: 1)", transfer.SECTION, SHARPNESS.name, MODEL),
     ("reconstruction: error, whole picture", reconstruction.SECTION, QUANTITIES["error"].name, MODEL),
     ("reconstruction: SSIM, whole picture", reconstruction.SECTION, QUANTITIES["ssim"].name, MODEL),
+    ("reconstruction: sharpness (true pictures: 1)", reconstruction.SECTION, SHARPNESS.name, MODEL),
     ("joints read from z, R^2 (chance 0)", probes.SECTION, "joints read", probes.PROBE),
     ("pose read from z, accuracy", probes.SECTION, "all poses read", probes.PROBE),
     ("... chance", probes.SECTION, "all poses read", probes.CHANCE),
@@ -32,6 +44,13 @@ ROWS = (
     ("... five appearances", appearance.SECTION, _SPREAD, appearance.CHANCE),
     ("evidence lower bound, nats", likelihood.SECTION, "evidence lower bound", MODEL),
     ("importance-weighted bound, bits per value", likelihood.SECTION, "the latter as 8-bit pictures", MODEL),
+    ("bits per dimension, dequantised", likelihood.SECTION, likelihood.BITS.name, MODEL),
+    ("Frechet distance of samples, random convolutions", samples.SECTION, samples.DISTANCE.name, MODEL),
+    ("... of an autoencoder at random codes", samples.SECTION, samples.DISTANCE.name, samples.RANDOM_CODES),
+    ("... training pictures", samples.SECTION, samples.DISTANCE.name, samples.TRAINING),
+    ("variety of samples", samples.SECTION, samples.VARIETY.name, MODEL),
+    ("... true pictures", samples.SECTION, samples.VARIETY.name, samples.TRUE),
+    ("sharpness of samples (true pictures: 1)", samples.SECTION, SHARPNESS.name, MODEL),
     ("inception score of reconstructions", inception.SECTION, inception.SCORE.name, MODEL),
     ("FID of reconstructions", inception.SECTION, "FID", MODEL),
 )
@@ -67,8 +86,9 @@ def _name(results):
 
 
 def _training(results):
-    told = ["steps", "batch_size", "mixed_precision", "width", "max_width", "bottleneck_factor", "reconstruction"]
-    told += ["learning_rate", "appearance", "appearance_from", "mirror", "shift", "hue", "latent_scales"]
+    told = ["model", "code_size", "steps", "batch_size", "mixed_precision", "width", "max_width", "bottleneck_factor"]
+    told += ["reconstruction", "learning_rate", "appearance", "appearance_from", "mirror", "shift", "hue"]
+    told += ["latent_scales"]
     if results.training.get("latent_scales"):
         told += ["kl_schedule", "kl_weight", "variance", "prior"]
     flags = ", ".join(f"--{key}={results.training[key]}" for key in told if key in results.training)

@@ -13,6 +13,7 @@ from vunet_tf.evaluation import (
     pose,
     probes,
     reconstruction,
+    samples,
     sampling,
     showcase,
 )
@@ -93,17 +94,17 @@ class Evaluation:
         positions = evenly(list(range(len(index))), config.max_examples)
         scorer = Scorer(self._vgg)
         task = None
-        if {"transfer", "disentanglement"} & set(config.sections):
+        if "transfer" in model.uses and {"transfer", "disentanglement"} & set(config.sections):
             task = TransferTask(model, directory, split, config.reference, config.max_examples, config.batch_size)
             self.settings[f"references of {split}"] = task.references.rule
-        if "reconstruction" in config.sections:
+        if "reconstruction" in config.sections and self._can("reconstruct", "reconstruction", split):
             found, tally = reconstruction.measure(
                 model, directory, split, positions, scorer, config.batch_size, config.seed
             )
             self.found += found
             sheet = showcase.reconstructed(model, directory, split, tally)
             self._add(f"reconstruction_{split}", f"Reconstructions of {split}", "Best, median and worst.", sheet)
-        if "transfer" in config.sections:
+        if "transfer" in config.sections and self._can("transfer", TRANSFER, split):
             found, tally = measure_transfers(task, scorer, config.seed)
             self.found += found
             if tally.positions:
@@ -114,7 +115,7 @@ class Evaluation:
             caption = "Rows: appearances (first column), columns: shapes (first row), both of the split."
             self._add(f"matrix_{split}", f"Transfer matrix of {split}", caption, matrix)
         if "disentanglement" in config.sections:
-            self._disentanglement(task, index, positions)
+            self._disentanglement(task, split, index, positions)
         if "likelihood" in config.sections:
             k = config.samples
             self.found += likelihood.measure(model, directory, split, positions, k, config.batch_size, config.seed)
@@ -123,21 +124,34 @@ class Evaluation:
                 model, directory, split, positions, self._inception, config.batch_size, config.seed
             )
 
-        if "pose" in config.sections:
+        if "samples" in config.sections:
+            self.found += samples.measure(model, directory, split, positions, config.batch_size, config.seed)
+        if "pose" in config.sections and self._can("animate", pose.SECTION, split):
             self.found += pose.measure(model, directory, split, positions, config.batch_size, config.seed)
 
-    def _disentanglement(self, task, index, positions):
-        model, directory, config, split = self._model, self._directory, self._config, task.split
-        if model.config.latent_scales:
+    def _can(self, use, section, split) -> bool:
+        """Whether the model has a use; if not, the section is listed as missing, with the model's reason."""
+        if use in self._model.uses:
+            return True
+        self.found.append(Missing(section, split, "all", self._model.refusals()[use]))
+        return False
+
+    def _disentanglement(self, task, split, index, positions):
+        model, directory, config = self._model, self._directory, self._config
+        if "encode" in model.uses:
             encoded = probes.encodings(model, directory, split, positions, config.batch_size)
             self.found += probes.measure(*encoded, split, config.seed, more=self._of_training)
         else:
-            why = "the model has no z (--latent_scales=0)"
-            self.found.append(Missing(probes.SECTION, split, "probes of z", why))
-        if model.config.latent == "laid":
+            self.found.append(Missing(probes.SECTION, split, "probes of z", model.refusals()["encode"]))
+        if "parts" in model.uses:
             self.found += parts.measure(model, directory, split, positions, config.batch_size, config.seed)
-        self.found += sampling.measure(model, directory, split, index, positions, config.batch_size, config.seed)
-        self.found += appearance.measure(task, index, directory, self._vgg, config.seed)
+        if "sample" in model.WIRINGS and "shape" in model.wiring("sample").input:
+            self.found += sampling.measure(model, directory, split, index, positions, config.batch_size, config.seed)
+        else:
+            why = f"--model={model.config.model}: it draws no pictures for a shape"
+            self.found.append(Missing(sampling.SECTION, split, "samples of a shape", why))
+        if self._can("animate", appearance.SECTION, split):
+            self.found += appearance.measure(task, index, directory, self._vgg, config.seed)
 
     @functools.cached_property
     def _of_training(self):

@@ -14,6 +14,7 @@ from vunet_tf.evaluation import metrics
 from vunet_tf.evaluation.examples import text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, measured
 from vunet_tf.evaluation.reconstruction import reconstructions
+from vunet_tf.evaluation.samples import drawn
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_float, to_uint8
 
@@ -71,10 +72,13 @@ def measure(
     """
     if inception is None:
         return [Missing(SECTION, split, "inception score and FID", "needs --inception_weights")]
+    for use in ("reconstruct", "sample"):
+        if use not in model.uses and use not in model.WIRINGS:
+            return [Missing(SECTION, split, "inception score and FID", model.refusals()[use])]
     outputs = {REAL: [], MODEL: [], SAMPLES: []}
     appearances = []
     for number, (batch, made) in enumerate(reconstructions(model, directory, split, positions, batch_size)):
-        sampled = to_uint8(model.sample(batch["shape"], seed=[seed, number])[0])
+        sampled = drawn(model, batch, [seed, number])
         for of, pictures in ((REAL, to_uint8(batch["image"])), (MODEL, made), (SAMPLES, sampled)):
             outputs[of].append(inception(pictures))
         appearances += text(batch["appearance_id"])

@@ -5,7 +5,16 @@ The observation model is an independent Laplace distribution of every colour val
     log p(x | shape, z) = -sum |x - x_hat| / b - S * S * 3 * log(2 b)
 
 The training loss is -log p up to a constant only for such a model (of pixels: l1), so b is not the training's: it is
-the maximum-likelihood scale, the mean |x - x_hat| over examples of the training split.
+the maximum-likelihood scale, the mean |x - x_hat| over examples of the training split. A model that states p(x | z)
+by itself (a VAE's Gaussian) is measured by that.
+
+Bits per dimension compare all models that have a likelihood or a bound of it. They are of the 8-bit picture, by uniform
+dequantisation (Theis et al. 2016): with u uniform over the width of a level,
+
+    log2 P(picture) >= E_u[log2 p(x + u)] + S * S * 3 * log2(width)
+
+so a number stands for at least so few bits per colour value that the model would need. A model that knows log p(x)
+exactly gives the same number by its own dequantisation.
 """
 
 from pathlib import Path
@@ -22,6 +31,8 @@ SECTION = "likelihood"
 LARGEST = 256  # examples measured: each takes k passes
 CALIBRATION = 256  # examples of the training split for b
 LEVEL = 2 / 255  # width of one of the 256 levels in [-1, 1]
+BITS = Quantity("bits per dimension of the 8-bit picture, dequantised", "bits/value", "lower")
+_DEQUANTISATION = 8192  # of a seed: its stream of random numbers, far from those of the latents
 
 
 def log_likelihood(image, image_hat, scale: float):
@@ -35,15 +46,27 @@ def terms(model, batch: dict, seed, scale: float) -> dict[str, tf.Tensor]:
     """One sample of q(z | x, shape): its terms in nats, [B] each.
 
     "reconstruction": log p(x | shape, z). "kl_0" (the bottom scale), "kl_1", ...: KL(q || p) of each scale.
-    "log_weight": log p(x | shape, z) + log p(z | shape) - log q(z | x, shape).
+    "log_weight": log p(x | shape, z) + log p(z | shape) - log q(z | x, shape). "log_weight_of_levels": the same of the
+    dequantised picture; the appearance encoder sees the picture itself.
     """
     made = model(model.training_inputs(batch, seed))
-    reconstruction = log_likelihood(batch["image"], made["image"], scale)
+
+    def log_picture(image):
+        return model.log_picture(image, made) if model.has_density else log_likelihood(image, made["image"], scale)
+
+    reconstruction = log_picture(batch["image"])
     found, log_weight = {"reconstruction": reconstruction}, reconstruction
     for i, (q, p, z) in enumerate(zip(made["posterior"], made["prior"], made["z"], strict=True)):
-        found[f"kl_{i}"] = model.latent.kl(q, p)
-        log_weight += model.latent.log_prob(p, z) - model.latent.log_prob(q, z)
-    return {**found, "log_weight": log_weight}
+        found[f"kl_{i}"] = model.kl(q, p, z)
+        log_weight += model.log_prior(p, z) - model.latent.log_prob(q, z)
+    of_levels = log_picture(dequantised(batch["image"], seed)) + log_weight - reconstruction
+    return {**found, "log_weight": log_weight, "log_weight_of_levels": of_levels}
+
+
+def dequantised(image, seed):
+    """Pictures [B, S, S, 3] in [-1, 1] with uniform noise over the width of a level, a function of a TF seed [2]."""
+    seed = tf.random.experimental.stateless_fold_in(seed, _DEQUANTISATION)
+    return image + tf.random.stateless_uniform(tf.shape(image), seed, -LEVEL / 2, LEVEL / 2)
 
 
 def laplace_scale(model, directory: Path | str, batch_size: int) -> float:
@@ -62,9 +85,16 @@ def measure(
     model, directory: Path | str, split: str, positions: list[int], samples: int, batch_size: int, seed: int
 ) -> list[Measure | Missing]:
     """The terms of the bound, the bound itself, and the importance-weighted one (Burda et al. 2016) with `samples`."""
-    if "train" not in read_info(directory).splits:
-        return [Missing(SECTION, split, "all", "the scale of the errors needs the split 'train'")]
-    scale = laplace_scale(model, directory, batch_size)
+    if "likelihood" not in model.uses:
+        return [Missing(SECTION, split, "all", model.refusals()["likelihood"])]
+    if model.own_likelihood:
+        return _exact(model, directory, split, positions, samples, batch_size, seed)
+    scale, observed = 1.0, "the model's own distribution"
+    if not model.has_density:
+        if "train" not in read_info(directory).splits:
+            return [Missing(SECTION, split, "all", "the scale of the errors needs the split 'train'")]
+        scale = laplace_scale(model, directory, batch_size)
+        observed = f"Laplace with b = {scale:.3g}"
     sample = tf.function(lambda batch, seed: terms(model, batch, seed, scale), reduce_retracing=True)
     found, appearances = [], []
     crops, positions = model.appearance_input.crops, evenly(positions, LARGEST)
@@ -76,6 +106,7 @@ def measure(
         stacked = {key: np.stack([draw[key].numpy() for draw in draws]).astype(np.float64) for key in draws[0]}
         means = {key: values.mean(0) for key, values in stacked.items()}
         means["bound"] = np.logaddexp.reduce(stacked["log_weight"], axis=0) - np.log(samples)
+        means["bound_of_levels"] = np.logaddexp.reduce(stacked["log_weight_of_levels"], axis=0) - np.log(samples)
         found.append(means)
         appearances += text(batch["appearance_id"])
     values = {key: np.concatenate([means[key] for means in found]) for key in found[0]}
@@ -83,19 +114,46 @@ def measure(
     elbo = values["reconstruction"] - sum(kl.values())
     size = model.config.image_size**2 * 3
     rows = [
-        (Quantity(f"log p(x | shape, z), Laplace with b = {scale:.3g}", "nats", "higher"), values["reconstruction"]),
+        (Quantity(f"log p(x | shape, z), {observed}", "nats", "higher"), values["reconstruction"]),
         *(
-            (Quantity(f"KL(q || p), latent of {side} x {side}", "nats", ""), kl[f"kl_{i}"])
-            for i, (side, *_) in enumerate(model.config.latent_shapes)
+            (Quantity(f"KL(q || p), latent of {_size(shape)}", "nats", ""), kl[f"kl_{i}"])
+            for i, shape in enumerate(model.config.latent_shapes)
         ),
         (Quantity("evidence lower bound", "nats", "higher"), elbo),
         (Quantity(f"importance-weighted bound, {samples} samples", "nats", "higher"), values["bound"]),
         (
             Quantity("the latter as 8-bit pictures", "bits/value", "lower"),
-            -(values["bound"] / size + np.log(LEVEL)) / np.log(2),
+            _bits(values["bound"], size),
         ),
+        (BITS, _bits(values["bound_of_levels"], size)),
     ]
     made = [mean(SECTION, split, quantity, MODEL, numbers, appearances, seed) for quantity, numbers in rows]
     if not kl:
         made.append(Missing(SECTION, split, "KL", "the model has no latents (--latent_scales=0): the bounds are equal"))
     return made
+
+
+def _size(shape):
+    return f"{shape[0]} x {shape[0]}" if len(shape) > 1 else f"{shape[0]} numbers"
+
+
+def _bits(nats, size):
+    """Bits per colour value of a log-density in nats of a picture with so many values."""
+    return -(nats / size + np.log(LEVEL)) / np.log(2)
+
+
+def _exact(model, directory, split, positions, samples, batch_size, seed):
+    """The exact likelihood, a mean over so many draws of the dequantisation's noise."""
+    found, appearances, config = [], [], model.config
+    quantity = BITS
+    if config.grey or config.levels != 256:  # another picture than that of the other models
+        of = f"{config.levels} levels{' of grey' if config.grey else ''}"
+        quantity = Quantity(f"bits per dimension of {of}, dequantised", "bits/value", "lower")
+    bits = tf.function(model.bits_per_dimension, reduce_retracing=True)
+    measured = batches(directory, split, evenly(positions, LARGEST), batch_size, f"likelihood of {split}")
+    for number, batch in enumerate(measured):
+        seen = {key: tf.constant(value) for key, value in batch.items() if value.dtype == np.float32}
+        draws = [bits(seen, tf.constant([seed, number * samples + draw])) for draw in range(samples)]
+        found.append(np.mean(draws, axis=0))
+        appearances += text(batch["appearance_id"])
+    return [mean(SECTION, split, quantity, MODEL, np.concatenate(found), appearances, seed)]

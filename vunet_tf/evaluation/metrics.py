@@ -13,6 +13,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 RANGE = 255
 SSIM_WINDOW = 11  # pixels (Wang et al. 2004)
 LAB_AXES = ("lightness", "green_magenta", "blue_yellow")
+RANDOM_CHANNELS = (16, 16, 16)  # of the random convolutions
 RESAMPLES = 1000
 COVERAGE = 0.95
 
@@ -62,6 +63,34 @@ def colour_histogram(picture, mask=None, levels=8) -> np.ndarray:
     pixels = picture[mask] if mask is not None and mask.any() else picture.reshape(-1, 3)
     bins = pixels.astype(np.int64) * levels // (RANGE + 1) @ [levels**2, levels, 1]
     return np.bincount(bins, minlength=levels**3) / len(pixels)
+
+
+def gradient_energy(pictures) -> np.ndarray:
+    """Mean squared difference of neighbouring pixels, right and below, of pictures [B, H, W, 3]: [B]."""
+    pictures = _wide(pictures)
+    return sum(np.square(np.diff(pictures, axis=axis)).mean((1, 2, 3)) for axis in (1, 2))
+
+
+def random_features(pictures) -> np.ndarray:
+    """Features [N, 96] of pictures [N, H, W, 3] uint8: fixed random convolutions, without any training.
+
+    Three 3x3 convolutions with stride 2 and 16 channels each, weights from N(0, 2 / fan-in) by a fixed seed, each
+    followed by a ReLU; of each channel the mean and the standard deviation over the positions. Random convolutions
+    already tell textures and places of edges apart (Saxe et al. 2011, "On random weights and unsupervised feature
+    learning"). They know nothing of what is shown.
+    """
+    random, found = np.random.default_rng(0), []
+    kernels, channels = [], 3
+    for filters in RANDOM_CHANNELS:
+        kernels.append(random.normal(0, (2 / (9 * channels)) ** 0.5, (3, 3, channels, filters)).astype(np.float32))
+        channels = filters
+    for start in range(0, len(pictures), 64):
+        h, features = tf.constant(_wide(pictures[start : start + 64]) / 127.5 - 1), []
+        for kernel in kernels:
+            h = tf.nn.relu(tf.nn.conv2d(h, kernel, 2, "SAME"))
+            features += [tf.reduce_mean(h, (1, 2)), tf.math.reduce_std(h, (1, 2))]
+        found.append(tf.concat(features, axis=1).numpy())
+    return np.concatenate(found)
 
 
 def frechet_distance(a, b) -> float:

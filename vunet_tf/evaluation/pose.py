@@ -72,6 +72,6 @@ def _looks(model, directory, split, positions, batch_size) -> list[np.ndarray]:
     crops = model.appearance_input.crops
     found = batches(directory, split, positions, batch_size, f"appearances of {split}", crops)
     encoded = (
-        [[scale.numpy() for scale in model.encode(batch)] for batch in found] if model.config.latent_scales else []
+        [[scale.numpy() for scale in model.encode(batch)] for batch in found] if model.config.latent_shapes else []
     )
     return [np.roll(np.concatenate(scale), len(positions) // 2, axis=0) for scale in zip(*encoded, strict=True)]

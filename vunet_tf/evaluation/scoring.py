@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 
 from vunet_tf.evaluation import metrics
-from vunet_tf.evaluation.measures import Measure, Missing, Quantity, mean
+from vunet_tf.evaluation.measures import Measure, Missing, Quantity, mean, measured
 from vunet_tf.files.pixels import to_float
 from vunet_tf.objective.perceptual import VGG19Features
 
@@ -22,6 +22,7 @@ QUANTITIES = {
     "psnr": Quantity("PSNR, whole picture", "dB", "higher"),
     "vgg": Quantity("VGG19 distance", "", "lower"),
 }
+SHARPNESS = Quantity("sharpness: gradient energy over that of the true pictures", "", "")
 OF_FIGURE = ("error_figure", "ssim_figure", "delta_e", *metrics.LAB_AXES)
 
 
@@ -36,11 +37,14 @@ class Scorer:
         self._vgg = vgg
 
     def __call__(self, truth, made, masks=None) -> dict[str, np.ndarray]:
-        """{key of QUANTITIES: [B]} for pictures [B, S, S, 3] uint8, with masks [B, S, S] also inside the figure."""
+        """{key of QUANTITIES, and the two energies of `SHARPNESS`: [B]} for pictures [B, S, S, 3] uint8, with masks
+        [B, S, S] also inside the figure."""
         scores = {
             "error": metrics.absolute_error(truth, made),
             "ssim": metrics.ssim(truth, made),
             "psnr": metrics.psnr(truth, made),
+            "energy": metrics.gradient_energy(made),
+            "true_energy": metrics.gradient_energy(truth),
         }
         if masks is not None:
             scores["error_figure"] = metrics.absolute_error(truth, made, masks)
@@ -86,4 +90,7 @@ class Tally:
             if not with_it:
                 why = "the dataset has no masks" if key in OF_FIGURE else "needs --vgg_weights"
                 made.append(Missing(self.section, self.split, quantity.name, why))
+        for of, appearances in self._appearances.items():
+            ratio = metrics.ratio_interval(self.values(of, "energy"), self.values(of, "true_energy"), appearances, seed)
+            made.append(measured(self.section, self.split, SHARPNESS, of, ratio, appearances))
         return made

@@ -4,6 +4,7 @@ For every appearance one reference picture is chosen (see `references`); each ot
 from the reference and the example's shape, and held against the example itself. Baselines answer the same questions.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +45,7 @@ class TransferTask:
     """All transfers of a split that have a truth.
 
     Args:
-        model: a `VUNet`.
+        model: a `GenerativeModel` with the use "transfer".
         directory: a dataset that fits it.
         split: whose examples are made.
         selector: of the references, see `references.choose`.
@@ -63,12 +64,15 @@ class TransferTask:
             if example.appearance_id in at and (self.references.split != split or at[example.appearance_id] != position)
         ]
         self.without_reference = sum(example.appearance_id not in at for example in self._index)
+        self._partners = self._shown_by_others(with_truth) if model.wanted_shape == "image" else None
+        if self._partners is not None:
+            with_truth = [position for position in with_truth if position in self._partners]
         self.positions = evenly(with_truth, limit)
         if self.positions:
             self._used = {self._index[position].appearance_id for position in self.positions}
             self._reference = self._read_references()
             self._z = self._encode_references()
-            self._generate = tf.function(model.generate, reduce_retracing=True)
+            self._generate = tf.function(model.dress, reduce_retracing=True)
             self._baselines = TransferBaselines(self._gallery())
 
     def _read_references(self) -> dict[str, Example]:
@@ -79,7 +83,7 @@ class TransferTask:
 
     def _encode_references(self) -> dict[str, list[np.ndarray]]:
         """{appearance_id: z at every scale, [h, w, c]}"""
-        if not self._model.config.latent_scales:
+        if not self._model.config.latent_shapes:
             return {appearance: [] for appearance in self._used}
         z = {}
         at = [self.references.positions[appearance] for appearance in self._used]
@@ -90,6 +94,27 @@ class TransferTask:
             for row, appearance in enumerate(text(batch["appearance_id"])):
                 z[appearance] = [scale[row] for scale in encoded]
         return z
+
+    def _shown_by_others(self, positions) -> dict[int, int]:
+        """{position: that of a picture of its shape in another appearance}, for models whose shapes are pictures."""
+        by_shape = defaultdict(list)
+        for position, example in enumerate(self._index):
+            by_shape[example.shape_id].append(position)
+        found = {}
+        for position in positions:
+            mine = self._index[position]
+            others = [at for at in by_shape[mine.shape_id] if self._index[at].appearance_id != mine.appearance_id]
+            if others:
+                found[position] = others[position % len(others)]
+        return found
+
+    def _wanted(self, batch, positions) -> np.ndarray:
+        """What the model is told of the shapes of a batch: the maps, or pictures of the shapes in other appearances."""
+        if self._partners is None:
+            return batch["shape"]
+        at = sorted({self._partners[position] for position in positions})
+        (shown,) = batches(self._directory, self.split, at, len(at), "pictures of the shapes")
+        return shown["image"][np.searchsorted(at, [self._partners[position] for position in positions])]
 
     def _gallery(self) -> Gallery:
         shapes = {self._index[position].shape_id: (self.split, position) for position in self.positions}
@@ -107,7 +132,10 @@ class TransferTask:
         return sorted(self._used)
 
     def make(self, appearances: list[str], shapes: np.ndarray) -> np.ndarray:
-        """Pictures [B, S, S, 3] uint8 of these appearances, from their references, in these shapes [B, S, S, C]."""
+        """Pictures [B, S, S, 3] uint8 of these appearances, from their references, in these shapes [B, S, S, C].
+
+        Of a model whose `wanted_shape` is the picture, shapes are pictures that show them.
+        """
         scales = zip(*(self._z[appearance] for appearance in appearances), strict=True)
         z = [tf.constant(np.stack(scale)) for scale in scales]
         return to_uint8(self._generate(tf.constant(shapes), z))
@@ -119,7 +147,7 @@ class TransferTask:
         what = f"transfers of {self.split}"
         for batch in batches(self._directory, self.split, positions, self._batch_size, what):
             appearances = text(batch["appearance_id"])
-            pictures = self.make(appearances, batch["shape"])
+            pictures = self.make(appearances, self._wanted(batch, positions[done : done + len(appearances)]))
             truths, of_figures = to_uint8(batch["image"]), masks(batch)
             made = []
             for row, appearance in enumerate(appearances):

@@ -13,7 +13,7 @@ from vunet_tf.body import keypoints
 from vunet_tf.body.body_parts import regions_of
 from vunet_tf.body.estimation import Estimator, open_estimator
 from vunet_tf.data.batches import batch_of, shape_of
-from vunet_tf.data.dataset import read_examples, read_info
+from vunet_tf.data.dataset import evenly_spread, read_examples, read_info
 from vunet_tf.data.example import Rejected
 from vunet_tf.data.own_pictures import FITS
 from vunet_tf.files.errors import InputError
@@ -22,12 +22,15 @@ from vunet_tf.files.pixels import to_uint8
 from vunet_tf.generation import parts
 from vunet_tf.generation.inputs import Input, Inputs
 from vunet_tf.generation.sheet import Cell, Sheet
+from vunet_tf.models.bottleneck import manifold_grid
 from vunet_tf.models.generative import between
 from vunet_tf.runs import Run
 
 Names = str | Sequence[str]  # of inputs, see `vunet_tf.generation.inputs`
 PEOPLE = 64  # by whom the regions of the parts are found
 STEPS = 8  # pictures from one appearance or pose to the next, both included
+GRID = 12  # rows and columns of a manifold
+CARRIERS = 2000  # examples at most by which the direction of an attribute is found
 
 
 class Generator:
@@ -79,12 +82,13 @@ class Generator:
 
     def reconstruct(self, inputs: Names) -> Sheet:
         """Each picture by its own appearance and shape (z the posterior's mean): a row each, one column."""
+        self.model.require("reconstruct")
         inputs = self._inputs(inputs)
 
         def work():
             for row, (appearance, picture, z) in enumerate(self._appearances(inputs)):
-                shape = self._shape(appearance)
-                header = Header(appearance.label, (picture, to_uint8(shape)))
+                shape = self._shape(appearance, "generate")
+                header = Header(appearance.label, (picture, *_shown(shape)))
                 yield (row, 0, header, Header()), shape, z
 
         return self._sheet("reconstruct", "generate", work(), len(inputs))
@@ -96,21 +100,23 @@ class Generator:
             part: "PARTS:INPUT" each, for a model with parts: the appearance of these parts comes from that input, as
                 "torso:valid:3". PARTS are named as `parts.chosen` says.
         """
+        self.model.require("transfer")
         appearances, shapes, exchange = self._inputs(appearances), self.shapes(shapes), self._exchange(part)
+        dress = self.model.DRESS
 
         def work():
             for row, (appearance, picture, z) in enumerate(self._appearances(appearances)):
                 z = exchange(z)
                 for column, given in enumerate(shapes):
-                    shape = self._shape(given)
-                    headers = Header(appearance.label, (picture,)), Header(given.label, (to_uint8(shape),))
+                    shape = self._shape(given, dress)
+                    headers = Header(appearance.label, (picture,)), Header(given.label, _shown(shape))
                     yield (row, column, *headers), shape, z
 
-        return self._sheet("transfer", "generate", work(), len(appearances) * len(shapes))
+        return self._sheet("transfer", dress, work(), len(appearances) * len(shapes))
 
     def sample(
         self,
-        shapes: Names,
+        shapes: Names | None = None,
         samples: int = STEPS,
         seed: int = 0,
         appearances: Names | None = None,
@@ -118,7 +124,8 @@ class Generator:
     ) -> Sheet:
         """Appearances from the prior p(z | shape): a row for each shape, a column for each sample.
 
-        Column j has the same noise in every row, by `seed` and j alone.
+        Column j has the same noise in every row, by `seed` and j alone. A model without shapes makes one row, of
+        pictures from p(z).
 
         Args:
             appearances, vary: for a model with parts: only the parts named by `vary` (see `parts.chosen`) are drawn,
@@ -129,17 +136,104 @@ class Generator:
             raise InputError("--vary and --appearances go together: what is drawn, and whose appearance the rest has")
         if samples < 1:
             raise InputError(f"--samples={samples}: must be at least 1")
-        shapes, kept = self._inputs(shapes), self._kept(appearances, vary)
+        kept = self._kept(appearances, vary)
+        use = "vary" if kept else "sample"
+        shapes = self._shapes_if_taken(shapes, use)
 
         def work():
             noise = [[scale[0] for scale in self.model.noise(1, [seed, column])] for column in range(samples)]
             for row, given in enumerate(shapes):
-                shape = self._shape(given)
-                header = Header(given.label, (to_uint8(shape),))
+                shape = self._shape(given, use)
+                header = Header(given.label, _shown(shape))
                 for column in range(samples):
                     yield (row, column, header, Header(f"sample {column + 1}")), shape, [*noise[column], *kept]
 
-        return self._sheet("sample", "vary" if kept else "sample", work(), len(shapes) * samples)
+        return self._sheet("sample", use, work(), len(shapes) * samples)
+
+    def _shapes_if_taken(self, shapes: Names | None, use: str):
+        """The shapes that the pictures of one use are made for: the inputs; for a model without shapes a nameless one.
+
+        Raises:
+            InputError: the model needs shapes and there are none, or it has no shapes and there are some.
+        """
+        if "shape" in self.model.wiring(use).input:
+            if shapes is None:
+                raise InputError("give --shapes: this model draws a picture for a shape")
+            return self._inputs(shapes)
+        if shapes is not None:
+            raise InputError(f"--shapes: of no use for --model={self.config.model}, which draws a whole picture from z")
+        return [Input("", None)]
+
+    def manifold(self, steps: int | None = None, dimensions: Sequence[int] = (0, 1)) -> Sheet:
+        """The pictures of a grid of z over two of its numbers, the others 0 (see `manifold_grid`).
+
+        Args:
+            steps: rows, and as many columns; by default 12.
+            dimensions: which two numbers of z.
+        """
+        self.model.require("manifold")
+        steps = _checked(steps, GRID)
+        if len(dimensions) != 2:
+            raise InputError(f"--dimensions={','.join(map(str, dimensions))}: must be two numbers")
+        grid = manifold_grid(steps, self.config.code_size, tuple(dimensions))
+
+        def work():
+            for row, column in np.ndindex(steps, steps):
+                z = grid[row, column]
+                across, up = (f"{z[number]:.2f}" for number in dimensions)
+                yield (row, column, Header(up), Header(across)), None, [tf.constant(z)]
+
+        return self._sheet("manifold", "generate", work(), steps**2)
+
+    def attribute(
+        self, inputs: Names, attribute: str, strength: float = 1.0, steps: int | None = None, split: str = "train"
+    ) -> Sheet:
+        """Pictures that get an attribute: a row for each, a column for each step from none of it to `strength`.
+
+        z + w * (mean z of the examples with the attribute - mean z of those without it), w from 0 to `strength`
+        (White 2016, "Sampling generative networks"; the method is older: the same was done with words).
+
+        Args:
+            attribute: "KEY=VALUE", an attribute that the dataset's examples have.
+            strength: w of the last column; below 0 it takes the attribute away.
+            steps: columns; by default 8.
+            split: whose examples the two means are taken from, at most 2,000 of them, evenly spread.
+        """
+        self.model.require("attribute")
+        inputs, steps = self._inputs(inputs), _checked(steps, STEPS)
+        direction = self._direction(attribute, split)
+
+        def work():
+            for row, (appearance, picture, z) in enumerate(self._appearances(inputs)):
+                shape = self._shape(appearance, "generate")
+                header = Header(appearance.label, (picture, *_shown(shape)))
+                for column, weight in enumerate(np.linspace(0, strength, steps)):
+                    moved = [scale + weight * towards for scale, towards in zip(z, direction, strict=True)]
+                    yield (row, column, header, Header(f"{weight:.2f}")), shape, moved
+
+        return self._sheet("attribute", "generate", work(), len(inputs) * steps)
+
+    def _direction(self, attribute: str, split: str) -> list[np.ndarray]:
+        """Mean z of the examples of a split with an attribute, minus that of those without it."""
+        key, equals, value = attribute.partition("=")
+        if not key or not equals:
+            raise InputError(f"--attribute={attribute}: must be KEY=VALUE, as digit=3")
+        if self._info is None:
+            raise InputError("attributes are those of the run's dataset, which is not there: give --dataset_dir")
+        wanted = set(evenly_spread(self._info.examples(split), CARRIERS).tolist())
+        examples = (each for i, each in enumerate(read_examples(self._dataset_dir, split)) if i in wanted)
+        codes, has, known = [], [], set()
+        for given, _, z in self._appearances(Input(example.name, example) for example in examples):
+            found = given.example.attributes
+            known.add(f"{key}={found[key]}" if key in found else ", ".join(found))
+            codes.append([np.asarray(scale) for scale in z])
+            has.append(str(found.get(key)) == value)
+        with_it = np.array(has)
+        if not with_it.any() or with_it.all():
+            told = "all have it" if with_it.all() else f"none has it; there is {', '.join(sorted(known)[:12])}"
+            raise InputError(f"--attribute={attribute}: of {len(has)} examples of {split}, {told}")
+        scales = [np.stack(scale) for scale in zip(*codes, strict=True)]
+        return [(scale[with_it].mean(0) - scale[~with_it].mean(0)).astype(np.float32) for scale in scales]
 
     def _kept(self, appearances, vary):
         """[z, which parts keep it] for the wiring "vary"; nothing where every part is drawn."""
@@ -157,8 +251,8 @@ class Generator:
 
         def cells():
             for row, given in enumerate(inputs):
-                shape = self._shape(given)
-                seen = (to_uint8(batch_of([given.example])["image"][0]),) if given.example.image else ()
+                shape = shape_of(given.example, self.config.image_size)
+                seen = _shown(batch_of([given.example])["image"][0]) if given.example.image else ()
                 maps = self._graph("parts")({"shape": shape[None]})[0].numpy()
                 header = Header(given.label, (*seen, to_uint8(shape)))
                 yield Cell(row, 0, header, Header("parts"), to_uint8(shape), parts.drawn(maps))
@@ -175,6 +269,7 @@ class Generator:
         Args:
             steps: pictures from one to the next, both included; by default 8.
         """
+        self.model.require("interpolate")
         inputs = self._inputs(appearances)
         given = list(self._appearances(inputs))
         if len(inputs) == 1:
@@ -184,7 +279,10 @@ class Generator:
         self.model.require("encode")
         if len(given) < 2:
             raise InputError(f"{len(given)} of the appearances can be used, between which there is nothing")
-        shapes = [appearance for appearance, _, _ in given[:1]] if shapes is None else self.shapes(shapes)
+        if shapes is None and "shape" in self.model.wiring("generate").input:
+            shapes = [appearance for appearance, _, _ in given[:1]]
+        else:
+            shapes = list(self._shapes_if_taken(shapes, "generate"))
         path = list(_path([z for _, _, z in given], _checked(steps, STEPS), between))
 
         def work():
@@ -194,8 +292,8 @@ class Generator:
                     appearance, picture, _ = given[round(position)]
                     header = Header(appearance.label, (picture,))
                 for row, pose in enumerate(shapes):
-                    shape = self._shape(pose)
-                    yield (row, column, Header(pose.label, (to_uint8(shape),)), header), shape, z
+                    shape = self._shape(pose, "generate")
+                    yield (row, column, Header(pose.label, _shown(shape)), header), shape, z
 
         return self._sheet("interpolate", "generate", work(), len(path) * len(shapes), by_column=True)
 
@@ -207,11 +305,13 @@ class Generator:
             steps: frames from one pose to the next, both included, joints going in straight lines; by default only the
                 poses themselves. There is nothing between shape maps.
         """
+        self.model.require("animate")
         exchange = self._exchange(part)
         given = [(appearance, picture, exchange(z)) for appearance, picture, z in self.appearances(appearances)]
         return self._along_shapes("animate", given, shapes, steps, None)
 
     def _along_shapes(self, title, appearances, shapes: Names, steps: int | None, default: int | None) -> Sheet:
+        self.model.require("animate")
         shapes = self.shapes(shapes)
         with_joints = all(given.example.joints is not None for given in shapes)
         if steps is not None and not with_joints:
@@ -223,10 +323,10 @@ class Generator:
 
         def work():
             for column, (position, given) in enumerate(path):
-                shape = self._shape(given)
+                shape = self._shape(given, "generate")
                 label = given.label if position == round(position) else f"{position:.2f}"
                 for row, (appearance, picture, z) in enumerate(appearances):
-                    headers = Header(appearance.label, (picture,)), Header(label, (to_uint8(shape),))
+                    headers = Header(appearance.label, (picture,)), Header(label, _shown(shape))
                     yield (row, column, *headers), shape, z
 
         return self._sheet(title, "generate", work(), len(path) * len(appearances), by_column=True)
@@ -293,14 +393,22 @@ class Generator:
         return Inputs(names, self._fitting, self._dataset_dir, self._info, *handlers)
 
     def shapes(self, names: Names) -> list[Input]:
-        """Shapes to be used more than once: held in memory without their pictures."""
-        return [Input(label, example._replace(image=b"")) for label, example in self._inputs(names)]
+        """Shapes to be used more than once: held in memory without their pictures, where these are not the shapes."""
+        inputs = self._inputs(names)
+        if self.model.wanted_shape == "image":
+            return list(self._with_pictures(inputs))
+        return [Input(label, example._replace(image=b"")) for label, example in inputs]
 
     def appearances(self, names: Names) -> Iterator[tuple[Input, np.ndarray, list[tf.Tensor]]]:
         """Each appearance with its picture [S, S, 3] uint8 and its z, one tensor per latent scale."""
         return self._appearances(self._inputs(names))
 
-    def _shape(self, given: Input) -> tf.Tensor:
+    def _shape(self, given: Input, use: str) -> tf.Tensor | None:
+        """What a wiring takes as the shape of an input: its map, or a picture of it; None where it takes no shape."""
+        if "shape" not in self.model.wiring(use).input:
+            return None
+        if self.model.wanted_shape == "image":
+            return batch_of([given.example])["image"][0]
         return shape_of(given.example, self.config.image_size)
 
     def _appearances(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, np.ndarray, list[tf.Tensor]]]:
@@ -308,7 +416,7 @@ class Generator:
         for chunk in _chunks(self._with_pictures(inputs), self._batch_size):
             batch = batch_of([given.example for given in chunk], crops=self.model.appearance_input.crops)
             z = []
-            if self.config.latent_scales:
+            if self.config.latent_shapes:
                 z = self._graph("encode")({"appearance": self.model.seen_by_f(batch)})["z"]
             for i, (given, picture) in enumerate(zip(chunk, to_uint8(batch["image"]), strict=True)):
                 yield given, picture, [scale[i] for scale in z]
@@ -323,22 +431,23 @@ class Generator:
     # Pictures
 
     def _sheet(self, title: str, use: str, work: Iterable, total: int, by_column: bool = False) -> Sheet:
-        """The sheet of what `work` gives for each picture: its place (of a `Cell`), its shape, and its z or noise."""
+        """The sheet of what `work` gives for each picture: its place (of a `Cell`), its shape or None, and its z or
+        noise."""
 
         def cells():
             for chunk in _chunks(work, self._batch_size):
                 places, shapes, latents = zip(*chunk, strict=True)
                 latents = [tf.stack(scale) for scale in zip(*latents, strict=True)]
+                given = {} if shapes[0] is None else {"shape": tf.stack(shapes)}
                 if use == "vary":
                     noise, z, keep = latents
-                    given = {"shape": tf.stack(shapes), "noise": [noise], "z": [z], "keep": keep}
-                    made = self._graph(use)(given)["image"]
+                    made = self._graph(use)({**given, "noise": [noise], "z": [z], "keep": keep})["image"]
                 elif use == "sample":
-                    made = self._graph(use)({"shape": tf.stack(shapes), "noise": latents})["image"]
+                    made = self._graph(use)({**given, "noise": latents})["image"]
                 else:
-                    made = self._graph(use)({"shape": tf.stack(shapes), "z": latents})
+                    made = self._graph(use)({**given, "z": latents})
                 for place, shape, picture in zip(places, shapes, to_uint8(made), strict=True):
-                    yield Cell(*place, to_uint8(shape), picture)
+                    yield Cell(*place, None if shape is None else to_uint8(shape), picture)
 
         hidden = None if self._progress else True  # None: hidden where there is no terminal
         bar = tqdm(cells(), total=total, unit=" pictures", desc=title, disable=hidden)
@@ -351,6 +460,11 @@ class Generator:
             signature = tf.nest.map_structure(lambda given: tf.TensorSpec(given.shape, given.dtype), wiring.input)
             self._graphs[use] = tf.function(lambda inputs: wiring(inputs)).get_concrete_function(signature)
         return self._graphs[use]
+
+
+def _shown(picture) -> tuple[np.ndarray, ...]:
+    """A picture in [-1, 1] for a `Header`; nothing where there is none."""
+    return () if picture is None else (to_uint8(picture),)
 
 
 def _checked(steps: int | None, default: int | None) -> int | None:

@@ -19,13 +19,14 @@ _LONGEST_LABEL = 80  # bytes of a label in a file name, which can have 255
 
 
 class Cell(NamedTuple):
-    """A picture that was made, [S, S, 3] uint8, its place, counted from 0, and the shape [S, S, C] it was made for."""
+    """A picture that was made, [S, S, 3] uint8, its place, counted from 0, and the shape [S, S, C] it was made for, or
+    None."""
 
     row: int
     column: int
     row_header: Header
     column_header: Header
-    shape: np.ndarray
+    shape: np.ndarray | None
     picture: np.ndarray
 
 
@@ -129,7 +130,7 @@ class Sheet:
         for _, column in groupby(self, key=lambda cell: cell.column):
             shown, shape = [], None
             for cell in column:
-                if with_shapes and (shape is None or (cell.shape != shape).any()):
+                if with_shapes and cell.shape is not None and (shape is None or (cell.shape != shape).any()):
                     shape = cell.shape
                     shown.append(enlarge(shape, least))
                 shown.append(enlarge(cell.picture, least))

@@ -9,7 +9,7 @@ class AppearanceInput:
     """F's input for a `ModelConfig`, whose `appearance` chooses between two.
 
     "parts": crops of the body parts, each turned upright (released program). "picture": picture and shape map side by
-    side (paper).
+    side (paper). Models without a shape see the picture alone (`ModelConfig.seen`).
 
     Args:
         config: of the model.
@@ -24,13 +24,13 @@ class AppearanceInput:
         self._config = config
         self.size = config.image_size >> config.appearance_factor
         self.crops = None
-        if config.appearance == "parts":
+        if config.seen == ("parts",):
             self.shapes = {"parts": (self.size, self.size, PICTURE_CHANNELS * config.parts)}
-            if config.latent_scales:
+            if config.latent_shapes:
                 self.crops = Crops(config.parts, self.size)
         else:
             channels = {"image": PICTURE_CHANNELS, "shape": config.shape_channels}
-            self.shapes = {key: (self.size, self.size, count) for key, count in channels.items()}
+            self.shapes = {key: (self.size, self.size, channels[key]) for key in config.seen}
         self.channels = sum(channels for *_, channels in self.shapes.values())
 
     def of_batch(self, batch):
@@ -49,6 +49,6 @@ class AppearanceInput:
 
     def of_pictures(self, image, shape, joints=None):
         """As `of_batch`, from pictures [B, S, S, 3] and shape maps [B, S, S, C] in [-1, 1], and joints [B, 15, 2]."""
-        if self._config.appearance == "parts":
+        if self._config.seen == ("parts",):
             return {"parts": crop_body_parts(image, joints, self.size, self.size, self._config.parts)}
-        return {"image": image, "shape": shape}
+        return {key: {"image": image, "shape": shape}[key] for key in self._config.seen}

@@ -4,6 +4,7 @@ import keras
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.configured import ConfiguredModel, block_settings
+from vunet_tf.models.flow_prior import FlowPrior
 from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution
 from vunet_tf.models.prior import GroupPrior, StandardNormalPrior
 
@@ -45,7 +46,8 @@ class Decoder(ConfiguredModel):
     Inputs: {"skips": as `ShapeEncoder` gives them, "z": [[B, h, w, c] per latent]}.
 
     Returns:
-        {"image": [B, S, S, 3], "prior": [parameters per latent]}, float32.
+        {"image": [B, S, S, 3], "prior": [parameters per latent]}, float32; with --prior=flow log p(z | shape) [B] in
+        place of the parameters.
     """
 
     def __init__(self, config: ModelConfig, name="decoder"):
@@ -58,6 +60,9 @@ class Decoder(ConfiguredModel):
             self.join_z.append(convolution(channels, 1, weight_norm=wn, name=f"join_z_{i}"))
             if config.prior == "standard_normal":
                 prior = StandardNormalPrior((height, width, channels), config.variance, name=f"prior_{i}")
+            elif config.prior == "flow":
+                flow = {"activation": config.activation, "weight_norm": wn, "name": f"prior_{i}"}
+                prior = FlowPrior((height, width, channels), channels, **flow)
             else:
                 prior = GroupPrior(channels, 4 if height > 1 else 1, config.variance, name=f"prior_{i}", **blocks)
             self.priors.append(prior)

@@ -57,13 +57,17 @@ class GenerativeModel(ConfiguredModel):
         appearance_input: the `AppearanceInput`: what `seen_by_f` takes of a batch.
         latent: the `DiagonalGaussian` of the posterior and the prior, where the model has them.
         own_likelihood: whether the model knows log p(x) exactly. Its `terms` are then -log p(x) alone.
+        has_density: whether the model states p(x | z). The evaluation takes a Laplace distribution where it does not.
         wanted_shape: the key of a batch under which the shape stands that is asked for.
         WIRINGS: names of the functional models that `wiring` gives.
+        DRESS: the one of them that makes the picture of a wanted shape with an appearance z.
     """
 
     WIRINGS: tuple[str, ...] = ()
     own_likelihood = False
+    has_density = False
     wanted_shape = "shape"
+    DRESS = "generate"
 
     def __init__(self, inputs, outputs, name):
         super().__init__(inputs, outputs, name=name)
@@ -126,7 +130,23 @@ class GenerativeModel(ConfiguredModel):
         made = reconstruction(batch["image"], ops.cast(outputs["image"], "float32"))
         if not outputs.get("posterior"):
             return made, {}
-        return made, losses.kl_terms(self.latent, outputs["posterior"], outputs["prior"])
+        return made, losses.kl_terms(self.kl, outputs["posterior"], outputs["prior"], outputs["z"])
+
+    def kl(self, posterior, prior, z):
+        """KL(q || p) of one latent in nats, [B], from what the training pass gives: z is the posterior's sample."""
+        return self.latent.kl(posterior, prior)
+
+    def log_prior(self, prior, z):
+        """log p(z) of one latent in nats, [B], from what the training pass gives as its "prior"."""
+        return self.latent.log_prob(prior, z)
+
+    def log_picture(self, image, outputs):
+        """log p(x | z) in nats, [B], of pictures under the outputs of a training pass, if `has_density`."""
+        raise NotImplementedError
+
+    def bits_per_dimension(self, batch, seed=0):
+        """-log2 P(x) / D of each picture of a batch, [B], by one draw of the dequantisation, if `own_likelihood`."""
+        raise NotImplementedError
 
     # Inputs from batches
 
@@ -188,6 +208,11 @@ class GenerativeModel(ConfiguredModel):
         if "shape" in wiring.input:
             inputs["shape"] = self.shape_input(shape)
         return wiring(inputs)
+
+    def dress(self, shape, z):
+        """The pictures [B, S, S, 3] of these wanted shapes with these appearances z."""
+        self.require("transfer")
+        return self.wiring(self.DRESS)({"shape": self.shape_input(shape), "z": tensors(z)})
 
     def transfer(self, appearance, shape):
         """The pictures [B, S, S, 3] of shapes [B, S, S, C] with the appearance of the batch `appearance`.

@@ -5,6 +5,7 @@ import keras
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.configured import ConfiguredModel
 from vunet_tf.models.decoder import expanding_layers, skip_inputs
+from vunet_tf.models.flow_prior import FlowPrior
 from vunet_tf.models.layers import Activation, convolution
 from vunet_tf.models.part_maps import FirstPicture, Lay
 from vunet_tf.models.part_prior import PartPrior
@@ -28,7 +29,8 @@ class LaidDecoder(ConfiguredModel):
     Inputs: {"skips": as `ShapeEncoder` gives them, "z": [[B, K, c]]}.
 
     Returns:
-        {"image": [B, S, S, 3], "prior": [parameters [B, K, 2 c]]}, float32.
+        {"image": [B, S, S, 3], "prior": [parameters [B, K, 2 c]]}, float32; with --prior=flow log p(z | shape) [B] in
+        place of the parameters.
     """
 
     def __init__(self, config: ModelConfig, name="decoder"):
@@ -46,6 +48,9 @@ class LaidDecoder(ConfiguredModel):
             numbers = config.parts * config.code_channels
             if config.prior == "standard_normal":
                 self.prior = StandardNormalPrior(config.latent_shapes[0], config.variance, name="prior_0")
+            elif config.prior == "flow":
+                flow = {"activation": config.activation, "weight_norm": wn, "name": "flow_prior"}
+                self.prior = FlowPrior(config.latent_shapes[0], config.widths[-1], **flow)
             else:
                 self.prior = PartPrior(config.parts, config.code_channels, config.variance, name="part_prior")
             self.as_vector = keras.layers.Reshape((1, 1, numbers), name="vector")

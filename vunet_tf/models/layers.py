@@ -151,7 +151,7 @@ def data_dependent_initialisation(model):
     several batches are those of one call on all of them together. Under a `tf.distribute` strategy make the call
     outside `strategy.run`: an assignment there reaches every replica, so all get equal weights.
     """
-    layers = [layer for layer in convolutions(model) if isinstance(layer, WeightNormConv2D)]
+    layers = [layer for layer in model._flatten_layers() if hasattr(layer, "_from_data")]
     try:
         for layer in layers:
             layer._from_data = True
@@ -188,11 +188,12 @@ class ResidualBlock(keras.layers.Layer):
         activation: name of f.
         dropout: rate in [0, 1), active in training only.
         weight_norm: see `convolution`.
+        kernel_size: of its convolution; 1 for vectors, which are maps of one position.
 
     Call: x [B, H, W, filters], skip [B, H, W, any] -> [B, H, W, filters].
     """
 
-    def __init__(self, filters, skip=False, activation="elu", dropout=0.0, weight_norm=True, **kwargs):
+    def __init__(self, filters, skip=False, activation="elu", dropout=0.0, weight_norm=True, kernel_size=3, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.skip = skip
@@ -200,7 +201,8 @@ class ResidualBlock(keras.layers.Layer):
         self.weight_norm = weight_norm
         self.skip_conv = convolution(filters, 1, weight_norm=weight_norm, dtype=self.dtype_policy) if skip else None
         self.dropout = RandomMask(dropout, dtype=self.dtype_policy)
-        self.conv = convolution(filters, 3, weight_norm=weight_norm, dtype=self.dtype_policy)
+        self.kernel_size = kernel_size
+        self.conv = convolution(filters, kernel_size, weight_norm=weight_norm, dtype=self.dtype_policy)
 
     def build(self, x_shape, skip_shape=None):
         if self.skip:
@@ -224,6 +226,7 @@ class ResidualBlock(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "dropout": self.dropout.rate,
             "weight_norm": self.weight_norm,
+            "kernel_size": self.kernel_size,
         }
         return {**super().get_config(), **own}
 

@@ -7,6 +7,11 @@ from vunet_tf.config import ModelConfig
 # {value of --model: (module, class)}. A module is imported when its model is asked for.
 MODELS = {
     "vunet": ("vunet_tf.models.vunet", "VUNet"),
+    "ae": ("vunet_tf.models.bottleneck", "Autoencoder"),
+    "vae": ("vunet_tf.models.bottleneck", "VAE"),
+    "vae_joint": ("vunet_tf.models.bottleneck", "JointVAE"),
+    "cvae": ("vunet_tf.models.bottleneck", "CVAE"),
+    "realnvp": ("vunet_tf.models.realnvp", "RealNVP"),
 }
 
 

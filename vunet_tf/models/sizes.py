@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from vunet_tf.files.errors import InputError
 from vunet_tf.models import registry
 from vunet_tf.models.layers import CONVOLUTIONS, with_weights
 from vunet_tf.models.vunet import WIRINGS
@@ -35,10 +36,11 @@ def parts_of(model):
     """The layers with weights of F (what `encode` needs), G (`generate`), and the prior (what `sample` adds)."""
     generator = with_weights(model.wiring("generate"))
     known = {id(layer) for layer in generator}
+    sampling = with_weights(model.wiring("sample")) if "sample" in model.uses else []
     return {
         "F": with_weights(model.wiring("encode")),
         "G": generator,
-        "prior": [layer for layer in with_weights(model.wiring("sample")) if id(layer) not in known],
+        "prior": [layer for layer in sampling if id(layer) not in known],
     }
 
 
@@ -113,6 +115,8 @@ def model_page(command, configs):
     """
     *_, (last, config) = configs.items()
     model = registry.build(config)
+    if config.model != "vunet":
+        raise InputError(f"--model={config.model}: the page of --out is that of a VU-Net; leave out --out")
     models = {
         "F, appearance encoder": model.appearance_encoder,
         "E, shape encoder": model.shape_encoder,

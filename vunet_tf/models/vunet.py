@@ -11,6 +11,7 @@ from vunet_tf.models.generative import GenerativeModel, symbolic_inputs, symboli
 from vunet_tf.models.laid_decoder import LaidDecoder
 from vunet_tf.models.laid_encoder import LaidAppearanceEncoder
 from vunet_tf.models.shape_encoder import ShapeEncoder
+from vunet_tf.objective import losses
 
 WIRINGS = ("encode", "generate", "transfer", "sample")
 OF_PARTS = ("parts", "vary")  # wirings of a model with --latent=laid
@@ -28,8 +29,8 @@ class VUNet(GenerativeModel):
 
     Returns:
         {"image": x-hat, "posterior": [parameters of q(z | x, shape)], "prior": [parameters of p(z | shape), the
-        groups of the posterior's sample fed back], "z": [the posterior's sample]}. `latent`, a `DiagonalGaussian`,
-        turns parameters into distributions.
+        groups of the posterior's sample fed back; with --prior=flow log p(z | shape) [B] of that sample], "z": [the
+        posterior's sample]}. `latent`, a `DiagonalGaussian`, turns parameters into distributions.
 
     Example:
         model = VUNet(ModelConfig(image_size=64, appearance="picture"))
@@ -77,7 +78,21 @@ class VUNet(GenerativeModel):
         if self.config.latent != "laid":
             why = f"--latent={self.config.latent}: only a model trained with --latent=laid has parts"
             return found | dict.fromkeys(OF_PARTS, why)
+        if self.config.prior == "flow":
+            found["vary"] = (
+                "--prior=flow: it draws the codes of all parts together, and cannot draw some of them given the "
+                "others. A model trained with --prior=autoregressive can"
+            )
         return found
+
+    def kl(self, posterior, prior, z):
+        """As in the base; with --prior=flow, whose "prior" is log p(z | shape), by one sample."""
+        if self.config.prior == "flow":
+            return losses.kl_estimate(self.latent.log_prob(posterior, z), prior)
+        return super().kl(posterior, prior, z)
+
+    def log_prior(self, prior, z):
+        return prior if self.config.prior == "flow" else super().log_prior(prior, z)
 
     def wiring(self, use):
         """The functional model of one use, over the weights of this model (built once, on first request).

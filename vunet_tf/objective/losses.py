@@ -7,6 +7,8 @@ terms, scalars over the batch; their sum stands for -log p(x | shape, z). All of
 a mean absolute difference on the 0-255 scale of pictures or features, so that beta means the same with each.
 """
 
+import math
+
 from keras import ops
 
 from vunet_tf.config import TrainingConfig
@@ -24,6 +26,25 @@ def mean_absolute(a, b):
 def l1(image, image_hat):
     """Plain pixel L1: LAMBDA * mean |x - x_hat| on the 0-255 scale."""
     return {"l1": LAMBDA * HALF_RANGE * mean_absolute(image, image_hat)}
+
+
+def mse(image, image_hat):
+    """Squared error, LAMBDA * 127.5 * mean (x - x_hat)^2: of one size with `l1` where pictures differ by 1."""
+    return {"mse": LAMBDA * HALF_RANGE * ops.mean(ops.square(image - image_hat))}
+
+
+def gaussian_log_likelihood(image, mean, scale):
+    """log N(x; mu, diag(sigma^2)) = -sum ((x - mu)^2 / (2 sigma^2) + log sigma + log(2 pi) / 2), in nats, [B].
+
+    The observation model of a VAE (Kingma and Welling 2014, Appendix C.2).
+
+    Args:
+        image, mean: [B, S, S, 3] in [-1, 1].
+        scale: sigma, of the same shape, or one number for all.
+    """
+    deviation = (image - mean) / scale
+    log_scale = ops.log(scale) if ops.ndim(scale) else math.log(scale)
+    return -ops.sum(ops.square(deviation) / 2 + log_scale + math.log(2 * math.pi) / 2, axis=(1, 2, 3))
 
 
 def structural_similarity(a, b, window=7):
@@ -91,15 +112,29 @@ class Perceptual:
         return terms
 
 
-def kl_terms(latent, posterior, prior):
+def kl_terms(kl, posterior, prior, z):
     """KL(q || p) of each latent scale in nats, a mean over the batch: {"kl_0": bottom scale, "kl_1", ...}.
 
     Args:
-        latent: the model's `DiagonalGaussian`.
-        posterior, prior: parameters per scale, as `VUNet` returns them.
+        kl: the model's `GenerativeModel.kl`.
+        posterior, prior: parameters per scale, as the models return them.
+        z: the posterior's sample per scale.
     """
-    pairs = enumerate(zip(posterior, prior, strict=True))
-    return {f"kl_{scale}": ops.mean(latent.kl(q, p)) for scale, (q, p) in pairs}
+    scales = enumerate(zip(posterior, prior, z, strict=True))
+    return {f"kl_{scale}": ops.mean(kl(*of_scale)) for scale, of_scale in scales}
+
+
+def kl_estimate(log_posterior, log_prior):
+    """KL(q || p) by one sample z of q, where p has no closed form (Kingma & Welling 2014, Eq. 6, the first estimator):
+
+        KL(q || p) = E_q[log q(z | x, shape) - log p(z | shape)]
+
+    Its mean over samples is the KL; a single one can be below 0.
+
+    Args:
+        log_posterior, log_prior: log-densities of z in nats, [B].
+    """
+    return log_posterior - log_prior
 
 
 def negative_elbo(reconstruction, kl, kl_weight):
@@ -117,4 +152,4 @@ def reconstruction_loss(config: TrainingConfig):
     """The loss that `config.reconstruction` names, with its settings."""
     if config.reconstruction == "vgg19":
         return Perceptual(config.vgg_weights, config.feature_weights, config.gram_weights)
-    return {"l1_ssim": l1_ssim, "l1": l1}[config.reconstruction]
+    return {"l1_ssim": l1_ssim, "l1": l1, "mse": mse}[config.reconstruction]

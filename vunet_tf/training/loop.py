@@ -234,8 +234,10 @@ class Loop:
 
     def _draw(self, journal):
         if journal:
+            model = self.training_step.model
             with self.training_step.averaged_weights():
-                journal.picture("transfer", self.step, self.matrix.draw(self.training_step.model))
+                name = "transfer" if "transfer" in model.uses else "pictures"
+                journal.picture(name, self.step, self.matrix.draw(model))
 
     def _save(self):
         # After the model: a run killed between the two goes on from the checkpoint before and keeps the model again.

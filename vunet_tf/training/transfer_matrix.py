@@ -32,13 +32,26 @@ class TransferMatrix:
         )
 
     def draw(self, model) -> np.ndarray:
-        """The matrix of a model, [H, W, 3] uint8."""
+        """The matrix of a model, [H, W, 3] uint8; of one without transfers `draw_pictures`."""
+        if "transfer" not in model.uses:
+            return self.draw_pictures(model)
+        wanted = self.shapes[model.wanted_shape]
         seen = {key: value for key, value in self.appearances.items() if value.dtype == np.float32}
         cells = [
-            to_uint8(model.transfer({key: value[i : i + 1] for key, value in seen.items()}, self.shapes["shape"]))
+            to_uint8(model.transfer({key: value[i : i + 1] for key, value in seen.items()}, wanted))
             for i in range(len(seen["image"]))
         ]
-        return draw_table(cells, _headers(seen["image"]), _headers(self.shapes["shape"]))
+        return draw_table(cells, _headers(seen["image"]), _headers(wanted))
+
+    def draw_pictures(self, model) -> np.ndarray:
+        """[H, W, 3] uint8. First row: true pictures; then their reconstructions, and samples, if the model has them."""
+        seen = {key: value for key, value in self.appearances.items() if value.dtype == np.float32}
+        rows = {}
+        if "reconstruct" in model.uses:
+            rows["reconstructed"] = to_uint8(model.reconstruct(seen))
+        if "sample" in model.uses:
+            rows["sampled"] = to_uint8(model.sample(seed=0, count=len(seen["image"]))[0])
+        return draw_table(list(rows.values()), [Header(name) for name in rows], _headers(seen["image"]))
 
 
 def _headers(pictures):

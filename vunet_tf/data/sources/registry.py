@@ -1,6 +1,6 @@
 """The list of all sources, and the options that each takes."""
 
-from vunet_tf.data.sources import coco, figures, folder, keypoint_csv, pairs, release_index, sprites
+from vunet_tf.data.sources import coco, digits, figures, folder, keypoint_csv, pairs, release_index, sprites
 
 SOURCES = {
     "coco": coco.open_source,
@@ -11,6 +11,7 @@ SOURCES = {
     "folder": folder.open_source,
     "sprites": sprites.open_source,
     "figures": figures.open_source,
+    "digits": digits.open_source,
 }
 
 # What `source.people_in` and `source.person_example` read for a source.
@@ -27,4 +28,5 @@ OPTIONS = {
     "folder": ("input", "fit", "valid_fraction", "shapes", "min_score", *_PERSON, *ESTIMATION),
     "sprites": ("input", "shape_map"),
     "figures": ("seed", "looks", "poses", "examples"),
+    "digits": (),
 }

@@ -32,11 +32,12 @@ class Options(Settings):
         images: folder of the pictures of the sources coco, deepfashion and market.
         annotations: annotation file of the sources coco, deepfashion and market.
         valid_annotations: annotation file of the valid split; without it the split is by hash.
-        image_size: side of the square pictures in pixels. By default 256; market 128, figures 64, sprites their cell.
+        image_size: side of the square pictures in pixels. By default 256; market 128, figures 64, sprites their cell,
+            digits 8.
         fit: how a picture becomes square: stretch it (default of deepfashion, market, index and pairs), pad its short
             side with its edge (default of folder), or crop its middle.
-        encoding: how pictures are stored: jpeg (quality 95; default of photographs) or png (exact; default of sprites
-            and figures). Shape maps are always png.
+        encoding: how pictures are stored: jpeg (quality 95; default of photographs) or png (exact; default of sprites,
+            figures and digits). Shape maps are always png.
         valid_fraction: part of the pictures in the valid split, where names decide by their hash.
         margin: coco, and folder with --estimate: what is added to a person's box on each side, as a fraction of its
             longer side.
