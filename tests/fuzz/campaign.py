@@ -30,7 +30,7 @@ from vunet_tf.files.errors import InputError
 
 LONGEST_MESSAGE = 2000  # characters: a longer one is not clear
 _ROOM = 8 * 2**30  # bytes of address space beyond what a started process has: far above every reader's bound
-_TO_START = 600.0  # seconds that a process may take to start, and to end
+_TO_START = 1800.0  # seconds that a process may take to start, and to end
 _WAITING = 15  # how much longer an input may take where other programs use the processor
 # What no reader has to do, as Python's audit hooks name it.
 _FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty")
@@ -327,9 +327,11 @@ def run_apart(names: list[str], folder: Path, seed: int, seconds: float, most: i
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
             _, told = process.communicate(timeout=each * len(left) + _TO_START)
+            ended = f"crash: signal {-process.returncode}"
         except subprocess.TimeoutExpired:  # an input that neither ends nor lets itself be interrupted
             process.kill()
             _, told = process.communicate()
+            ended = "it does not end"
         tried = [name for name in left if (kept / f"{name}.last").is_file()]
         for name in tried:
             if (kept / f"{name}.tally").is_file():
@@ -341,7 +343,7 @@ def run_apart(names: list[str], folder: Path, seed: int, seconds: float, most: i
         name = tried[-1]  # the one that was running
         file = f"{name}.crash{starts}"
         os.replace(kept / f"{name}.last", kept / file)
-        total[name].findings[f"crash: signal {-process.returncode}"] = file
+        total[name].findings[ended] = file
         total[name].endings["crash"] += 1
         left = left[left.index(name) :]
     return list(total.values())
