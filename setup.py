@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vunet_tf/__init__.py").read_text())[1]
 
 EXPORT = ["ai-edge-quantizer>=0.10,<0.11", "tensorflow-serving-api>=2.21,<2.22"]
+CLUSTER = ["distributed>=2025.1,<2027"]
 
 setup(
     name="vunet-tf",
@@ -48,8 +49,10 @@ setup(
     ],
     extras_require={
         "export": EXPORT,
+        "cluster": CLUSTER,
         "dev": [
             *EXPORT,
+            *CLUSTER,
             "hypothesis>=6.150,<7",
             "playwright>=1.50,<2",
             "pytest>=9,<10",

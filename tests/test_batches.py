@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from vunet_tf.body import keypoints
 from vunet_tf.body.body_parts import Crops, crop_body_parts
-from vunet_tf.data.batches import evaluation_batches, training_batches
-from vunet_tf.data.dataset import read_examples
+from vunet_tf.data.batches import evaluation_batches, shards_in_memory, training_batches
+from vunet_tf.data.dataset import read_examples, read_info
 from vunet_tf.data.preparation import prepare
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
@@ -175,6 +175,77 @@ def test_partners_are_other_pictures_of_the_same_appearance(figures):
         for target, seen in zip(batch["image"], batch["appearance_image"], strict=True):
             assert label[target.tobytes()] == label[seen.tobytes()]
             assert (target == seen).all() == (label[target.tobytes()] in singles)
+
+
+def shard_of(directory, split):
+    """From the bytes of a picture in a batch to the number of its shard."""
+    info = read_info(directory)
+    shards = np.repeat(np.arange(len(info.splits[split])), [shard.examples for shard in info.splits[split]])
+    pictures = [image for batch in evaluation_batches(directory, 100, split=split) for image in batch["image"].numpy()]
+    return {image.tobytes(): int(shard) for image, shard in zip(pictures, shards, strict=True)}
+
+
+@pytest.mark.parametrize("group", [1, 2, 4])
+def test_partners_from_disk_come_from_the_same_group_of_shards(figures, group):
+    """No example is lost or doubled in an epoch; another epoch has other groups; where there is another picture of the
+    appearance in the group, it is taken."""
+    info, split = read_info(figures), "valid"  # 8 looks in 8 poses
+    limit = group * 2 * max(shard.bytes for shard in info.splits[split])
+    assert shards_in_memory(info, split, limit) == group < len(info.splits[split])
+    label, shard, count = appearance_of(figures, split), shard_of(figures, split), info.examples(split)
+    batches = take(figures, 3 * count // 8, split=split, seed=2, appearance_from="other", memory_limit=limit)
+    rows = [
+        (target.tobytes(), seen.tobytes())
+        for batch in batches
+        for target, seen in zip(batch["image"], batch["appearance_image"], strict=True)
+    ]
+    groups = []
+    for epoch in (rows[:count], rows[count : 2 * count], rows[2 * count :]):
+        assert {target for target, _ in epoch} == label.keys() and len(epoch) == count
+        shards = list(dict.fromkeys(shard[target] for target, _ in epoch))
+        of_shard = {number: place // group for place, number in enumerate(shards_in_turn(epoch, shard, group))}
+        assert sorted(of_shard) == sorted(shards)
+        for target, seen in epoch:
+            assert label[target] == label[seen] and of_shard[shard[target]] == of_shard[shard[seen]]
+            others = [
+                other
+                for other in label
+                if other != target
+                and label[other] == label[target]
+                and of_shard[shard[other]] == of_shard[shard[target]]
+            ]
+            assert (target != seen) == bool(others)
+        groups.append([target for target, _ in epoch])
+    assert groups[0] != groups[1] != groups[2]
+    alone = sum(target == seen for target, seen in rows)
+    assert alone < 0.7 * len(rows), "many have another one"
+
+
+def shards_in_turn(epoch, shard, group):
+    """The shards of an epoch group by group: each group's records stand together."""
+    found = []
+    while len(found) < len(set(shard.values())):
+        members = list(dict.fromkeys(shard[target] for target, _ in epoch))[:group]
+        records = sum(number in members for number in shard.values())
+        assert {shard[target] for target, _ in epoch[:records]} == set(members), "a group is finished before the next"
+        found, epoch = found + members, epoch[records:]
+    return found
+
+
+def test_partners_from_disk_depend_on_seed_and_position_alone(figures):
+    options = {"seed": 3, "appearance_from": "other", "mirror": True, "memory_limit": FROM_DISK}
+    whole = take(figures, 15, **options)
+    assert_same(whole, take(figures, 15, **options))
+    for first_batch in (6, 7):
+        assert_same(take(figures, 3, first_batch=first_batch, **options), whole[first_batch : first_batch + 3])
+    for workers in (2, 4):
+        apart = [take(figures, 15, workers=workers, worker=k, **options) for k in range(workers)]
+        joined = [
+            {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+            for parts in zip(*apart, strict=True)
+        ]
+        assert_same(whole, joined)
+    assert fingerprints(whole) != fingerprints(take(figures, 15, **{**options, "seed": 4}))
 
 
 def test_partners_come_with_their_own_shapes(figures):
@@ -343,8 +414,6 @@ def test_wrong_wishes_are_refused(figures, maps):
         training_batches(figures, 4, split="test")
     with pytest.raises(InputError, match="--appearance_from=twin: must be one of self, other"):
         training_batches(figures, 4, appearance_from="twin")
-    with pytest.raises(InputError, match=r"--appearance_from=other holds the split 'train' in memory: it has .* bytes"):
-        training_batches(figures, 4, appearance_from="other", memory_limit=FROM_DISK)
     with pytest.raises(InputError, match="--shift=32: must be between 0 and 31 pixels"):
         training_batches(figures, 4, shift=32)
     with pytest.raises(InputError, match=r"--hue=0\.6: must be between 0 and 0\.5 turns"):

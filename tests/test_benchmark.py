@@ -1,8 +1,9 @@
 """The benchmarks measure what they say, here of tiny models."""
 
 import numpy as np
+import pytest
 
-from vunet_tf.benchmark import matrix_product_peak, measure, operation_times, training_speed
+from vunet_tf.benchmark import matrix_product_peak, measure, operation_times, speeds_of_workers, training_speed
 from vunet_tf.command_line.startup import in_own_process
 from vunet_tf.config import ModelConfig
 from vunet_tf.models import VUNet
@@ -30,6 +31,14 @@ def test_the_training_step_has_speed_and_memory():
     gflop = 6 * sum(map(multiply_accumulates, convolutions(VUNet(TINY)))) / 1e9
     np.testing.assert_allclose(np.divide(speed.gflops, speed.per_second), gflop)
     assert min(speed.per_second) > 0 and min(speed.of_peak) > 0 and 100 < speed.memory < 100_000
+
+
+@pytest.mark.slow
+def test_processes_are_measured_apart_and_together():
+    for together in (False, True):
+        first, second = speeds_of_workers(2, together, 1000, TINY, batch_size=2, seconds=0.1, repeat=1)
+        assert min(first.step, second.step) > 0
+        assert (min(first.exchange, second.exchange) > 0) == together
 
 
 def test_times_of_operations():

@@ -86,9 +86,9 @@ def test_folded_sizes_are_those_of_the_folded_model():
 
 
 def test_the_page_of_sizes_is_up_to_date():
-    page = (ROOT / "docs/model.md").read_text()
+    page = (ROOT / "docs/model_tables.md").read_text()
     assert sizes_table({"market": PRESETS["market"]}).splitlines()[-1] in page
-    command = "python -m vunet_tf.benchmark model --out=docs/model.md"
+    command = "python -m vunet_tf.benchmark model --out=docs/model_tables.md"
     table = "## Functional models of the market configuration"
     assert page.split(table)[1] == model_page(command, {"market": PRESETS["market"]}).split(table)[1]
 

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 import vunet_tf
 from vunet_tf.body.skeleton import JOINTS
-from vunet_tf.config import TrainingConfig
+from vunet_tf.config import ModelConfig, TrainingConfig
 from vunet_tf.data.dataset import read_examples, write_dataset
 from vunet_tf.data.example import Example
 from vunet_tf.files.errors import InputError
@@ -30,7 +30,7 @@ from vunet_tf.files.pictures import encode, read_picture
 from vunet_tf.people import draw, sample_look, sample_pose
 from vunet_tf.runs import history
 from vunet_tf.training import checkpoints
-from vunet_tf.training.loop import Loop, explained
+from vunet_tf.training.loop import BEST, Loop, explained
 from vunet_tf.training.step import TrainingStep
 
 TINY = {
@@ -161,7 +161,7 @@ def test_a_run_leaves_a_model_curves_pictures_and_what_it_was_made_with(run):
 
 
 # Muon steps most kernels of this width. Dropout is off, for its masks are those of a replica.
-TOGETHER = {"steps": 10, "log_every": 5, "optimizer": "muon", "width": 8, "max_width": 8, "dropout": 0}
+TOGETHER = {"steps": 20, "log_every": 5, "optimizer": "muon", "width": 8, "max_width": 8, "dropout": 0}
 TOGETHER |= {"deterministic": "false"}
 
 
@@ -180,19 +180,49 @@ def test_replicas_give_the_weights_of_one(alone, maps, tmp_path):
     assert_close(last(alone), last(tmp_path / "run"))
 
 
-def test_two_processes_give_the_weights_of_one(alone, maps, tmp_path):
+def start_two(data, run_dir, slurm=False, **changes):
+    """Two processes that train together, by TF_CONFIG or as tasks of a Slurm step on this machine."""
     with socket.socket() as first, socket.socket() as second:
         for sock in (first, second):
             sock.bind(("localhost", 0))
-        workers = [f"localhost:{sock.getsockname()[1]}" for sock in (first, second)]
+        ports = [sock.getsockname()[1] for sock in (first, second)]
+    step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_TASKS_PER_NODE": "2"}
+    cluster = {"worker": [f"localhost:{port}" for port in ports]}
     processes = []
     for index in range(2):
-        config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        processes.append(start(maps, tmp_path / "run", {"TF_CONFIG": json.dumps(config)}, **TOGETHER))
-    (status, printed, complaints), (other_status, other_printed, _) = map(end, processes)
+        if slurm:  # its ports follow each other
+            flags = {"cluster": "slurm", "cluster_port": 20_000 + ports[0] % 20_000}
+            environment = {"SLURM_PROCID": str(index), "SLURM_LOCALID": str(index), "SLURMD_NODENAME": "localhost"}
+            environment |= step
+        else:
+            flags, config = {}, {"cluster": cluster, "task": {"type": "worker", "index": index}}
+            environment = {"TF_CONFIG": json.dumps(config)}
+        processes.append(start(data, run_dir, environment, **changes, **flags))
+    return processes
+
+
+def test_two_processes_one_of_them_lost_give_the_weights_of_one(alone, maps, tmp_path):
+    """The other one ends soon, with one message; the same training goes on, here as two tasks of Slurm."""
+    ours = tmp_path / "run"
+    # Every step is followed by much validation, so that there is time to kill it before the end.
+    first, second = start_two(maps, ours, **{**TOGETHER, "checkpoint_every": 1, "valid_batches": 20})
+    wait_for_step(first, ours, 2)
+    kill(second)
+    lost = time.monotonic()
+    status, _, complaints = end(first)
+    assert time.monotonic() - lost < 60
+    (told,) = [line for line in complaints.splitlines() if line.startswith("error: ")]
+    assert status == 1 and "another worker is gone (" in told and "Traceback" not in complaints
+    assert "give the same command again on all of them, to go on; the last good checkpoint is" in told
+    assert step_of(checkpoints.paths(ours)[-1]) < 20, "it was lost in mid-run"
+
+    (status, printed, complaints), (other_status, other_printed, _) = map(
+        end, start_two(maps, ours, slurm=True, **TOGETHER)
+    )
     assert (status, other_status) == (0, 0), complaints
-    assert_close(last(alone), last(tmp_path / "run"))
-    assert "step 10 train" in printed and "step" not in other_printed, "only the first process tells"
+    assert "going on from step" in printed and "step 20 train" in printed
+    assert "step" not in other_printed, "only the first process tells"
+    assert_close(last(alone), last(ours))
 
 
 def step_of(checkpoint):
@@ -358,6 +388,39 @@ def test_wrong_flags_name_the_flag_and_leave_nothing(maps, tmp_path):
 def test_a_misspelt_flag_is_one_clear_line(tmp_path):
     status, _, complaints = train("none", tmp_path / "run", learning_rat=1)
     assert status == 1 and complaints.startswith("error: Unknown command line flag 'learning_rat'")
+
+
+class FaultyStep(TrainingStep):
+    """Its loss is no number in step 3, and from step 7 on."""
+
+    def loss_terms(self, batch, noise, training):
+        terms = super().loss_terms(batch, noise, training)
+        return {**terms, "loss": tf.where((self.step == 3) | (self.step >= 7), np.nan, terms["loss"])}
+
+
+def test_a_loss_that_is_no_number_is_skipped_and_at_last_ends_the_run_which_then_goes_on(maps, tmp_path):
+    model = ModelConfig(image_size=8, **{name: TINY[name] for name in TINY if name in ModelConfig.__dataclass_fields__})
+    often = {"log_every": 1, "checkpoint_every": 2, "steps_per_call": 1, "init_batches": 1}
+    config = TrainingConfig(steps=12, batch_size=8, reconstruction="l1", valid_batches=0, max_skipped=3, **often)
+
+    def loop(kind):
+        return Loop(kind(model, config), maps, tmp_path, save_model=lambda model: None, crops=None)
+
+    faulty = loop(FaultyStep)
+    faulty.start()
+    told = "no finite number for 3 steps in a row, up to step 10; the last good checkpoint is .*step_00000008.npz; a sm"
+    with pytest.raises(InputError, match=told):
+        faulty.run()
+    rows = curves(tmp_path)
+    assert [float(row["skipped"]) for row in rows] == [0, 0, 0, 1, 1, 1, 1, 2, 3]
+    assert [row["step"] for row in rows if row["loss"] == "nan"] == ["4", "8", "9"]
+
+    good = loop(TrainingStep)
+    good.start()
+    assert good.step == 8 and good.run() == 0 and good.step == 12
+    assert [float(row["skipped"]) for row in curves(tmp_path)] == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2]
+    for name, value in last(tmp_path).items():
+        assert name == BEST or np.isfinite(value).all(), name
 
 
 def test_memory_that_runs_out_is_not_called_a_full_disk(tmp_path):

@@ -3,7 +3,9 @@
   python -m vunet_tf.benchmark data [--dataset_dir=DIR]
   python -m vunet_tf.benchmark train
   python -m vunet_tf.benchmark profile
-  python -m vunet_tf.benchmark model [--out=docs/model.md]
+  python -m vunet_tf.benchmark model [--out=docs/model_tables.md]
+  python -m vunet_tf.benchmark scaling [--images_per_second=FLOAT32,BFLOAT16] [--out=docs/scaling.png]
+  python -m vunet_tf.benchmark processes [--processes=1,2,4]
 
 data: images per second of the whole input pipeline (read, decode, stickman, 8 body-part crops, batch), and of its parts
   alone. Without --dataset_dir it draws people of 128 and 256 pixels first; pictures are JPEG, crops 64 pixels.
@@ -12,14 +14,23 @@ train: images per second of the training step (random pictures, L1 loss) in floa
   operations per multiply-accumulate, and twice the forward pass's for the backward pass.
 profile: where the time of that step goes, by TensorFlow's operations. On one thread, so that times add up.
 model: parameters and multiply-accumulates; with --out, a page with the shapes of every functional model besides.
+scaling: what training on 8, 64 and 1,000 machines costs, computed from the number of parameters, the step's measured
+  speed on one and the size of an example (of --dataset_dir, or of drawn people as JPEG); with --out, a plot of it.
+processes: the same measured with a few processes of this machine, one thread each, and the formula of `scaling` beside.
 
 The model is that of --flagfile=configs/NAME.flags, or of single flags (those of `python -m vunet_tf.train`). Without
-any, train and profile take the market configuration, and model the three published ones.
+any, model takes the three published ones, and the others the market configuration.
 """
 
 import collections
+import concurrent.futures
+import contextlib
 import dataclasses
+import json
+import math
+import os
 import resource
+import socket
 import statistics
 import tempfile
 import time
@@ -39,7 +50,16 @@ define(RunConfig)
 define(ModelConfig)
 define(TrainingConfig)
 _PART_SIZE = flags.DEFINE_integer("part_size", 64, "data: side of a body-part crop in pixels.", lower_bound=1)
-_OUT = flags.DEFINE_string("out", None, "model: Markdown file to write the page to.")
+_OUT = flags.DEFINE_string("out", None, "model: Markdown file to write the page to. scaling: PNG file of the plot.")
+_IMAGES_PER_SECOND = flags.DEFINE_list(
+    "images_per_second",
+    None,
+    "scaling: what `train` measured, in float32 and in bfloat16; without it, both are measured first.",
+)
+_LATENCY = flags.DEFINE_float(
+    "latency", 0.0, "scaling: microseconds of the network until a message begins to arrive.", lower_bound=0
+)
+_PROCESSES = flags.DEFINE_list("processes", ["1", "2", "4"], "processes: how many, one case after another.")
 _SECONDS = flags.DEFINE_float("seconds", 3.0, "How long each of the repetitions takes.", lower_bound=0.1)
 _REPEAT = flags.DEFINE_integer("repeat", 5, "Repetitions; the median is shown, and the range.", lower_bound=1)
 
@@ -184,14 +204,15 @@ class TrainingSpeed(NamedTuple):
     memory: float
 
 
-def _training_step(precision: str, config: ModelConfig, batch_size: int) -> Callable[[], int]:
-    """A training step on random pictures, L1 loss, of a model that sees body parts; it returns the batch size."""
+def _training_step(precision: str, config: ModelConfig, batch_size: int, strategy=None) -> Callable[[], int]:
+    """A training step on random pictures, L1 loss, of a model that sees body parts; it returns the batch size, which is
+    that of each worker of the strategy."""
     import tensorflow as tf
 
     from vunet_tf.training.step import TrainingStep
 
     settings = TrainingConfig(batch_size=batch_size, reconstruction="l1", mixed_precision=precision)
-    training_step = TrainingStep(config, settings)
+    training_step = TrainingStep(config, settings, strategy)
     size, seen = config.image_size, training_step.model.appearance_input
     shapes = {"image": (size, size, 3), "shape": (size, size, config.shape_channels), **seen.shapes}
     batch = {
@@ -199,7 +220,8 @@ def _training_step(precision: str, config: ModelConfig, batch_size: int) -> Call
         for i, (key, sides) in enumerate(shapes.items())
     }
     training_step.initialise([batch])
-    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
+    repeated = tf.data.Dataset.from_tensors(batch).repeat()
+    batches = iter(training_step.strategy.distribute_datasets_from_function(lambda context: repeated))
 
     def step():
         training_step.train(batches, tf.constant(1)).numpy()
@@ -282,5 +304,181 @@ def _train() -> None:
         )
 
 
+def _record_bytes(size: int) -> float:
+    """Mean size on disk of an example of --dataset_dir, or of a drawn person of so many pixels, as JPEG."""
+    from vunet_tf.data.dataset import FRAMING_BYTES, read_info, serialise
+    from vunet_tf.data.sources.figures import open_source
+    from vunet_tf.data.sources.source import Options
+
+    if flags.FLAGS.dataset_dir:
+        info = read_info(flags.FLAGS.dataset_dir)
+        return sum(shard.bytes for shard in info.splits["train"]) / info.examples("train")
+    source = open_source(Options(image_size=size, encoding="jpeg"))
+    made = [example for item in source.items[:100] for example in source.make(item)]
+    return statistics.mean(len(serialise(example)) + FRAMING_BYTES for example in made)
+
+
+def _scaling() -> None:
+    start_tensorflow()
+    from vunet_tf.models.sizes import sizes_of
+    from vunet_tf.training import scaling
+
+    config, batch_size, given_rates = _model_config(), flags.FLAGS.batch_size, _IMAGES_PER_SECOND.value
+    if given_rates is None:
+        arguments = (config, batch_size, _SECONDS.value, _REPEAT.value)
+        rates = [
+            statistics.median(in_own_process(training_speed, precision, *arguments).per_second)
+            for precision in PRECISIONS
+        ]
+    else:
+        try:
+            rates = [float(rate) for rate in given_rates]
+        except ValueError:
+            rates = []
+        if len(rates) != len(PRECISIONS) or not all(0 < rate < math.inf for rate in rates):
+            raise InputError(
+                f"--images_per_second={','.join(given_rates)}: must be two numbers above 0, in float32 and in bfloat16"
+            )
+    steps = [
+        scaling.Step(name, batch_size, batch_size / rate) for name, rate in zip(scaling.GRADIENTS, rates, strict=True)
+    ]
+    parameters, latency = sizes_of(config)["trainable"], _LATENCY.value / 1e6
+    print(scaling.tables(parameters, steps, _record_bytes(config.image_size), latency))
+    if _OUT.value:
+        with atomic.writing(_OUT.value):
+            atomic.write_bytes(Path(_OUT.value), scaling.plot(parameters, steps, latency))
+
+
+class WorkerSpeed(NamedTuple):
+    """Of one of several workers: seconds of a training step, and of adding up as many numbers as there are gradients;
+    0 where it is alone."""
+
+    step: float
+    exchange: float
+
+
+def trained_parameters(config: ModelConfig) -> int:
+    """How many a model has; in a process of its own, for TensorFlow's sake."""
+    start_tensorflow()
+    from vunet_tf.models.sizes import sizes_of
+
+    return sizes_of(config)["trainable"]
+
+
+def worker_speed(
+    cluster: dict | None, numbers: int, config: ModelConfig, batch_size: int, seconds: float, repeat: int
+) -> WorkerSpeed:
+    """Measures one worker, on one thread; in a process of its own, at the same time as the others.
+
+    Args:
+        cluster: TF_CONFIG of the worker; None for one that trains alone.
+        numbers: how many gradients there are.
+        config, batch_size: of its step.
+        seconds, repeat: as for `measure`.
+    """
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    start_tensorflow()
+    import tensorflow as tf
+
+    from vunet_tf.training import cluster as workers
+
+    strategy = None
+    if cluster is not None:
+        os.environ["TF_CONFIG"] = json.dumps(cluster)
+        strategy, _ = workers.strategy()
+    step = _training_step("float32", config, batch_size, strategy)
+    # Workers that wait for each other must make the same number of steps.
+    count = max(1, round(seconds / _seconds_of(step, 3, warm_up=1)))
+    if strategy is None:
+        return WorkerSpeed(statistics.median(_seconds_of(step, count) for _ in range(repeat)), 0.0)
+    count = int(_agreed(strategy, count))
+    taken = statistics.median(_seconds_of(step, count) for _ in range(repeat))
+
+    @tf.function
+    def exchange():
+        def replica():
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.zeros([numbers]))
+
+        return tf.reduce_sum(strategy.run(replica))
+
+    return WorkerSpeed(taken, statistics.median(_seconds_of(lambda: exchange().numpy(), 3) for _ in range(repeat)))
+
+
+def _agreed(strategy, number: float) -> float:
+    """The mean of the workers' numbers."""
+    import tensorflow as tf
+
+    def replica():
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.constant(float(number)))
+
+    return float(strategy.run(replica))
+
+
+def _seconds_of(step: Callable[[], object], count: int, warm_up: int = 0) -> float:
+    """Mean seconds of so many runs."""
+    for _ in range(warm_up):
+        step()
+    start = time.perf_counter()
+    for _ in range(count):
+        step()
+    return (time.perf_counter() - start) / count
+
+
+def speeds_of_workers(
+    count: int, together: bool, numbers: int, config: ModelConfig, batch_size: int, seconds: float, repeat: int
+) -> list[WorkerSpeed]:
+    """So many processes that train at the same time: together, or each for itself."""
+    clusters = [None] * count
+    if together:
+        with contextlib.ExitStack() as sockets:
+            found = [sockets.enter_context(socket.socket()) for _ in range(count)]
+            for each in found:
+                each.bind(("localhost", 0))
+            names = [f"localhost:{each.getsockname()[1]}" for each in found]
+        clusters = [{"cluster": {"worker": names}, "task": {"type": "worker", "index": i}} for i in range(count)]
+    with concurrent.futures.ThreadPoolExecutor(count) as threads:
+        measured = [
+            threads.submit(in_own_process, worker_speed, cluster, numbers, config, batch_size, seconds, repeat)
+            for cluster in clusters
+        ]
+        return [each.result() for each in measured]
+
+
+def _processes() -> None:
+    try:
+        counts = [int(count) for count in _PROCESSES.value]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1:
+        raise InputError(f"--processes={','.join(_PROCESSES.value)}: must be numbers above 0")
+    config, batch_size = _model_config(), flags.FLAGS.batch_size
+    numbers = in_own_process(trained_parameters, config)
+    print(
+        f"{_title()}, {batch_size} pictures for each process, L1 loss, float32, one thread each, {os.cpu_count()} cores"
+    )
+    print("| processes | step apart | step together | adding up alone | speed left, measured | by the formula |")
+    print("|--:|--:|--:|--:|--:|--:|", flush=True)
+    for count in counts:
+        arguments = (numbers, config, batch_size, _SECONDS.value, _REPEAT.value)
+        apart = statistics.mean(each.step for each in speeds_of_workers(count, False, *arguments))
+        speeds = speeds_of_workers(count, True, *arguments)
+        together, exchange = (statistics.mean(values) for values in zip(*speeds, strict=True))
+        print(
+            f"| {count} | {1000 * apart:,.0f} ms | {1000 * together:,.0f} ms | {1000 * exchange:,.0f} ms | "
+            f"{apart / together:.0%} | {apart / (apart + exchange):.0%} |",
+            flush=True,
+        )
+
+
 if __name__ == "__main__":
-    run({"data": _data, "train": _train, "profile": _profile, "model": _model})
+    run(
+        {
+            "data": _data,
+            "train": _train,
+            "profile": _profile,
+            "model": _model,
+            "scaling": _scaling,
+            "processes": _processes,
+        }
+    )

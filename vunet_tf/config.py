@@ -317,6 +317,10 @@ class RunConfig(Settings):
         init_from: run or preset to begin from: its weights, and a run's optimizer slots. Steps and schedules are
             counted anew.
         replicas: devices to use: 0 for all GPUs; without a GPU, so many parts of the CPU.
+        cluster: how a training on several machines knows them. "tf_config": from the environment variable TF_CONFIG,
+            which Kubeflow sets (without it this machine is alone); "slurm": from the variables that `srun` sets.
+        cluster_port: --cluster=slurm: the first task of each machine listens at this port, the next ones at the ports
+            after it. Two trainings that share a machine need different ones.
         deterministic: only operations that give the same bits each time (slower).
     """
 
@@ -324,6 +328,8 @@ class RunConfig(Settings):
     run_dir: str | None = None
     init_from: str | None = None
     replicas: int = within(0, None, 0)
+    cluster: str = one_of("tf_config", "slurm")
+    cluster_port: int = within(1024, 65_000, 8888)
     deterministic: bool = False
 
 

@@ -18,6 +18,7 @@ from vunet_tf.command_line.flags import define, given, values
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.data.sources.registry import OPTIONS, SOURCES
 from vunet_tf.data.sources.source import Options
+from vunet_tf.data.workers import Scheduler
 from vunet_tf.files import atomic, pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import counted
@@ -38,6 +39,12 @@ _OVERWRITE = flags.DEFINE_bool(
 )
 define(Options)
 _WORKERS = flags.DEFINE_integer("workers", None, "Processes; by default one for each core.", lower_bound=1)
+_SCHEDULER = flags.DEFINE_string(
+    "scheduler",
+    None,
+    "Address of a Dask scheduler, tcp://HOST:8786, whose workers make the pictures instead of this machine "
+    "(docs/scaling.md). They must have the source's files under the same names.",
+)
 
 _PREVIEW = flags.DEFINE_string("preview", None, "Folder of a dataset: draw a contact sheet of it instead.")
 _OUT = flags.DEFINE_string("out", "preview.png", "PNG file of the contact sheet.")
@@ -45,7 +52,8 @@ _SPLIT = flags.DEFINE_string("split", "train", "Split of the contact sheet.")
 _ROWS = flags.DEFINE_integer("rows", 8, "Examples on the contact sheet.", lower_bound=1, upper_bound=200)
 
 _OF_PREVIEW = ("preview", "out", "split", "rows")
-_OF_ALL_SOURCES = ("source", "output", "overwrite", "image_size", "encoding", "workers")
+_OF_ALL_SOURCES = ("source", "output", "overwrite", "image_size", "encoding", "workers", "scheduler")
+_NOT_OF_THE_DATA = ("output", "overwrite", "workers", "scheduler")  # the dataset is the same without them
 
 
 def _check_all_are_of_use(flags_given: dict) -> None:
@@ -69,13 +77,24 @@ def _prepare() -> None:
         raise InputError("give --source and --output (or --preview); `python -m vunet_tf.prepare --help` explains")
     flags_given = given()
     _check_all_are_of_use(flags_given)
-    of_the_data = {name: value for name, value in flags_given.items() if name not in ("output", "overwrite", "workers")}
-    source = SOURCES[_SOURCE.value](Options(**values(Options)))
+    of_the_data = {name: value for name, value in flags_given.items() if name not in _NOT_OF_THE_DATA}
+    options, scheduler = Options(**values(Options)), None
+    if _SCHEDULER.value is not None:
+        if _WORKERS.value:
+            raise InputError(
+                "--workers is for this machine, and --scheduler leaves the work to others; give one of them"
+            )
+        from vunet_tf.data.cluster import demand_scheduler  # only now: it needs a package that few have
+
+        demand_scheduler(_SCHEDULER.value)  # before a source is opened, which may take minutes
+        options = options.for_other_machines()
+        scheduler = Scheduler(_SCHEDULER.value, options.read_while_working())
+    source = SOURCES[_SOURCE.value](options)
 
     start_tensorflow()  # only now: --help and wrong flags need not wait for it
     from vunet_tf.data.preparation import prepare
 
-    info = prepare(source, _OUTPUT.value, _SOURCE.value, of_the_data, _OVERWRITE.value, _WORKERS.value)
+    info = prepare(source, _OUTPUT.value, _SOURCE.value, of_the_data, _OVERWRITE.value, _WORKERS.value, scheduler)
     print(f"{_OUTPUT.value}: {info.image_size} x {info.image_size} pixels")
     for split in info.splits:
         counts = f"{counted(info.appearances[split], 'appearance')}, {counted(info.shapes[split], 'shape')}"

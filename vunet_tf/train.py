@@ -4,7 +4,8 @@ r"""Trains a VU-Net, or goes on where a run stopped: the same command again.
   python -m vunet_tf.train --flagfile=configs/market.flags --dataset_dir=datasets/market --run_dir=runs/market
   python -m vunet_tf.train --flagfile=configs/market_gram.flags --init_from=runs/market --run_dir=runs/market_gram
 
-Runs on all GPUs there are, else on the CPU; on several machines where TF_CONFIG names them (see docs/training.md).
+Runs on all GPUs there are, else on the CPU; on several machines where TF_CONFIG names them, or Slurm with
+--cluster=slurm (see docs/training.md).
 The run directory holds the trained model (`vunet_tf.load(run_dir)`), checkpoints, metrics.csv, TensorBoard's events and
 grids of pictures.
 """
@@ -35,25 +36,27 @@ def _model_config(info, dataset_dir) -> ModelConfig:
         if model[name] not in (None, of_dataset):
             raise InputError(f"--{name}={model[name]}: the dataset {dataset_dir} has {of_dataset}")
         model[name] = of_dataset
-    config = ModelConfig(**model)
-    if info.joints is None and "parts" in config.seen:
+    if info.joints is None and (model["model"], model["appearance"]) == ("vunet", "parts"):
         raise InputError(
-            f"--appearance={config.appearance} needs joints, which a dataset of the source {info.source!r} has not: "
+            f"--appearance={model['appearance']} needs joints, which a dataset of the source {info.source!r} has not: "
             "use --appearance=picture"
         )
-    return config
+    return ModelConfig(**model)
 
 
 def _strategy(settings: RunConfig):
     """(strategy, whether this process writes the run directory)."""
     import tensorflow as tf
 
+    from vunet_tf.training import cluster
+
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     gpus, replicas = tf.config.list_physical_devices("GPU"), settings.replicas
+    if settings.cluster == "slurm":
+        os.environ["TF_CONFIG"] = cluster.config_of_slurm(settings.cluster_port)
     if "TF_CONFIG" in os.environ:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        return strategy, strategy.cluster_resolver.task_id in (None, 0)
+        return cluster.strategy()
     if replicas > len(gpus) > 0:
         raise InputError(f"--replicas={replicas}: this machine has {len(gpus)} GPUs")
     if gpus:

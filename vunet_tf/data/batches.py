@@ -57,7 +57,8 @@ def training_batches(
         first_batch: how many batches to pass over: where a resumed run goes on.
         mirror: flip half of the examples from left to right, sides of the joints swapped, and their partners with them.
         appearance_from: whose picture the appearance encoder sees: "self", or "other" for a random other example of the
-            same appearance_id (the example itself where it has no other).
+            same appearance_id (the example itself where it has no other). Of a split that is too large to be held in
+            memory, the other comes from the same group of shards, as `_pairs_from_disk` says.
         mirror_appearance: flip half of the pictures that the appearance encoder sees, with their shapes.
         shift: move each picture and its shape together by up to so many pixels in x and in y, edges replicated. A
             partner stays where it is.
@@ -73,8 +74,7 @@ def training_batches(
         Where the appearance encoder sees something else than these, that has the same keys after "appearance_".
 
     Raises:
-        InputError: if it is no dataset, has no such split, parts are asked of a dataset without joints, or partners of
-            a split that is too large to be held in memory.
+        InputError: if it is no dataset, has no such split, or parts are asked of a dataset without joints.
     """
     info = read_info(directory)
     count = info.examples(split)
@@ -95,15 +95,12 @@ def training_batches(
     if bytes_of_records <= memory_limit:
         records = _shuffled_in_memory(paths, count, seed, start, partners=appearance_from == "other")
     elif appearance_from == "other":
-        raise InputError(
-            f"--appearance_from=other holds the split {split!r} in memory: it has {bytes_of_records:,} bytes, limit "
-            f"{memory_limit:,}; use --appearance_from=self"
-        )
+        records = _pairs_from_disk(paths, count, seed, start, shards_in_memory(info, split, memory_limit))
     else:
         records = _shuffled_from_disk(paths, count, seed, start)
-    if workers > 1:
+    if workers > 1:  # before anything is decoded
         share = batch_size // workers
-        records = records.enumerate().filter(lambda i, _: i % batch_size // share == worker).map(lambda _, r: r)
+        records = records.filter(lambda position, *_: position % batch_size // share == worker)
 
     def decode(position, record, partner=None):
         example = _decode(info, record, metadata=False)
@@ -234,23 +231,35 @@ def _shuffled_in_memory(paths: list[str], count: int, seed: int, start: int, par
     if not partners:
         return positions.map(lambda position, index: (position, store[index]))
 
-    # `grouped` holds the examples appearance by appearance; example i is number `rank[i]` of the `size[i]` of its
-    # appearance, which begin at `first[i]`.
-    ids = tf.io.parse_example(store, {"appearance_id": tf.io.FixedLenFeature([], tf.string)})["appearance_id"].numpy()
-    _, appearance, sizes = np.unique(ids, return_inverse=True, return_counts=True)
-    grouped = np.argsort(appearance, kind="stable")
-    first = (np.cumsum(sizes) - sizes)[appearance]
-    rank = np.empty_like(grouped)
-    rank[grouped] = np.arange(count) - first[grouped]
-    size = sizes[appearance]
+    grouped, first, rank, size = _by_appearance(_appearance_ids(store))
 
     def with_partner(position, index):
-        others = tf.maximum(tf.gather(size, index) - 1, 1)
-        step = 1 + tf.random.stateless_uniform([], _stream(seed, position, _PARTNER), 0, others, tf.int64)
-        partner = tf.gather(first, index) + (tf.gather(rank, index) + step) % tf.gather(size, index)
-        return position, store[index], store[tf.gather(grouped, partner)]
+        partner = _partner(index, _stream(seed, position, _PARTNER), grouped, first, rank, size)
+        return position, store[index], store[partner]
 
     return positions.map(with_partner)
+
+
+def _appearance_ids(records):
+    """The appearance_id of each of [N] records."""
+    return tf.io.parse_example(records, {"appearance_id": tf.io.FixedLenFeature([], tf.string)})["appearance_id"]
+
+
+def _by_appearance(ids):
+    """[N] appearance_ids as four [N] int64 tensors: `grouped` has the examples appearance by appearance; example i is
+    number `rank[i]` of the `size[i]` of its appearance, which begin at `first[i]`."""
+    _, appearance, sizes = tf.unique_with_counts(ids, tf.int64)
+    grouped = tf.cast(tf.argsort(appearance, stable=True), tf.int64)
+    first = tf.gather(tf.cumsum(sizes, exclusive=True), appearance)
+    return grouped, first, tf.math.invert_permutation(grouped) - first, tf.gather(sizes, appearance)
+
+
+def _partner(index, seed, grouped, first, rank, size):
+    """A random other example of the same appearance, each equally likely; the example itself where there is none."""
+    others = tf.maximum(tf.gather(size, index) - 1, 1)
+    step = 1 + tf.random.stateless_uniform([], seed, 0, others, tf.int64)
+    place = tf.gather(first, index) + (tf.gather(rank, index) + step) % tf.gather(size, index)
+    return tf.gather(grouped, place)
 
 
 def _shuffled_from_disk(paths: list[str], count: int, seed: int, start: int) -> tf.data.Dataset:
@@ -271,6 +280,50 @@ def _shuffled_from_disk(paths: list[str], count: int, seed: int, start: int) -> 
 
     epochs = tf.data.Dataset.range(start // count, tf.int64.max).flat_map(epoch)
     return epochs.skip(start % count).enumerate(start)
+
+
+def shards_in_memory(info: DatasetInfo, split: str, memory_limit: int = MEMORY_LIMIT) -> int:
+    """How many shards of a split are held in memory at a time, where partners are taken from them: at least one.
+
+    Two such groups are in memory, one in use and the next one being read.
+    """
+    return max(1, memory_limit // (2 * max(shard.bytes for shard in info.splits[split])))
+
+
+def _pairs_from_disk(paths: list[str], count: int, seed: int, start: int, group: int) -> tf.data.Dataset:
+    """(position, record, record of its partner) from position `start` on, of a split too large for memory.
+
+    In each epoch the shards are shuffled and cut into groups of `group` shards. A group is read as a whole; its records
+    come in random order, each once, and each with a partner out of the same group: a random other example of the same
+    appearance_id, or the example itself where the group has no other. The next epoch has other groups, so all pairs
+    occur in the end.
+    """
+
+    def epoch(number):
+        epoch_seed = tf.stack([seed, tf.cast(number, tf.int32)])
+        shards = tf.random.experimental.stateless_shuffle(tf.constant(paths), epoch_seed)
+
+        def whole(group_number, files):
+            # More records than any group has: all come as one tensor.
+            return tf.data.TFRecordDataset(files).batch(count).map(lambda records: (group_number, records))
+
+        def pairs(group_number, records):
+            group_seed = tf.random.experimental.stateless_fold_in(epoch_seed, group_number)
+            tables = _by_appearance(_appearance_ids(records))
+            order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(records, tf.int64)), group_seed)
+
+            def pair(place, index):
+                partner_seed = tf.random.experimental.stateless_fold_in(group_seed, place + 1)
+                return records[index], records[_partner(index, partner_seed, *tables)]
+
+            return tf.data.Dataset.from_tensor_slices(order).enumerate().map(pair)
+
+        groups = tf.data.Dataset.from_tensor_slices(shards).batch(group).enumerate()
+        return groups.flat_map(whole).prefetch(1).flat_map(pairs)
+
+    epochs = tf.data.Dataset.range(start // count, tf.int64.max).flat_map(epoch)
+    numbered = epochs.skip(start % count).enumerate(start)
+    return numbered.map(lambda position, pair: (position, *pair))
 
 
 def _decode(info: DatasetInfo, record, metadata: bool) -> dict[str, tf.Tensor]:

@@ -31,7 +31,7 @@ from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shown
 FORMAT = "vunet-dataset-1"
 SHARD_BYTES = 32 * 2**20
 _MOST_CHECKED = 2 * 2**30  # bytes of a split whose records are looked at before they are read: it takes milliseconds
-_FRAMING_BYTES = 16  # of a TFRecord: the length and two checksums
+FRAMING_BYTES = 16  # of a TFRecord: the length and two checksums
 _UNENCODABLE = "backslashreplace"  # how a file name that is no text is written
 INFO_FILE, REJECTS_FILE = "dataset.json", "rejects.csv"
 _MOST_INFO_BYTES = 64 * 2**20
@@ -171,9 +171,9 @@ def _check_records(path: Path, examples: int, modified: int) -> None:
     del modified  # a changed file is another one
     count = at = 0
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        while at + _FRAMING_BYTES <= len(content):
+        while at + FRAMING_BYTES <= len(content):
             (length,) = struct.unpack_from("<Q", content, at)
-            at, count = at + _FRAMING_BYTES + length, count + 1
+            at, count = at + FRAMING_BYTES + length, count + 1
         if (at, count) != (len(content), examples):
             raise InputError(f"{path} is damaged, not {examples} whole records: prepare the dataset again")
 
@@ -338,7 +338,7 @@ class DatasetWriter:
         name = self._shard_name(split)
         examples, size = self._pending.pop(split)
         on_disk = (self.directory / name).stat().st_size
-        if on_disk != size + examples * _FRAMING_BYTES:
+        if on_disk != size + examples * FRAMING_BYTES:
             raise OSError(
                 f"{name} has {on_disk} bytes on disk, {size} and their framing were written; is the disk full?"
             )

@@ -11,13 +11,19 @@ from vunet_tf.data.dataset import DatasetInfo, write_dataset
 from vunet_tf.data.example import Rejected
 from vunet_tf.data.sources.source import Source
 from vunet_tf.data.splits import split_by_hash
-from vunet_tf.data.workers import made_in_order
+from vunet_tf.data.workers import Scheduler, made_in_order
 
 _ORDER_SEED = 20180404  # items are written in one fixed random order, so that shards are mixed
 
 
 def prepare(
-    source: Source, directory: Path | str, name: str, flags: dict, overwrite: bool = False, workers: int | None = None
+    source: Source,
+    directory: Path | str,
+    name: str,
+    flags: dict,
+    overwrite: bool = False,
+    workers: int | None = None,
+    scheduler: Scheduler | None = None,
 ) -> DatasetInfo:
     """Makes every picture of a source and writes the dataset. The same source gives the same bytes.
 
@@ -28,18 +34,19 @@ def prepare(
         flags: what to note in `dataset.json` of how it was made.
         overwrite: whether a dataset of that name may be replaced.
         workers: processes; by default one for each core.
+        scheduler: a cluster that makes the pictures instead; the dataset is written here, and is the same.
 
     Returns:
         What `dataset.json` says.
 
     Raises:
-        InputError: if it cannot be written, or no picture is left.
+        InputError: if it cannot be written, no picture is left, or the cluster cannot do the work.
     """
     order = np.random.default_rng(_ORDER_SEED).permutation(len(source.items))
     with write_dataset(directory, overwrite) as writer:
         for rejected in source.rejects:
             writer.reject(rejected)
-        made_items = made_in_order(source, order, workers or os.cpu_count() or 1)
+        made_items = made_in_order(source, order, workers or os.cpu_count() or 1, scheduler)
         with tqdm(made_items, total=len(order), unit=" items", desc=f"preparing {name}", disable=None) as bar:
 
             def examples():

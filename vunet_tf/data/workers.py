@@ -1,11 +1,18 @@
-"""The work of a source, spread over processes. Free of TensorFlow, which each process would have to start."""
+"""The work of a source, spread over processes, here or on a cluster. Free of TensorFlow, which takes long to start.
+
+Both ways are the same: a pool has the source's `make` in each of its processes, gets the items in small portions, and
+gives back what comes of them. The order is that of the items, so the result does not depend on who made what.
+"""
 
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import cv2
 
@@ -14,55 +21,145 @@ from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.source import Source
 from vunet_tf.files.errors import InputError
 
+Made = list[Example | Rejected] | str  # what comes of an item: its examples, or why there are none
 
-def made_in_order(source: Source, order, workers: int) -> Iterator[list[Example | Rejected]]:
-    """What comes of each item, in order; a few items are made ahead."""
-    if workers == 1:
-        _start_worker(source.make)
+
+class Scheduler(NamedTuple):
+    """A Dask cluster that does the work of a source.
+
+    address: of its scheduler, as "tcp://HOST:8786".
+    paths: files and folders that the source reads; all workers must have them under the same absolute names.
+    """
+
+    address: str
+    paths: tuple[Path, ...] = ()
+
+
+class Pool(Protocol):
+    """Processes that make items; the local one and the one on a cluster differ in nothing else."""
+
+    portion: int  # items that are sent at a time
+
+    def ahead(self) -> int:
+        """How many portions are worth sending before the first one is back."""
+
+    def submit(self, items: Sequence) -> Future:
+        """Begins with some items."""
+
+    def result(self, future: Future) -> list[Made]:
+        """What came of them; raises InputError where the pool cannot go on."""
+
+    def close(self, finished: bool) -> None:
+        """Ends it; where the work is not finished, what was not begun is left out."""
+
+
+def made_in_order(
+    source: Source, order, workers: int, scheduler: Scheduler | None = None
+) -> Iterator[list[Example | Rejected]]:
+    """What comes of each item, in order; a few items are made ahead.
+
+    Args:
+        source: an opened source.
+        order: indices of its items.
+        workers: processes of this machine.
+        scheduler: a cluster that does the work instead.
+
+    Raises:
+        InputError: if a process of this machine died, or the cluster cannot be reached or cannot go on.
+    """
+    if scheduler is None and workers == 1:
+        start_work("", source.make)
         for index in order:
-            yield _or_rejected(source, index, _make(source.items[index]))
+            yield _or_rejected(source, index, _make("", source.items[index]))
         return
-    # Spawned processes start clean; forked ones could hang on a lock that one of TensorFlow's threads holds.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(source.make, True))
+    if scheduler is None:
+        pool = _LocalPool(source.make, workers)
+    else:
+        from vunet_tf.data.cluster import ClusterPool  # only now: it needs a package that few have
+
+        pool = ClusterPool(scheduler, source.make)
     pending, finished = deque(), False
+
+    def first_pending():
+        indices, future = pending.popleft()
+        for index, made in zip(indices, pool.result(future), strict=True):
+            yield _or_rejected(source, index, made)
+
     try:
-        for index in order:
-            pending.append((index, pool.submit(_make, source.items[index])))
-            if len(pending) > 8 * workers:
-                index, future = pending.popleft()
-                yield _or_rejected(source, index, future.result())
+        rest = iter(order)
+        while indices := list(islice(rest, pool.portion)):
+            pending.append((indices, pool.submit([source.items[index] for index in indices])))
+            if len(pending) > pool.ahead():
+                yield from first_pending()
         while pending:
-            index, future = pending.popleft()
-            yield _or_rejected(source, index, future.result())
+            yield from first_pending()
         finished = True
-    except BrokenProcessPool as error:
-        message = f"a worker process died, perhaps for want of memory; try again with --workers=1 ({error})"
-        raise InputError(message) from error
     finally:
-        pool.shutdown(wait=finished, cancel_futures=True)
+        pool.close(finished)
 
 
-def _or_rejected(source: Source, index: int, made: list[Example | Rejected] | str) -> list[Example | Rejected]:
+def _or_rejected(source: Source, index: int, made: Made) -> list[Example | Rejected]:
     return [Rejected(source.name_of(source.items[index]), made)] if isinstance(made, str) else made
 
 
-_worker_make = None  # of this process
+class _LocalPool:
+    """A process for each of `workers`."""
+
+    portion = 1
+
+    def __init__(self, make, workers: int):
+        # Spawned processes start clean; forked ones could hang on a lock that one of TensorFlow's threads holds.
+        context = multiprocessing.get_context("spawn")
+        self._workers = workers
+        self._executor = ProcessPoolExecutor(workers, context, initializer=_start_process, initargs=(make,))
+
+    def ahead(self) -> int:
+        return 8 * self._workers
+
+    def submit(self, items: Sequence) -> Future:
+        return self._executor.submit(make_all, "", items)
+
+    def result(self, future: Future) -> list[Made]:
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            message = f"a worker process died, perhaps for want of memory; try again with --workers=1 ({error})"
+            raise InputError(message) from error
+
+    def close(self, finished: bool) -> None:
+        self._executor.shutdown(wait=finished, cancel_futures=True)
 
 
-def _start_worker(make, of_pool: bool = False) -> None:
-    global _worker_make
-    _worker_make = make
+_makes: dict[str, Callable] = {}  # of this process: `make` of each source that it works for, by the name of the work
+
+
+def start_work(name: str, make: Callable) -> None:
+    """In a process that makes items: from now on it can make those of the work of this name."""
+    _makes[name] = make
     cv2.setNumThreads(1)  # the pictures are the parallel part
-    if of_pool:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-        end_with_parent()
 
 
-def _make(item) -> list[Example | Rejected] | str:
+def end_work(name: str) -> None:
+    """The counterpart of `start_work`."""
+    _makes.pop(name, None)
+
+
+def _start_process(make: Callable) -> None:
+    start_work("", make)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    end_with_parent()
+
+
+def make_all(name: str, items: Sequence) -> list[Made]:
+    """What comes of some items of the work of this name."""
+    return [_make(name, item) for item in items]
+
+
+def _make(name: str, item) -> Made:
     """The examples of an item, or why there are none."""
+    make = _makes[name]
     try:
-        return _worker_make(item)
+        return make(item)
     except InputError as error:
         return str(error)
     except Exception as error:  # what nobody foresaw costs one item, not the run; it is listed with the others

@@ -107,7 +107,7 @@ def _layer_table(model):
 
 
 def model_page(command, configs):
-    """The page docs/model.md: sizes of configurations, and the functional models of the last one with their shapes.
+    """The page docs/model_tables.md: sizes of configurations, and shapes of the functional models of the last one.
 
     Args:
         command: what the reader types to make this page again.

@@ -21,6 +21,8 @@ AUGMENTATIONS = ("mirror", "mirror_appearance", "shift", "hue")  # of the pipeli
 BEST = "loop/best"  # of a checkpoint: the lowest validation loss so far
 # How CUDA says that a GPU's memory is spent, where TensorFlow does not say so with an error of its own.
 _OUT_OF_MEMORY = re.compile("out.of.memory|Dst tensor is not initialized", re.IGNORECASE)
+# How TensorFlow says that another worker is gone, in the middle of a longer text.
+_LOST_WORKER = re.compile("Collective ops is aborted by: (.+)|coordination service|heartbeat", re.IGNORECASE)
 
 
 class Loop:
@@ -278,7 +280,8 @@ def _replica_batches(batches, replicas):
 
 @contextlib.contextmanager
 def explained(run_dir, dataset_dir):
-    """Inside, a full disk, memory that runs out and a damaged dataset become an InputError, which says what to do."""
+    """Inside, a full disk, memory that runs out, a damaged dataset and another worker that is lost become an
+    InputError, which says what to do."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
@@ -288,6 +291,9 @@ def explained(run_dir, dataset_dir):
             told = f"cannot write {run_dir}: {reason}"
         elif isinstance(error, tf.errors.ResourceExhaustedError) or _OUT_OF_MEMORY.search(whole):
             told = f"the memory does not suffice ({reason}): give a smaller --batch_size, --width or --max_width"
+        elif lost := _LOST_WORKER.search(whole):
+            reason = (lost[1] or reason).rstrip(": ")
+            told = f"another worker is gone ({reason}): give the same command again on all of them, to go on"
         elif isinstance(error, tf.errors.DataLossError):
             told = f"{dataset_dir} is damaged ({reason}): prepare it again"
         elif isinstance(error, tf.errors.InvalidArgumentError) and "IteratorGetNext" in whole:

@@ -46,7 +46,7 @@ def open_source(options: Options) -> Source:
         shape_channels=3 if options.shapes else 1,
         how={
             "picture": fit_in_words(options.fit),
-            "shape": f"the map of the same name in {options.shapes}"
+            "shape": "the map of the same name in the folder --shapes"
             if options.shapes
             else "Canny edges of the picture",
             "split": f"by hash of the name, {options.valid_fraction:.0%} valid, at least one",
@@ -166,4 +166,4 @@ def map_of(path: Path) -> Path:
     for candidate in (path.with_suffix(ending) for ending in endings):
         if candidate.is_file():
             return candidate
-    raise InputError(f"it has no map of the same name in {path.parent}")
+    raise InputError(f"it has no map of the same name in {path.parent.absolute().name}")

@@ -1,6 +1,7 @@
 """What all sources share: their options and what they give."""
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 
 from vunet_tf.body import keypoints
 from vunet_tf.body.estimation import Estimate, Estimator, Mask, cut_out, open_estimator
+from vunet_tf.body.pose_weights import default_directory
 from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.config import Settings, one_of, within
 from vunet_tf.data.example import LARGEST_SIDE, Example, Rejected
@@ -19,6 +21,8 @@ from vunet_tf.files.errors import InputError
 DEFAULT_FITS = {"deepfashion": "stretch", "market": "stretch", "index": "stretch", "pairs": "stretch", "folder": "pad"}
 
 CUTOUTS = {"grey": 128, "white": 255, "black": 0}  # backgrounds of people who are cut out
+
+_READ_WHILE_WORKING = ("input", "images", "shapes")  # of the options: files that each worker reads
 
 LEAST_SIDE = 8  # pixels: a smaller picture shows no person
 
@@ -83,6 +87,17 @@ class Options(Settings):
     def with_defaults(self, **defaults) -> "Options":
         """These options, with a source's own defaults for what was not given."""
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
+
+    def for_other_machines(self) -> "Options":
+        """These options with absolute paths, the folder of the pose estimator's weights among them."""
+        pose_model = self.pose_model or (default_directory() if self.estimate else None)
+        paths = {"pose_model": pose_model, **{name: getattr(self, name) for name in _READ_WHILE_WORKING}}
+        return replace(self, **{name: Path(os.path.abspath(path)) for name, path in paths.items() if path})
+
+    def read_while_working(self) -> tuple[Path, ...]:
+        """Files and folders out of which pictures are made after the source was opened."""
+        names = (*_READ_WHILE_WORKING, *(["pose_model"] if self.estimate else []))
+        return tuple(path for name in names if (path := getattr(self, name)))
 
     def require(self, *names: str) -> None:
         """Raises InputError if one of these flags was not given."""

@@ -1,0 +1,63 @@
+"""Training on several machines: who they are, and what happens when one of them is lost."""
+
+import json
+import os
+
+import tensorflow as tf
+
+from vunet_tf.files.errors import InputError
+
+
+def config_of_slurm(port: int) -> str:
+    """TF_CONFIG of this task of a Slurm step (`srun`), by TensorFlow's `SlurmClusterResolver`.
+
+    Every task is a worker with the GPUs that Slurm shows it; no task sees those of another (--gpus-per-task).
+
+    The resolver counts the tasks node by node in alphabetical order, where n10 comes before n9, and Slurm in an order
+    that `srun --distribution` decides. So this task finds its own place by its node and its number there, which Slurm
+    tells, and not by its rank.
+
+    Args:
+        port: the first task of each node listens there, the next ones at the ports after it.
+
+    Raises:
+        InputError: this is no task of a Slurm step, or what Slurm says does not fit together.
+    """
+    try:
+        tasks = int(os.environ["SLURM_STEP_NUM_TASKS"])
+        # The counts of GPUs are only to be consistent: nothing is set by them, for Slurm has given the GPUs already.
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+            port_base=port, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
+        )
+        workers = resolver.cluster_spec().as_dict()["worker"]
+        own = f"{os.environ['SLURMD_NODENAME']}:{port + int(os.environ['SLURM_LOCALID'])}"
+    except KeyError as error:
+        raise InputError(f"--cluster=slurm: {error.args[0]} is not set; start the training with `srun`") from error
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"--cluster=slurm: Slurm's variables do not fit together: {error}") from error
+    if own not in workers:
+        raise InputError(f"--cluster=slurm: this task is {own}, which is none of {', '.join(workers)}")
+    return json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": workers.index(own)}})
+
+
+def strategy():
+    """(the strategy of the machines that TF_CONFIG names, whether this one writes the run directory).
+
+    Raises:
+        InputError: TF_CONFIG does not name workers and which of them this is.
+    """
+    text = os.environ["TF_CONFIG"]
+    try:
+        config = json.loads(text)
+        jobs = config.get("cluster", {})
+        task = config["task"] if jobs else {"type": "worker", "index": 0}
+        wrong = [job for job in jobs if job not in ("chief", "worker")]
+        if jobs and not wrong:
+            jobs[task["type"]][task["index"]]  # this task is one of them
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise InputError(f"TF_CONFIG={text} does not name the workers, and which of them this is ({told})") from error
+    if wrong:
+        raise InputError(f"TF_CONFIG={text} names {', '.join(wrong)}; this training has workers only")
+    first = task["index"] == 0 and (task["type"] == "chief" or "chief" not in jobs)
+    return tf.distribute.MultiWorkerMirroredStrategy(), first
