@@ -58,7 +58,7 @@ class Reader(NamedTuple):
 
     name: of the reader.
     start: takes an empty folder.
-    memory: MiB that one input may take beyond what the good inputs took.
+    memory: MiB that one input may take.
     seconds: of processor time that one input may take.
     share: of the campaign's time, in relation to other readers.
     alone: whether it has a process of its own; those that need TensorFlow share one, for it takes long to start.
@@ -137,14 +137,16 @@ class _Watch:
             self.seen.append(f"{event} outside of the folder for output")
 
 
-_watch = None
+_watch = _Watch()
 
 
 def put(path: Path, content: bytes) -> None:
     """Writes what a reader is to read; that is the test's own doing, and no finding."""
     armed, _watch.armed = _watch.armed, False
-    path.write_bytes(content)
-    _watch.armed = armed
+    try:
+        path.write_bytes(content)
+    finally:
+        _watch.armed = armed
 
 
 def run_here(reader: Reader, folder: Path, seed: int, seconds: float, most: int, kept: Path) -> Tally:
@@ -159,8 +161,6 @@ def run_here(reader: Reader, folder: Path, seed: int, seconds: float, most: int,
         kept: folder for inputs that are findings, one of each kind, and for the tally and the last input, which are
             what a process that dies leaves behind.
     """
-    global _watch
-    _watch = _watch or _Watch()
     before, kept = os.getcwd(), kept.absolute()
     os.chdir(folder)  # where a name such as "../x" leads is known then
     try:
@@ -214,7 +214,6 @@ class _Attempts:
         kept.mkdir(parents=True, exist_ok=True)
         for number in (signal.SIGALRM, signal.SIGPROF):
             signal.signal(number, self._too_slow)
-        self.base = _resident("VmRSS")
         size = _resident("VmSize")
         resource.setrlimit(resource.RLIMIT_AS, (size + _ROOM, resource.RLIM_INFINITY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -226,7 +225,7 @@ class _Attempts:
     def __call__(self, value) -> None:
         (self.kept / f"{self.reader.name}.last").write_bytes(pickle.dumps(value))
         finding, ending, start = None, "error", time.process_time()
-        before = self.base if _forget_peak() else _resident("VmHWM")
+        before = _resident("VmRSS" if _forget_peak() else "VmHWM")  # what earlier ones left is not this one's
         signal.setitimer(signal.ITIMER_PROF, self.reader.seconds)
         signal.setitimer(signal.ITIMER_REAL, _WAITING * self.reader.seconds)
         _watch.seen.clear()

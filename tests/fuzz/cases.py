@@ -156,6 +156,7 @@ CASES: dict[str, dict[str, Callable[[], object]]] = {
     },
     "checkpoint": {
         "an array of 335 GiB": lambda: archive(_HUGE),
+        "an archive of nothing": lambda: b"PK\x05\x06" + bytes(18),
         "an array whose head is cut": lambda: archive(_OPEN),
         "a compressed one": lambda: archive(_HUGE, zipfile.ZIP_DEFLATED),
     },
@@ -165,17 +166,38 @@ CASES: dict[str, dict[str, Callable[[], object]]] = {
         "a list as preset.json": lambda: {"weights.npz": b"PK", "preset.json": b"[]"},
     },
     "dataset_json": {"nested deeply": lambda: DEEP, "a shard with a name of 5,000 letters": _long_shard},
-    "tfrecords": {"a record of 2**60 bytes": lambda: _record_that_promises(2**60)},
+    "tfrecords": {
+        "a record of 2**60 bytes": lambda: _record_that_promises(2**60),
+        "a record without a picture": _record_without_picture,
+    },
 }
 
 
-def _record_that_promises(length: int) -> bytes:
-    """A TFRecord whose length has its right checksum (masked CRC-32C), and no content."""
-    head = struct.pack("<Q", length)
+def _masked_crc(content: bytes) -> bytes:
+    """A checksum of a TFRecord: CRC-32C, masked."""
     check = 0xFFFFFFFF
-    for byte in head:
+    for byte in content:
         check ^= byte
         for _ in range(8):
             check = (check >> 1) ^ (0x82F63B78 if check & 1 else 0)
     check ^= 0xFFFFFFFF
-    return head + struct.pack("<I", (((check >> 15) | (check << 17)) + 0xA282EAD8) & 0xFFFFFFFF) + bytes(100)
+    return struct.pack("<I", (((check >> 15) | (check << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _record_that_promises(length: int) -> bytes:
+    """A TFRecord whose length has its right checksum, and no content."""
+    head = struct.pack("<Q", length)
+    return head + _masked_crc(head) + bytes(100)
+
+
+def _record_without_picture() -> bytes:
+    """A TFRecord whose example has all that it needs but the picture, twice: the dataset has two examples."""
+
+    def field(number: int, content: bytes) -> bytes:  # of a protocol buffer; under 128 bytes
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    values = {b"name": b"a", b"appearance_id": b"a", b"shape_id": b"a", b"attributes": b"{}"}
+    entries = (field(1, field(1, key) + field(2, field(1, field(1, value)))) for key, value in values.items())
+    example = field(1, b"".join(entries))
+    head = struct.pack("<Q", len(example))
+    return 2 * (head + _masked_crc(head) + example + _masked_crc(example))

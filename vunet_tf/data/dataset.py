@@ -208,7 +208,9 @@ def parse(serialised: bytes) -> Example:
     def value(key: str) -> bytes | None:
         return features[key].bytes_list.value[0] if key in features else None
 
-    joints = None
+    image, joints = value("image"), None
+    if image is None:
+        raise KeyError("image")
     if "joints" in features:
         joints = np.array(features["joints"].float_list.value, np.float32).reshape(-1, 2)
     return Example(
@@ -216,7 +218,7 @@ def parse(serialised: bytes) -> Example:
         name=value("name").decode(),
         appearance_id=value("appearance_id").decode(),
         shape_id=value("shape_id").decode(),
-        image=value("image"),
+        image=image,
         joints=joints,
         shape=value("shape"),
         mask=value("mask"),

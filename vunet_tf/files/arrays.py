@@ -20,6 +20,8 @@ def check_archive(file, packed: bool) -> None:
     """
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
+        if not members:
+            raise ValueError("it holds no arrays")
         if not packed and any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ValueError("its arrays are compressed")
         unpacked = sum(member.file_size for member in members)

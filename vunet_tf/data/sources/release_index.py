@@ -25,6 +25,7 @@ _MOST_JOINTS = 200  # of any schema; a longer list is not one of joints
 # Values and bytes that a pickle may have copied: so many, and so many for each byte of its own. A small one can ask for
 # the same large list again and again.
 _COPIES, _COPIES_PER_BYTE = 2**20, 4
+_PAIR = 64  # what a pair of a dictionary counts: so much more memory than a byte it takes
 _KEYS = (str, bytes, int, float, bool, type(None), np.generic)
 
 
@@ -183,9 +184,9 @@ class _Copies:
     def __init__(self, most: int):
         self.left = most
 
-    def add(self, values) -> None:
-        """Adds those of a sequence. Raises InputError where it is one too many."""
-        self.left -= len(values)
+    def add(self, values, size: int = 1) -> None:
+        """Adds those of a sequence, each of which counts `size`. Raises InputError where there are too many."""
+        self.left -= size * len(values)
         if self.left < 0:
             raise InputError("refused: it unfolds to far more than its own size")
 
@@ -270,7 +271,7 @@ class _PlainUnpickler(pickle._Unpickler):
         return text.encode(encoding)
 
     def _dictionary(self, pairs=()) -> dict:
-        self._copies.add(pairs)
+        self._copies.add(pairs, _PAIR)
         keys_and_values = [(key, value) for key, value in pairs]
         _require_keys([key for key, _ in keys_and_values])
         return dict(keys_and_values)
