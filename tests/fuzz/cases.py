@@ -168,7 +168,7 @@ CASES: dict[str, dict[str, Callable[[], object]]] = {
     "dataset_json": {"nested deeply": lambda: DEEP, "a shard with a name of 5,000 letters": _long_shard},
     "tfrecords": {
         "a record of 2**60 bytes": lambda: _record_that_promises(2**60),
-        "a record without a picture": _record_without_picture,
+        "a record without a picture": lambda: _record_without_picture(),
     },
 }
 
