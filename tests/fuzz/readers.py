@@ -763,7 +763,8 @@ def _names(folder: Path) -> Started:
         return [rejected.reason for rejected in rejects]
 
     names = st.sampled_from(mutations.NAMES) | st.text(LETTERS, max_size=100)
-    paths = names.map(lambda name: f"{images}/{name}") | names | names.map(lambda name: f"valid:{name}")
+    elsewhere = names.filter(lambda name: not os.path.isdir(name.strip()))  # "/" would mean every picture there is
+    paths = names.map(lambda name: f"{images}/{name}") | elsewhere | names.map(lambda name: f"valid:{name}")
     good = (["valid:0", "cat"], str(images / "0.png"))
     return Started([good], st.tuples(st.lists(names, min_size=1, max_size=3), paths), read, out)
 
