@@ -24,6 +24,7 @@ LONG = ("test_train", "test_saved_model", "test_evaluate", "test_models", "test_
 EXPORTS = ("test_saved_model", "test_serving_clients", "test_tflite", "test_verify")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     for item in items:
         item.add_marker(pytest.mark.xdist_group("exports" if item.path.stem in EXPORTS else item.path.stem))

@@ -405,7 +405,7 @@ def test_standard_normal_prior_is_standard_normal():
         ({"image_size": "128"}, "image_size"),
         ({"appearance": "crops"}, "appearance"),
         ({"variance": "full"}, "variance"),
-        ({"prior": "flow"}, "prior"),
+        ({"prior": "gaussian"}, "prior"),
         ({"activation": "sin"}, "activation"),
         ({"latent_scales": 4}, "latent_scales"),
         ({"latent_scales": -1}, "latent_scales"),

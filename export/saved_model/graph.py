@@ -30,7 +30,6 @@ class Graph:
     """
 
     def __init__(self, model: GenerativeModel, keypoints: bool):
-        model.require("transfer")
         self.model, self.keypoints, self.config = model, keypoints, model.config
         self.size = model.config.image_size
         self.shape_key = "joints" if keypoints else "shape"

@@ -1,6 +1,6 @@
 r"""Films the page in use: a joint is dragged, the person dances, clothes are changed.
 
-  python -m export.web --run_dir=figures-64 --out=site
+  python -m export.web --run_dir=figures-128 --out=site
   python -m export.web.clip --site=site --out=docs/web.webp
 
 It needs Playwright and chromium (BUILD.md). Frames are taken one by one, so the clip is smooth on a slow machine too.
