@@ -70,7 +70,7 @@ def _faulty(value, out):
     if kind == "run":
         subprocess.run(["true"], check=True)
     if kind == "memory":
-        bytes(b"x" * (300 * 2**20))
+        bytes(b"x" * (200 * 2**20))
     if kind == "slow":
         while True:
             pass
@@ -96,7 +96,7 @@ def test_the_campaign_sees(kind, tmp_path):
         out.mkdir()
         return Started([""], st.just(kind), lambda value: _faulty(value, out), out)
 
-    tally = _tried(Reader("faulty", start, memory=100, seconds=0.5), tmp_path, most=1)
+    tally = _tried(Reader("faulty", start, memory=100, seconds=0.5 if kind == "slow" else 20), tmp_path, most=1)
     (finding,) = tally.findings
     assert FAULTS[kind] in finding
     assert pickle.loads((tmp_path / "kept" / tally.findings[finding]).read_bytes()) == kind
