@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 DEMO := exports/figures-64.png datasets/figures datasets/figures.png runs/quickstart exports/phone exports/demo.json \
   exports/demo.png
 
-.PHONY: demo test weights slowtest lint clean
+.PHONY: demo test weights slowtest fuzz lint clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -49,6 +49,9 @@ weights: $(VENV)/.installed ## fetch the weights of the pose estimator, for phot
 
 slowtest: $(VENV)/.installed ## run the tests that take minutes: kill a training twenty times, learn eight figures
 	$(RUN) -m pytest -m slow
+
+fuzz: $(VENV)/.installed ## try hostile and broken input on every reader, for ten minutes (docs/trust.md)
+	$(RUN) -m tests.fuzz --seconds=600
 
 lint: $(VENV)/.installed ## check style and formatting
 	$(RUN) -m ruff check .

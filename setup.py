@@ -32,6 +32,7 @@ setup(
         "absl-py>=2.3,<3",
         "ai-edge-litert>=2.3,<3",
         "av>=16,<19",
+        "h5py>=3.12,<4",
         "jinja2>=3.1,<4",
         "keras>=3.12,<3.16",
         "matplotlib>=3.10,<4",

@@ -1,6 +1,7 @@
 """Decoding pictures of every kind, and refusing broken ones."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -104,6 +105,21 @@ def png_bomb(width, height):
 def test_a_png_bomb_is_refused_before_it_is_decoded(side):
     with pytest.raises(InputError, match=r"limit of 67108864|broken picture"):
         pictures.read_picture(png_bomb(side, side))
+
+
+def test_pipes_and_devices_are_refused(tmp_path):
+    """Reading them would wait, or never end; a link to a picture is as good as the picture."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "endless.png").symlink_to("/dev/zero")
+    (tmp_path / "picture.png").write_bytes(pictures.encode(COLOUR, "png"))
+    (tmp_path / "link.png").symlink_to(tmp_path / "picture.png")
+    for name in ("pipe.png", "endless.png"):
+        with pytest.raises(InputError, match="no regular file"):
+            pictures.read_picture(tmp_path / name)
+    for name in ("a\0b.png", "\ud800.png"):
+        with pytest.raises(InputError, match="no file can have this name"):
+            pictures.read_picture(tmp_path / name)
+    np.testing.assert_array_equal(pictures.read_picture(tmp_path / "link.png"), COLOUR)
 
 
 def test_floating_point_pixels_are_refused():

@@ -93,6 +93,9 @@ def answers(case):
         return wrong("transfer_bytes", image_bytes=np.array([files[0], files[1], content], object))
 
     bomb = files[0][:16] + b"\x7f\xff\xff\xff" * 2 + files[0][24:]
+    jpeg = pictures.encode(sent["image"][0], "jpeg")
+    sides = jpeg.index(b"\xff\xc0") + 5  # height and width in the frame header
+    jpeg_bomb = jpeg[:sides] + b"\xff\xdc" * 2 + jpeg[sides + 4 :]
     nan = np.full_like(z["z_0"][:3], np.nan)
     requests |= {
         "rubbish": with_file(b"rubbish"),
@@ -104,6 +107,8 @@ def answers(case):
         "JPEG cut in the header": with_file(b"\xff\xd8\xffabc"),
         "JPEG cut in the data": with_file(pictures.encode(sent["image"][0], "jpeg")[:-20]),
         "gigabytes": with_file(bomb),
+        "gigabytes of a JPEG": with_file(jpeg_bomb),
+        "one pixel too many": wrong("encode", image=np.zeros((3, 1, 8193, 3), np.uint8)),
         "NaN in z": wrong("generate", z_0=nan),
         "NaN in noise": wrong("sample_noise", noise_0=nan),
         "rank of image": wrong("encode", image=sent["image"][0]),
@@ -184,6 +189,8 @@ REFUSED = {
     "JPEG cut in the header": CUT,
     "JPEG cut in the data": CUT,
     "gigabytes": "image_bytes must have 1 to 8192 pixels a side",
+    "gigabytes of a JPEG": "image_bytes must have 1 to 8192 pixels a side",
+    "one pixel too many": "image must have the shape [1 or more, 1 to 8192, 1 to 8192, 3]",
     "NaN in z": "z_0 must be finite",
     "NaN in noise": "noise_0 must be finite",
     "rank of image": "image must have the shape [1 or more, 1 to 8192, 1 to 8192, 3]",

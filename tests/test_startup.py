@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from vunet_tf.command_line.startup import printable
+
 COMMAND = """
 import sys
 from vunet_tf.files.errors import InputError
@@ -71,6 +73,21 @@ def test_exit_status_and_the_line_that_explains_it(arguments, name, status, out,
     process = command(*arguments, name=name)
     assert process.communicate(timeout=60) == (out, error)
     assert process.returncode == status
+
+
+def test_a_wrong_flagfile_is_one_line(tmp_path):
+    (tmp_path / "no text").write_bytes(b"--width=\xff")
+    (tmp_path / "own").write_text(f"--flagfile={tmp_path / 'other'}\n")
+    (tmp_path / "other").write_text(f"--flagfile={tmp_path / 'own'}\n--nosuchflag=1\n")
+    told = {"no text": "it is not text", "none": "No such file", "own": "Unknown command line flag 'nosuchflag'"}
+    for name, expected in told.items():
+        process = command("work", f"--flagfile={tmp_path / name}")
+        out, error = process.communicate(timeout=60)
+        assert process.returncode == 1 and out == "" and expected in error and "Traceback" not in error, error
+
+
+def test_errors_cannot_change_the_terminal():
+    assert printable("error: a\x1b[31m\r\u202eb.png\ncafé") == "error: a\\x1b[31m\\r\\u202eb.png\ncafé"
 
 
 def test_ctrl_c_is_one_line_and_status_130():

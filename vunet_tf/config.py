@@ -140,7 +140,7 @@ class ModelConfig(Settings):
     def __post_init__(self):
         super().__post_init__()
         size, scales = self.image_size, self.appearance_scales
-        self.demand(size >= 2 and size & (size - 1) == 0, "image_size", "must be a power of two")
+        self.demand(2 <= size <= 4096 and size & (size - 1) == 0, "image_size", "must be a power of two up to 4096")
         self.demand(self.max_width >= self.width, "max_width", f"must be at least --width={self.width}")
         self.demand(0 <= self.dropout < 1, "dropout", "must be in [0, 1)")
         too_deep = "leaves no scale for what the appearance encoder sees; lower it or --box_factor"

@@ -20,12 +20,16 @@ import platform
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
+
 from vunet_tf import pretrained
 from vunet_tf.config import ModelConfig
 from vunet_tf.data.dataset import read_info
 from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.reading import read_bytes
+from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shortened, shown
 from vunet_tf.models import registry
 from vunet_tf.models.generative import GenerativeModel
 
@@ -192,9 +196,13 @@ def history(run_dir) -> list[dict]:
     """
     path = Path(run_dir) / HISTORY
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+        starts = [json.loads(line) for line in read_bytes(path).splitlines()] if path.is_file() else []
+        kinds = {(type(start["step"]), type(start["flags"]), type(start["versions"])) for start in starts}
+        if kinds - {(int, dict, dict)}:
+            raise TypeError
+        return starts
+    except DOCUMENT_ERRORS as error:
+        raise InputError(f"{path} is damaged: {json_fault(error)}") from error
 
 
 def load(run_dir, dataset_dir=None) -> Run:
@@ -215,24 +223,67 @@ def load(run_dir, dataset_dir=None) -> Run:
         if not (run_dir / name).is_file():
             raise InputError(f"{run_dir} holds no trained model: {name} is missing")
     description = _read_config(run_dir)
+    given = pretrained.read_weights(run_dir) if is_preset else None
+    count = weights.stat().st_size // 4 if given is None else sum(weight.size for weight in given)
     try:
+        _require_weights(description, count)
         name = registry.class_names()[description["class"]]
         model = registry.class_of(name).from_config(description["config"])
         if model.config.model != name:
             raise InputError(f"the class {description['class']} is not --model={model.config.model}")
-        fitting = Fitting(**description["fitting"])
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{run_dir / CONFIG}: {error}") from error
-    try:
-        if is_preset:
-            model.set_weights(pretrained.read_weights(run_dir))
-        else:
-            model.load_weights(weights)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{weights} does not fit {CONFIG}, or is damaged: {error}") from error
+        fitting = Fitting(**description["fitting"]).checked()
+    except DOCUMENT_ERRORS as error:
+        raise InputError(f"{run_dir / CONFIG}: {shortened(str(error))}") from error
+    if is_preset:
+        try:
+            model.set_weights(given)
+        except ValueError as error:
+            raise InputError(f"{weights} does not fit {CONFIG}: {shortened(str(error))}") from error
+    else:
+        read_weights(model, weights)
     flags = _training_flags(run_dir)
     dataset_dir = dataset_dir or (run_dir / pretrained.EXAMPLES if is_preset else flags.get("dataset_dir"))
     return Run(run_dir, model, fitting, flags, Path(dataset_dir) if dataset_dir else None)
+
+
+def read_weights(model, path):
+    """Sets the weights of `model` to those of a file that `save` wrote.
+
+    Raises:
+        InputError: they do not fit, or the file is damaged.
+    """
+    path, sizes = Path(path), []
+
+    def add_size(name, item):
+        if isinstance(item, h5py.Dataset):
+            sizes.append(item.nbytes)
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(add_size)
+        if sum(sizes) > path.stat().st_size:  # room would be made for all that it promises
+            raise InputError("it promises more numbers than it has")
+        model.load_weights(path)
+    except Exception as error:  # Keras and the HDF5 library raise anything on damaged files
+        told = shortened(" ".join(str(error).split()))
+        raise InputError(f"{path} does not fit {CONFIG}, or is damaged: {told}") from error
+
+
+def _require_weights(description, count):
+    """Raises InputError, or another of `DOCUMENT_ERRORS`, where the model that is described has more weights than that.
+
+    A model is built before its weights are set: a wrong size in a damaged `config.json` could take all memory.
+    """
+    config = ModelConfig.from_dict({name: value for name, value in description["config"].items() if name != "name"})
+    if config.model != "vunet":  # what follows counts its layers
+        return
+    fewest = config.shape_channels + config.blocks_per_scale * sum(9 * width**2 for width in config.widths)  # of E
+    if config.appearance == "parts" or config.latent == "laid":
+        fewest += config.parts
+    if config.latent == "laid":
+        fewest += config.code_channels
+    if fewest > count:
+        raise InputError(f"its model has more than {fewest:,} weights, beside it are {count:,} at most")
 
 
 def _training_flags(run_dir):
@@ -240,7 +291,11 @@ def _training_flags(run_dir):
     if not path.is_file():
         return {}
     given = {}
-    for line in path.read_text().splitlines():
+    try:
+        lines = read_bytes(path).decode().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', 'it is not text')}") from error
+    for line in lines:
         name, equals, value = line.removeprefix("--").partition("=")
         given[name if equals else name.removeprefix("no")] = value if equals else str(name[:2] != "no").lower()
     return given
@@ -250,18 +305,22 @@ def _read_config(run_dir):
     if not (run_dir / CONFIG).is_file():
         raise InputError(f"{run_dir} holds no trained model: {CONFIG} is missing")
     try:
-        description = json.loads((run_dir / CONFIG).read_text())
+        description = json.loads(read_bytes(run_dir / CONFIG))
         if description.get("format") != FORMAT:
             raise InputError(
-                f"format {description.get('format')!r}, this version reads {FORMAT}: it was trained by another version "
-                "of this program, with which it can be used; or train it again"
+                f"format {shown(description.get('format'))}, this version reads {FORMAT}: it was trained by another "
+                "version of this program, with which it can be used; or train it again"
             )
         known = registry.class_names()
         if description.get("class") not in known:
-            raise InputError(f"unknown class {description.get('class')!r}, known: {', '.join(known)}")
+            raise InputError(f"unknown class {shown(description.get('class'))}, known: {', '.join(known)}")
         for key in ("config", "fitting"):
             if not isinstance(description.get(key), dict):
                 raise InputError(f"it has no {key}")
-    except (ValueError, AttributeError) as error:
+    except InputError as error:
         raise InputError(f"{run_dir / CONFIG}: {error}") from error
+    except (OSError, *DOCUMENT_ERRORS) as error:
+        raise InputError(
+            f"{run_dir / CONFIG} is damaged: {getattr(error, 'strerror', None) or json_fault(error)}"
+        ) from error
     return description

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.words import DOCUMENT_ERRORS, shortened
 
 
 def request_body(picture: bytes, shape, target) -> bytes:
@@ -21,11 +22,11 @@ def answer(body: bytes) -> bytes:
     try:
         content = json.loads(body)
         if "error" in content:
-            raise InputError(f"the server answers: {' '.join(content['error'].split())}")
+            raise InputError(f"the server answers: {shortened(' '.join(content['error'].split()))}")
         (prediction,) = content["predictions"]
         # A server leaves the name out where there is one output.
         return base64.b64decode(prediction.get("image_bytes", prediction)["b64"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except DOCUMENT_ERRORS as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"this is no answer of TensorFlow Serving: {body[:200]!r}") from error

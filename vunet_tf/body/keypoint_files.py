@@ -24,7 +24,8 @@ from vunet_tf.body import keypoints
 from vunet_tf.body.skeleton import COCO_17, JOINTS, SCHEMAS
 from vunet_tf.files import atomic, pictures
 from vunet_tf.files.errors import InputError
-from vunet_tf.files.words import json_fault
+from vunet_tf.files.reading import read_bytes
+from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shown
 
 FORMAT = "vunet-joints-1"
 _OPENPOSE_SCHEMAS = {3 * len(SCHEMAS[name]): name for name in ("body25", "openpose18")}
@@ -154,7 +155,7 @@ def _named(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except DOCUMENT_ERRORS as error:
         raise InputError(f"{path} is {_KNOWN}: {json_fault(error)}") from error
 
 
@@ -198,14 +199,15 @@ def _content(path: Path) -> _Content:
 @lru_cache(maxsize=4)  # one COCO file may serve thousands of pictures
 def _parsed(path: Path, modified: int, size: int) -> _Content:
     del modified, size  # a changed file is another one
-    content = json.loads(path.read_bytes())
+    content = json.loads(read_bytes(path))
     if isinstance(content, list) and not any(isinstance(entry, dict) for entry in content):
         return _Content(fractions=_fractions(content, JOINTS))
     if not isinstance(content, dict):
         return _Content(by_image=_by_image(content))
     if "format" in content:
         if (content["format"], content["unit"]) != (FORMAT, "fractions"):
-            raise InputError(f"it has joints in {content['unit']!r}, format {content['format']!r}; known is {FORMAT!r}")
+            unit, found = shown(content["unit"]), shown(content["format"])
+            raise InputError(f"it has joints in {unit}, format {found}; known is {FORMAT!r}")
         return _Content(fractions=_fractions(content["joints"], tuple(content["order"])))
     if "people" in content:
         return _Content(content["people"])
@@ -255,6 +257,8 @@ def _person(entry: dict, size: tuple[int, int]) -> Person:
         )
     joints = keypoints.to_canonical(table[:, :2], schema, visible=seen)
     box = entry.get("bbox") or _box_around(np.where(seen[:, None], table[:, :2], np.nan))
+    if len(box) != 4:
+        raise InputError("its bbox is not x, y, width, height")
     return Person(keypoints.pixels_to_fractions(joints, *size), tuple(float(value) for value in box))
 
 

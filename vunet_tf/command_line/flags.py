@@ -14,8 +14,10 @@ from pathlib import Path
 
 from absl import flags
 
+from vunet_tf.command_line.startup import parse_flags
 from vunet_tf.config import ModelConfig, RunConfig, TrainingConfig, told
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.words import shortened
 
 CONFIGS = Path(__file__).parents[2] / "configs"  # the flagfiles of a clone
 
@@ -119,7 +121,10 @@ def read_flagfile(path: Path | str) -> ModelConfig:
     for settings_class in (RunConfig, ModelConfig, TrainingConfig):
         define(settings_class, into=found)
     try:
-        found(["", *found.read_flags_from_files([f"--flagfile={path}"])])
+        parse_flags(found, ["", f"--flagfile={path}"])
     except flags.Error as error:
-        raise InputError(f"{path}: {error}") from error
-    return ModelConfig(**values(ModelConfig, found))
+        raise InputError(f"{path}: {shortened(str(error))}") from error
+    try:
+        return ModelConfig(**values(ModelConfig, found))
+    except InputError as error:
+        raise InputError(f"{path}: {shortened(str(error))}") from error

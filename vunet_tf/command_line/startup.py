@@ -2,7 +2,10 @@
 
 import contextlib
 import difflib
+import errno
+import io
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -10,7 +13,11 @@ import threading
 from collections.abc import Callable
 
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.reading import read_bytes
 
+_FLAGFILE = re.compile(r"--?flagfile(?:[= ](.*))?$", re.DOTALL)
+_MOST_FLAGFILE_BYTES, _MOST_NESTED = 2**20, 20
+_LONGEST_FLAG = 100  # letters
 _OF_EXPORT = ("ai_edge_quantizer", "grpc", "tensorflow_serving")  # packages of setup.py's extra `export`
 
 
@@ -46,7 +53,11 @@ def run(
                 raise InputError(f"unexpected argument {arguments[0]!r}; everything else is given by flags")
             command(arguments) if takes_arguments else command()
         except InputError as error:
-            sys.exit(f"error: {error}")
+            sys.exit(printable(f"error: {error}"))
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # of whatever flag
+                raise
+            sys.exit(printable(f"error: {error.strerror}: {error.filename}"))
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if package not in _OF_EXPORT:
@@ -56,9 +67,19 @@ def run(
             print("; ".join(filter(None, ["stopped", if_stopped])), file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
 
+    for stream in (sys.stdout, sys.stderr):  # a file name need not be text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     app.run(main, flags_parser=_parsed)
+
+
+def printable(text: str) -> str:
+    """A text for a terminal: names of files can hold what would move its cursor or change its colours."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def _parsed(argv: list[str]) -> list[str]:
@@ -66,11 +87,54 @@ def _parsed(argv: list[str]) -> list[str]:
     from absl import flags
 
     try:
-        return flags.FLAGS(argv)
+        return parse_flags(flags.FLAGS, argv)
     except flags.Error as error:
-        sys.exit(f"error: {error}; --help explains")
+        sys.exit(printable(f"error: {error}; --help explains"))
     except SystemExit:  # the help was shown
         sys.exit(0)
+
+
+def parse_flags(into, argv: list[str]) -> list[str]:
+    """Parses arguments and the flagfiles that they name; returns the arguments that are no flags.
+
+    Args:
+        into: the `absl.flags.FlagValues`.
+        argv: the arguments after the command's name, which is the first.
+
+    Raises:
+        absl.flags.Error: an unknown flag, a wrong value, or a flagfile that is no file of text.
+    """
+    from absl import flags
+
+    for argument, following in zip(argv[1:], [*argv[2:], ""], strict=False):
+        if argument == "--":
+            break
+        if match := _FLAGFILE.match(argument):
+            _check_flagfile(match[1] or following, ())
+    arguments = into.read_flags_from_files(argv[1:], force_gnu=False)
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if name.startswith("-") and len(name) > _LONGEST_FLAG:  # absl would look for similar names for minutes
+            raise flags.Error(f"Unknown command line flag {name[:_LONGEST_FLAG]!r}...")
+    return into([argv[0], *arguments])
+
+
+def _check_flagfile(name: str, within: tuple[str, ...]) -> None:
+    """Raises absl.flags.Error unless a flagfile, and those that it names, are files of text."""
+    from absl import flags
+
+    if not name.strip() or name in within:  # as absl
+        return
+    try:
+        lines = read_bytes(os.path.expanduser(name.strip()), _MOST_FLAGFILE_BYTES).decode().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        told = getattr(error, "strerror", None) or "it is not text"
+        raise flags.Error(f"the flagfile {name[:1000]} cannot be read: {told}") from error
+    if len(within) >= _MOST_NESTED:
+        raise flags.Error(f"flagfiles are nested more than {_MOST_NESTED} deep")
+    for line in lines:
+        if match := _FLAGFILE.match(line.strip()):
+            _check_flagfile(match[1] or "", (*within, name))
 
 
 def interrupt_quietly() -> None:

@@ -4,6 +4,7 @@ The order of the examples is a function of the seed and of the position alone, s
 an uninterrupted one would have seen, on any number of replicas and workers.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from vunet_tf.data.dataset import DatasetInfo, read_info, shard_paths
 from vunet_tf.data.example import Example
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_float
+from vunet_tf.files.words import shortened
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of records: a smaller split is held in memory and shuffled as a whole
 SHUFFLE_BLOCK = 4096  # records: what is shuffled at a time of a larger split, besides its shards
@@ -176,11 +178,17 @@ def shape_of(example: Example, size: int) -> tf.Tensor:
 
 
 def undamaged(batches, directory: Path | str):
-    """Iterates over batches of a dataset; a damaged record is an InputError."""
+    """Iterates over batches of a dataset; a damaged record, or one that holds no example, is an InputError."""
     try:
         yield from batches
     except tf.errors.DataLossError as error:
         raise InputError(f"{directory} is damaged, prepare it again: {error.message}") from error
+    except (
+        tf.errors.InvalidArgumentError,
+        UnicodeDecodeError,
+    ) as error:  # the latter by TensorFlow: of its own message
+        told = re.sub(r"\{\{.*?\}\} ", "", getattr(error, "message", "it holds no text where a text should stand"))
+        raise InputError(f"{directory} has a damaged record, prepare it again: {shortened(told)}") from error
 
 
 def _check(info: DatasetInfo, crops: Crops | None) -> None:

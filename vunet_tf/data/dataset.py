@@ -6,27 +6,37 @@ A dataset appears under its name whole or not at all: it is written beside it an
 import contextlib
 import csv
 import dataclasses
+import functools
 import json
+import mmap
 import os
+import re
 import shutil
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from vunet_tf import __version__
-from vunet_tf.data.example import Example, Rejected
+from vunet_tf.data.example import LARGEST_SIDE, Example, Rejected
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
-from vunet_tf.files.words import json_fault
+from vunet_tf.files.reading import read_bytes
+from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shown
 
 FORMAT = "vunet-dataset-1"
 SHARD_BYTES = 32 * 2**20
+_MOST_CHECKED = 2 * 2**30  # bytes of a split whose records are looked at before they are read: it takes milliseconds
 FRAMING_BYTES = 16  # of a TFRecord: the length and two checksums
 _UNENCODABLE = "backslashreplace"  # how a file name that is no text is written
 INFO_FILE, REJECTS_FILE = "dataset.json", "rejects.csv"
+_MOST_INFO_BYTES = 64 * 2**20
+_LONGEST_NAME = 100  # letters of a shard's file name
+_SPLIT_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")  # it becomes a part of file names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,23 +101,24 @@ def read_info(directory: Path | str) -> DatasetInfo:
     path = directory / INFO_FILE
     remedy = "make one with `python -m vunet_tf.prepare --source=... --output=DIR`"
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(read_bytes(path, _MOST_INFO_BYTES))
     except OSError as error:
         raise InputError(
             f"{directory} is not a dataset: cannot read {INFO_FILE} ({error.strerror}); {remedy}"
         ) from None
-    except ValueError as error:
+    except DOCUMENT_ERRORS as error:
         raise InputError(f"{path} is damaged: {json_fault(error)}; {remedy}") from None
     found = fields.get("format") if isinstance(fields, dict) else None
     if found != FORMAT:
-        raise InputError(f"{path} has format {found!r}, this version reads {FORMAT!r}; {remedy}")
+        raise InputError(f"{path} has format {shown(found)}, this version reads {FORMAT!r}; {remedy}")
     try:
         fields["splits"] = {
             name: tuple(Shard(**shard) for shard in shards) for name, shards in fields["splits"].items()
         }
         fields["joints"] = fields["joints"] and tuple(fields["joints"])
         info = DatasetInfo(**fields)
-    except (TypeError, KeyError, AttributeError) as error:
+        _check_kinds(info)
+    except DOCUMENT_ERRORS as error:
         raise InputError(f"{path} is damaged: {json_fault(error)}; {remedy}") from None
     for shard in (shard for shards in info.splits.values() for shard in shards):
         file = directory / shard.file
@@ -118,10 +129,53 @@ def read_info(directory: Path | str) -> DatasetInfo:
     return info
 
 
+def _check_kinds(info: DatasetInfo) -> None:
+    """Raises TypeError where `dataset.json` holds other kinds of values than `DatasetInfo` says."""
+    shards = [shard for several in info.splits.values() for shard in several]
+    numbers = [info.image_size, info.shape_channels, *(n for shard in shards for n in (shard.examples, shard.bytes))]
+    right = (
+        all(type(number) is int and number > 0 for number in numbers)
+        and info.image_size <= LARGEST_SIDE
+        and info.shape_channels <= 3
+        and isinstance(info.source, str)
+        and isinstance(info.made_with, dict)
+        and isinstance(info.made_with.get("flags", {}), dict)
+        and (info.joints is None or all(isinstance(name, str) for name in info.joints))
+        and all(_SPLIT_NAME.fullmatch(split) for split in info.splits)
+        and all(Path(shard.file).name == shard.file and len(shard.file) <= _LONGEST_NAME for shard in shards)
+    )
+    if not right:
+        raise TypeError
+
+
 def shard_paths(directory: Path | str, info: DatasetInfo, split: str) -> list[str]:
-    """Paths of a split's TFRecord files, in order."""
+    """Paths of a split's TFRecord files, in order.
+
+    Raises:
+        InputError: there is no such split, or its records do not fit into its files.
+    """
     info.examples(split)
+    if sum(shard.bytes for shard in info.splits[split]) <= _MOST_CHECKED:
+        for shard in info.splits[split]:
+            path = Path(directory) / shard.file
+            _check_records(path, shard.examples, path.stat().st_mtime_ns)
     return [str(Path(directory) / shard.file) for shard in info.splits[split]]
+
+
+@functools.lru_cache(maxsize=1000)
+def _check_records(path: Path, examples: int, modified: int) -> None:
+    """Raises InputError unless the records of a file end where it ends.
+
+    TensorFlow makes room for as many bytes as a record promises, and the process dies where there is none.
+    """
+    del modified  # a changed file is another one
+    count = at = 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        while at + FRAMING_BYTES <= len(content):
+            (length,) = struct.unpack_from("<Q", content, at)
+            at, count = at + FRAMING_BYTES + length, count + 1
+        if (at, count) != (len(content), examples):
+            raise InputError(f"{path} is damaged, not {examples} whole records: prepare the dataset again")
 
 
 def serialise(example: Example) -> bytes:
@@ -154,7 +208,9 @@ def parse(serialised: bytes) -> Example:
     def value(key: str) -> bytes | None:
         return features[key].bytes_list.value[0] if key in features else None
 
-    joints = None
+    image, joints = value("image"), None
+    if image is None:
+        raise KeyError("image")
     if "joints" in features:
         joints = np.array(features["joints"].float_list.value, np.float32).reshape(-1, 2)
     return Example(
@@ -162,7 +218,7 @@ def parse(serialised: bytes) -> Example:
         name=value("name").decode(),
         appearance_id=value("appearance_id").decode(),
         shape_id=value("shape_id").decode(),
-        image=value("image"),
+        image=image,
         joints=joints,
         shape=value("shape"),
         mask=value("mask"),
@@ -191,6 +247,8 @@ def read_examples(directory: Path | str, split: str, first: int = 0, count: int 
             yield parse(record)._replace(split=split)
     except tf.errors.DataLossError as error:
         raise InputError(f"{directory} is damaged, prepare it again: {error.message}") from error
+    except (DecodeError, *DOCUMENT_ERRORS) as error:
+        raise InputError(f"{directory} is damaged, prepare it again: a record holds no example") from error
 
 
 class DatasetWriter:
@@ -210,7 +268,13 @@ class DatasetWriter:
         self._has_mask = True  # until one has none
 
     def add(self, example: Example) -> None:
-        """Appends an example to its split; a name that the split already has is listed as rejected."""
+        """Appends an example to its split; a name that the split already has is listed as rejected.
+
+        So is an example whose split is no plain word: it could name a file elsewhere.
+        """
+        if not _SPLIT_NAME.fullmatch(example.split):
+            self.reject(Rejected(example.name, f"its split {shown(example.split)} is no word of letters and digits"))
+            return
         if (example.split, example.name) in self._names:
             self.reject(Rejected(example.name, "duplicate name: an example of this name was written before"))
             return

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+LARGEST_SIDE = 4096  # pixels of an example's picture
+
 
 class Example(NamedTuple):
     """A picture with its shape.

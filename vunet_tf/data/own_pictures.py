@@ -8,11 +8,12 @@ from vunet_tf.body.estimation import Estimate, Mask
 from vunet_tf.body.keypoint_files import Person
 from vunet_tf.data import recognise
 from vunet_tf.data.dataset import DatasetInfo
-from vunet_tf.data.example import Example
+from vunet_tf.data.example import LARGEST_SIDE, Example
 from vunet_tf.data.sources.folder import fitted
-from vunet_tf.data.sources.source import DEFAULT_FITS, Options, joints_in_box, person_example, square_around
+from vunet_tf.data.sources.source import CUTOUTS, DEFAULT_FITS, Options, joints_in_box, person_example, square_around
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.words import shown
 
 FITS = ("person", *pictures.FITS)
 _DRAWN = ("figures", "sprites")  # sources whose pictures are drawings
@@ -55,7 +56,21 @@ class Fitting(NamedTuple):
             edges=info.source == "folder" and info.joints is None and not flags.get("shapes"),
             drawn=info.source in _DRAWN,
             cutout=flags.get("cutout"),
+        ).checked()
+
+    def checked(self):
+        """These settings. Raises InputError where a file that they are read from has other kinds of values."""
+        right = (
+            {type(self.size), type(self.shape_channels)} == {int}
+            and 1 <= self.size <= LARGEST_SIDE
+            and self.fit in FITS
+            and type(self.margin) in (int, float)
+            and 0 <= self.margin < np.inf
+            and (self.cutout is None or self.cutout in CUTOUTS)
         )
+        if not right:
+            raise InputError(f"it fits pictures in an unknown way: {shown(self._asdict())}")
+        return self
 
     def person(self, name: str, picture: np.ndarray, person: Person, mask: Mask | None = None) -> Example:
         """The example of a [H, W, 3] uint8 picture and its keypoints.

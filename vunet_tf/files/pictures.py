@@ -8,11 +8,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.reading import read_bytes
 
 # Decoders that are well kept and start no other program (Pillow's EPS decoder would).
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 MAX_PIXELS = 2**26  # 64 megapixels: a larger picture is refused before it is decoded
+MAX_BYTES = 8 * MAX_PIXELS  # of a file: such a picture in 16 bits and 4 channels, not compressed
 JPEG_QUALITY = 95
 FITS = ("stretch", "pad", "crop")
 ENCODINGS = ("jpeg", "png")
@@ -44,7 +46,7 @@ def read_picture(source: Path | str | bytes) -> np.ndarray:
     """
     if not isinstance(source, bytes):
         try:
-            source = Path(source).read_bytes()
+            source = read_bytes(source, MAX_BYTES)
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror or error}") from error
     if not source:
@@ -68,8 +70,10 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode == "F":
         raise InputError("floating-point pixels have no known range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16 bits of grey, whatever the container calls it
-        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        return np.repeat(np.rint(values / 257).astype(np.uint8)[..., None], 3, axis=-1)
+        values = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
+        values += 128
+        values //= 257  # rounded to the nearest; in place, for a large picture would need gigabytes
+        return np.repeat(values.astype(np.uint8)[..., None], 3, axis=-1)
     if image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba)

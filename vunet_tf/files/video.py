@@ -1,5 +1,7 @@
 """Videos, frame by frame (PyAV)."""
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +9,10 @@ import av
 import numpy as np
 
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.pictures import MAX_PIXELS
 
+# Formats that are one file. FFmpeg also reads lists of other files and addresses, whatever the name of the file is.
+_FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,gif"
 SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi")
 
 
@@ -20,14 +25,16 @@ def frames(path: Path) -> Iterator[np.ndarray]:
     """The frames of a video, [H, W, 3] uint8, upright as a player shows them.
 
     Raises:
-        InputError: it cannot be read, or has no picture; where it is damaged halfway, after the frames before.
+        InputError: it cannot be read, has no picture, or larger ones than `MAX_PIXELS`; where it is damaged halfway,
+            after the frames before.
     """
     with _opened(path) as container:
+        container.streams.video[0].codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         try:
             for frame in container.decode(video=0):
                 yield np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-        except av.FFmpegError as error:
-            raise InputError(f"{path}: {error.strerror}") from error
+        except (av.FFmpegError, ValueError, MemoryError) as error:
+            raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def length(path: Path) -> int:
@@ -45,10 +52,14 @@ def rate(path: Path) -> float:
 
 def _opened(path: Path):
     try:
-        container = av.open(str(path))
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a video: {error.strerror}") from error
-    if not container.streams.video:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError(None, "it is no regular file")
+        options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read as a video: {told}") from error
+    if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
-        raise InputError(f"{path} has no picture, only sound")
+        raise InputError(f"{path} has no picture that can be decoded")
     return container

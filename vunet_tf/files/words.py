@@ -1,11 +1,25 @@
 """Parts of messages: numbers with their nouns, and what is wrong with a JSON file."""
 
 import json
+import reprlib
+
+# What reading a document from outside, and taking values out of it, raises where it is not as its format says.
+DOCUMENT_ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 
 
 def counted(number: int, noun: str) -> str:
     """ "1 picture", "2 pictures", "3,000 pictures"."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def shown(value) -> str:
+    """A value out of a file as a message shows it: of a long one only the beginning and the end."""
+    return reprlib.repr(value)
+
+
+def shortened(text: str, most: int = 500) -> str:
+    """A text without its middle, if it has more than `most` characters."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def json_fault(error: Exception) -> str:
@@ -14,6 +28,10 @@ def json_fault(error: Exception) -> str:
         return f"it is not JSON from line {error.lineno}, column {error.colno} on"
     if isinstance(error, UnicodeDecodeError):
         return "it is not text"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, OverflowError):
+        return "a number is too large"
     if isinstance(error, KeyError):
-        return f"an entry has no {error.args[0]!r}"
+        return f"an entry has no {shown(error.args[0])}"
     return "an entry is of another kind than the format says"

@@ -18,6 +18,7 @@ Keypoint files are COCO's, OpenPose's or vunet-joints-1 (`vunet_tf.body.keypoint
 picture that stands alone is a shape map, or, where the dataset's shapes are the edges of its pictures, a picture.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ from vunet_tf.data.sources.source import require_room
 from vunet_tf.files import pictures, video
 from vunet_tf.files.errors import InputError
 
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
 
 
 class Input(NamedTuple):
@@ -111,7 +112,8 @@ class Inputs:
     def _split_of(self, name: str) -> str | None:
         """The split in an input's name; None if it names files."""
         split, colon, _ = name.partition(":")
-        if not colon or split == "map" or Path(name.split("+")[0]).exists():
+        # Not by Path.exists, which raises OSError for a name that is too long.
+        if not colon or split == "map" or os.path.exists(name.split("+")[0]):
             return None
         return split
 
@@ -160,7 +162,7 @@ class Inputs:
         if video.is_video(folder):
             yield _Item(video.length(folder), lambda: self._video(folder))
             return
-        paths = pictures.list_pictures(folder) if folder.is_dir() else [folder]
+        paths = pictures.list_pictures(folder) if os.path.isdir(folder) else [folder]
 
         def read():
             for path in paths:
@@ -179,9 +181,9 @@ class Inputs:
         picture = pictures.read_picture(path)
         if is_map:
             return self._fitting.shape_map(name, picture)
-        if beside is None and path.with_suffix(".json").is_file():
+        if beside is None and os.path.isfile(path.with_suffix(".json")):
             beside = path.with_suffix(".json")
-        if beside is not None and beside.is_dir():
+        if beside is not None and os.path.isdir(beside):
             beside = _same_name(path, folder, beside)
         if self._fitting.stickmen:
             require_room(picture)

@@ -15,6 +15,7 @@ from vunet_tf.generation import animation
 
 GRID_CELL, FRAME_CELL = 96, 256  # about how many pixels high a picture is shown
 INDEX_FILE = "index.csv"
+_LONGEST_LABEL = 80  # bytes of a label in a file name, which can have 255
 
 
 class Cell(NamedTuple):
@@ -183,7 +184,8 @@ class Sheet:
 
 def _file_name(labels: list[str], taken: set[str]) -> str:
     """A name made of labels that no other file has, in whatever file system; it joins those taken."""
-    stem = "__".join(re.sub(r"[^\w.=-]+", "-", label)[:80] for label in labels)
+    parts = (re.sub(r"[^\w.=-]+", "-", label).encode()[:_LONGEST_LABEL].decode(errors="ignore") for label in labels)
+    stem = "__".join(parts).lstrip("-.") or "picture"  # "-rf" would be an option of rm, ".x" is hidden
     name, number = f"{stem}.png", 1
     while name.lower() in taken:
         number += 1

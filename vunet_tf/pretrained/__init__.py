@@ -18,10 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
+from vunet_tf.files import arrays
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.reading import read_bytes
+from vunet_tf.files.words import DOCUMENT_ERRORS, shortened
 
 INFO, CARD, WEIGHTS, EXAMPLES = "preset.json", "README.md", "weights.npz", "examples"
 _HERE = Path(__file__).parent
+_MOST_INFO_BYTES = 2**20
 _LARGE = 20_000  # numbers: a weight with as many is stored in int8, smaller ones in float16
 
 
@@ -52,24 +56,28 @@ def pack(weights: Sequence[np.ndarray]) -> bytes:
     A large one is stored in int8, each slice of its last axis (an output channel) with a scale of its own, float32:
     weight = integer * scale. The others are stored in float16.
     """
-    arrays = {}
+    packed = {}
     for i, weight in enumerate(weights):
         if weight.size < _LARGE:
-            arrays[f"{i}"] = weight.astype(np.float16)
+            packed[f"{i}"] = weight.astype(np.float16)
             continue
         scale = np.abs(weight).max(axis=tuple(range(weight.ndim - 1))) / 127
-        arrays[f"{i}_scale"] = scale = np.where(scale > 0, scale, 1).astype(np.float32)
-        arrays[f"{i}"] = np.rint(weight / scale).astype(np.int8)
+        packed[f"{i}_scale"] = scale = np.where(scale > 0, scale, 1).astype(np.float32)
+        packed[f"{i}"] = np.rint(weight / scale).astype(np.int8)
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
+    np.savez_compressed(content, **packed)
     return content.getvalue()
 
 
 def unpack(content: bytes) -> list[np.ndarray]:
-    """The weights of such a file, float32, in the order in which they were packed."""
-    with np.load(io.BytesIO(content)) as arrays:
-        count = sum(not name.endswith("_scale") for name in arrays)
-        return [arrays[f"{i}"] * arrays.get(f"{i}_scale", np.float32(1)) for i in range(count)]
+    """The weights of such a file, float32, in the order in which they were packed.
+
+    Raises anything where it is no such file.
+    """
+    arrays.check_archive(io.BytesIO(content), packed=True)
+    with np.load(io.BytesIO(content)) as file:
+        count = sum(not name.endswith("_scale") for name in file)
+        return [file[f"{i}"] * file.get(f"{i}_scale", np.float32(1)) for i in range(count)]
 
 
 def read_weights(folder: Path) -> list[np.ndarray]:
@@ -80,9 +88,14 @@ def read_weights(folder: Path) -> list[np.ndarray]:
     """
     path = folder / WEIGHTS
     try:
-        content, wanted = path.read_bytes(), json.loads((folder / INFO).read_text())["sha256"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"the preset {folder} is damaged: {error!r}; install the package again") from error
+        content, wanted = read_bytes(path), json.loads(read_bytes(folder / INFO, _MOST_INFO_BYTES))["sha256"]
+    except (OSError, *DOCUMENT_ERRORS) as error:
+        raise InputError(
+            f"the preset {folder} is damaged: {shortened(repr(error))}; install the package again"
+        ) from error
     if hashlib.sha256(content).hexdigest() != wanted:
         raise InputError(f"{path} is damaged: its hash is not that of {INFO}; install the package again")
-    return unpack(content)
+    try:
+        return unpack(content)
+    except Exception as error:  # NumPy and zipfile raise anything on damaged files
+        raise InputError(f"{path} holds no weights: {shortened(str(error))}; install the package again") from error

@@ -4,14 +4,13 @@ RUN/checkpoints/step_00001000.npz
 """
 
 import re
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from vunet_tf.files import atomic
+from vunet_tf.files import arrays, atomic
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.words import shortened
 
 FOLDER = "checkpoints"
 _NAME = re.compile(r"step_(\d{8,})\.npz")
@@ -48,10 +47,11 @@ def read(path: Path | str) -> dict[str, np.ndarray]:
       InputError: if the file is damaged: cut short, or with a byte that has changed.
     """
     try:
+        arrays.check_archive(path, packed=False)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+    except Exception as error:  # NumPy and zipfile raise anything on damaged files
+        raise InputError(f"{path} is damaged: {shortened(str(error))}") from error
 
 
 def latest(run_dir: Path | str, tell=print) -> tuple[Path, dict[str, np.ndarray]] | None:

@@ -23,7 +23,8 @@ from vunet_tf.data.sources.source import (
 )
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
-from vunet_tf.files.words import json_fault
+from vunet_tf.files.reading import read_bytes
+from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault
 
 SCHEMA = "coco17"
 _NOTHING = [0] * 3 * len(SCHEMAS[SCHEMA])
@@ -101,7 +102,7 @@ def _person(picture, annotation, item, name, options, people) -> Example:
     try:
         given = annotation.get("keypoints", _NOTHING) if options.estimate else annotation["keypoints"]
         values = np.asarray(given, np.float32).reshape(-1, 3)
-    except (KeyError, TypeError, ValueError) as error:
+    except DOCUMENT_ERRORS as error:
         raise InputError("its keypoints are no list of x, y, v") from error
     joints = keypoints.to_canonical(values[:, :2], SCHEMA, visible=values[:, 2] > 0)
     height, width = picture.shape[:2]
@@ -131,7 +132,7 @@ def photographs(path: Path, split: str, rejects: list[Rejected]) -> list[Photogr
         InputError: it cannot be read or has another format.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path))
         images, annotations = content["images"], content["annotations"]
         files = {image["id"]: str(image["file_name"]) for image in images}
         people: dict[object, list[dict]] = {}
@@ -139,7 +140,7 @@ def photographs(path: Path, split: str, rejects: list[Rejected]) -> list[Photogr
             people.setdefault(annotation["image_id"], []).append(annotation)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except DOCUMENT_ERRORS as error:
         raise InputError(f"{path} is not a COCO person-keypoints file: {json_fault(error)}") from error
     for image_id in [image_id for image_id in people if image_id not in files]:
         rejects.append(Rejected(f"{path.name}: image {image_id}", "annotated, but not in the file's list of images"))

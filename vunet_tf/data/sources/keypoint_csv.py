@@ -4,6 +4,7 @@ One person a picture, 18 OpenPose joints as two lists of pixels, -1 unseen; the 
 """
 
 import csv
+import io
 import json
 import re
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from vunet_tf.data.sources.source import (
 )
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.reading import read_bytes
+from vunet_tf.files.words import DOCUMENT_ERRORS
 
 SCHEMA = "openpose18"
 _NOTHING = str([-1] * len(SCHEMAS[SCHEMA]))
@@ -139,8 +142,8 @@ def _make(row: Row, options: Options, identity_of) -> list[Example | Rejected]:
 def _rows(path: Path, split: str, rejects: list[Rejected]) -> list[Row]:
     csv.field_size_limit(2**20)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file, delimiter=":", quoting=csv.QUOTE_NONE))
+        text = io.StringIO(read_bytes(path).decode("utf-8-sig"), newline="")
+        lines = list(csv.reader(text, delimiter=":", quoting=csv.QUOTE_NONE))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -163,7 +166,7 @@ def _rows(path: Path, split: str, rejects: list[Rejected]) -> list[Row]:
 def _joints(row: Row) -> np.ndarray:
     try:
         points = np.array([json.loads(row.x), json.loads(row.y)], np.float32).T
-    except (ValueError, TypeError) as error:
+    except DOCUMENT_ERRORS as error:
         raise InputError("its keypoints are not two lists of numbers of one length") from error
     if points.ndim != 2:
         raise InputError("its keypoints are not two lists of numbers of one length")

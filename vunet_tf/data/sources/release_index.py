@@ -1,7 +1,8 @@
 """The original release's `index.p`: a pickle that names pictures, splits and joints.
 
 A pickle can run any program when it is loaded. Ours admits plain containers, strings, numbers and NumPy arrays, which
-it builds itself from their bytes; anything else is refused by name before it is called.
+it builds itself from their bytes; anything else is refused by name before it is called. Nor can it fill the memory, or
+keep the processor busy for years: what is copied is counted, and only plain values can be keys.
 """
 
 import io
@@ -18,8 +19,14 @@ from vunet_tf.data.example import Example
 from vunet_tf.data.sources.source import DEFAULT_FITS, Options, Source, fit_in_words, leaves_folder, person_example
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.reading import read_bytes
 
 _MOST_JOINTS = 200  # of any schema; a longer list is not one of joints
+# Values and bytes that a pickle may have copied: so many, and so many for each byte of its own. A small one can ask for
+# the same large list again and again.
+_COPIES, _COPIES_PER_BYTE = 2**20, 4
+_PAIR = 64  # what a pair of a dictionary counts: so much more memory than a byte it takes
+_KEYS = (str, bytes, int, float, bool, type(None), np.generic)
 
 
 class Entry(NamedTuple):
@@ -104,8 +111,7 @@ def load_index(path: Path) -> dict:
         InputError: if it cannot be read, is no pickle, asks for anything but plain data, or lacks a part.
     """
     try:
-        with path.open("rb") as file:
-            index = _PlainUnpickler(io.BytesIO(file.read()), encoding="latin1").load()
+        index = _PlainUnpickler(read_bytes(path)).load()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except InputError as error:
@@ -114,18 +120,25 @@ def load_index(path: Path) -> dict:
         raise InputError(f"{path} is not a whole pickle of plain data: {type(error).__name__}: {error}") from error
     if not isinstance(index, dict):
         raise InputError(f"{path} holds a {type(index).__name__}, not the release's dictionary")
-    index = {_text(key): value for key, value in index.items()}
+    try:
+        return _lists({_text(key): value for key, value in index.items()})
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _lists(index: dict) -> dict:
     if missing := {"imgs", "train", "joints"} - index.keys():
-        raise InputError(f"{path} lacks {', '.join(sorted(missing))}; it has {', '.join(map(str, index)) or 'nothing'}")
+        has = ", ".join(key[:20] for key in list(index)[:10]) or "nothing"
+        raise InputError(f"it lacks {', '.join(sorted(missing))}; it has {has}")
     lists = {}
     for key in ("imgs", "train", "joints"):
         value = _plain(index[key])
         if not isinstance(value, (list, tuple, np.ndarray)):
-            raise InputError(f"{path}: {key} is a {type(value).__name__}, not a list")
+            raise InputError(f"{key} is a {type(value).__name__}, not a list")
         lists[key] = [_plain(item) for item in value]
     if len({len(values) for values in lists.values()}) != 1:
         counts = ", ".join(f"{len(values)} {key}" for key, values in lists.items())
-        raise InputError(f"{path}: its lists differ in length: {counts}")
+        raise InputError(f"its lists differ in length: {counts}")
     order = _plain(index.get("joint_order"))
     try:
         return {
@@ -135,11 +148,18 @@ def load_index(path: Path) -> dict:
             "joint_order": None if order is None else tuple(_text(name) for name in order),
         }
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: its joint_order or train is no list of plain values: {error}") from error
+        raise InputError(f"its joint_order or train is no list of plain values: {error}") from error
 
 
 def _text(value) -> str:
+    if not isinstance(value, _KEYS):  # the text of a nested value can be longer than any memory
+        raise InputError(f"it holds a {type(value).__name__} where a text should stand")
     return value.decode("latin1") if isinstance(value, bytes) else str(value)
+
+
+def _require_keys(values) -> None:
+    if not all(isinstance(value, _KEYS) for value in values):
+        raise InputError("refused: a key is no text and no number")
 
 
 class _Dtype:
@@ -158,11 +178,24 @@ class _Dtype:
         return dtype.newbyteorder(self.order) if self.order in "<>" else dtype
 
 
+class _Copies:
+    """Counts the values that are copied out of a pickle."""
+
+    def __init__(self, most: int):
+        self.left = most
+
+    def add(self, values, size: int = 1) -> None:
+        """Adds those of a sequence, each of which counts `size`. Raises InputError where there are too many."""
+        self.left -= size * len(values)
+        if self.left < 0:
+            raise InputError("refused: it unfolds to far more than its own size")
+
+
 class _Array:
     """Stands for `numpy.ndarray` while unpickling; `resolve` builds it from shape, dtype and bytes."""
 
-    def __init__(self, *_arguments):
-        self.state = None
+    def __init__(self, copies: _Copies):
+        self.copies, self.state = copies, None
 
     def __setstate__(self, state):
         self.state = state
@@ -170,6 +203,7 @@ class _Array:
     def resolve(self) -> np.ndarray:
         _, shape, dtype, fortran, content = self.state
         dtype = dtype.resolve()
+        self.copies.add(content)
         if dtype.hasobject:
             array = np.empty(len(content), object)
             array[:] = content
@@ -189,40 +223,100 @@ def _plain(value):
         raise InputError(f"it holds an array that is damaged: {error}") from error
 
 
-def _scalar(dtype: _Dtype, content: bytes | str):
-    content = content.encode("latin1") if isinstance(content, str) else content
-    return np.frombuffer(content, dtype.resolve(), count=1)[0]
+class _PlainUnpickler(pickle._Unpickler):
+    """Admits the few names that pickled NumPy arrays use, each replaced by a stand-in that can only hold data.
 
+    It is Python's own unpickler that is written in Python: the one in C takes 64 GiB for five bytes (a place far out in
+    its memo), and cannot look at the keys of dictionaries and sets, whose hashes can take years.
+    """
 
-def _from_buffer(content: bytes | bytearray, dtype: _Dtype, shape: tuple, order: str) -> _Array:
-    array = _Array()
-    array.state = (1, shape, dtype, order == "F", bytes(content))
-    return array
-
-
-def _encode(text: str, encoding: str = "latin1") -> bytes:
-    if encoding not in ("latin1", "latin-1", "utf-8"):
-        raise InputError(f"it asks for the codec {encoding!r}, which is not plain data")
-    return text.encode(encoding)
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Admits the few names that pickled NumPy arrays use, each replaced by a stand-in that can only hold data."""
-
-    _ADMITTED = {  # noqa: RUF012 (a table)
-        **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
-        **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
-        **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
-        ("numpy", "ndarray"): _Array,
-        ("numpy", "dtype"): _Dtype,
-        ("_codecs", "encode"): _encode,
-        ("collections", "OrderedDict"): dict,
-    }
+    def __init__(self, content: bytes):
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        self._copies = _Copies(_COPIES + _COPIES_PER_BYTE * len(content))
+        self._admitted = {
+            **{(f"numpy.{core}.multiarray", "_reconstruct"): self._array for core in ("core", "_core")},
+            **{(f"numpy.{core}.multiarray", "scalar"): self._scalar for core in ("core", "_core")},
+            **{(f"numpy.{core}.numeric", "_frombuffer"): self._from_buffer for core in ("core", "_core")},
+            ("numpy", "ndarray"): None,
+            ("numpy", "dtype"): _Dtype,
+            ("_codecs", "encode"): self._encode,
+            ("collections", "OrderedDict"): self._dictionary,
+        }
 
     def find_class(self, module, name):
-        if (module, name) not in self._ADMITTED:
+        if (module, name) not in self._admitted:
             raise InputError(f"refused: it asks for {module}.{name}; only plain containers and arrays are read")
-        return self._ADMITTED[module, name]
+        return self._admitted[module, name]
+
+    # Stand-ins
+
+    def _array(self, *_arguments) -> _Array:
+        return _Array(self._copies)
+
+    def _scalar(self, dtype: _Dtype, content: bytes | str):
+        self._copies.add(content)
+        content = content.encode("latin1") if isinstance(content, str) else content
+        return np.frombuffer(content, dtype.resolve(), count=1)[0]
+
+    def _from_buffer(self, content: bytes | bytearray, dtype: _Dtype, shape: tuple, order: str) -> _Array:
+        self._copies.add(content)
+        array = _Array(self._copies)
+        array.state = (1, shape, dtype, order == "F", bytes(content))
+        return array
+
+    def _encode(self, text: str, encoding: str = "latin1") -> bytes:
+        if encoding not in ("latin1", "latin-1", "utf-8"):
+            raise InputError(f"it asks for the codec {encoding!r}, which is not plain data")
+        self._copies.add(text)
+        return text.encode(encoding)
+
+    def _dictionary(self, pairs=()) -> dict:
+        self._copies.add(pairs, _PAIR)
+        keys_and_values = [(key, value) for key, value in pairs]
+        _require_keys([key for key, _ in keys_and_values])
+        return dict(keys_and_values)
+
+    # Instructions of a pickle that need a look before they are carried out
+
+    dispatch = dict(pickle._Unpickler.dispatch)  # noqa: RUF012 (a table)
+
+    def load_setitem(self):
+        _require_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    def load_setitems(self):
+        _require_keys(self.stack[::2])
+        super().load_setitems()
+
+    def load_dict(self):
+        _require_keys(self.stack[::2])
+        super().load_dict()
+
+    def load_additems(self):
+        _require_keys(self.stack)
+        super().load_additems()
+
+    def load_frozenset(self):
+        _require_keys(self.stack)
+        super().load_frozenset()
+
+    def load_build(self):
+        if not isinstance(self.stack[-2], (_Array, _Dtype)):
+            raise InputError(f"refused: it changes a {type(self.stack[-2]).__name__}")
+        super().load_build()
+
+    def load_bytearray8(self):
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))  # never more than there is
+
+    dispatch |= {
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
+        pickle.ADDITEMS[0]: load_additems,
+        pickle.FROZENSET[0]: load_frozenset,
+        pickle.BUILD[0]: load_build,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+    }
 
     def persistent_load(self, pid):
         raise InputError("refused: it asks for an object outside the file")

@@ -13,7 +13,7 @@ from vunet_tf.body.estimation import Estimate, Estimator, Mask, cut_out, open_es
 from vunet_tf.body.pose_weights import default_directory
 from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.config import Settings, one_of, within
-from vunet_tf.data.example import Example, Rejected
+from vunet_tf.data.example import LARGEST_SIDE, Example, Rejected
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
@@ -65,7 +65,7 @@ class Options(Settings):
     images: Path | None = None
     annotations: Path | None = None
     valid_annotations: Path | None = None
-    image_size: int | None = within(8, 4096, None)
+    image_size: int | None = within(8, LARGEST_SIDE, None)
     fit: str | None = one_of(*pictures.FITS, optional=True)
     encoding: str | None = one_of(*pictures.ENCODINGS, optional=True)
     valid_fraction: float = within(0, 1, 0.05)
@@ -190,7 +190,7 @@ def square_around(bbox, margin: float, least: int = 0) -> pictures.Box:
     """
     try:
         left, top, width, height = (float(value) for value in bbox)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError("it has no box of x, y, width, height") from error
     longer = max(width, height)
     if not (np.isfinite([left, top, width, height]).all() and min(width, height) > 0 and longer < 1e5):

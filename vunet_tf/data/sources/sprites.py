@@ -15,7 +15,8 @@ from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.source import Options, Source, leaves_folder
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
-from vunet_tf.files.words import json_fault
+from vunet_tf.files.reading import read_bytes
+from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shortened, shown
 
 FORMAT = "vunet-sprites-1"
 _FRAME_ATTRIBUTES = ("action", "direction", "t", "pose_seen_in_train")
@@ -31,14 +32,14 @@ def open_source(options: Options) -> Source:
     options.require("input")
     path = options.input / "index.json"
     try:
-        index = json.loads(path.read_bytes())
+        index = json.loads(read_bytes(path))
         found = index.get("format")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, AttributeError) as error:
+    except DOCUMENT_ERRORS as error:
         raise InputError(f"{path} is not a sprite index: {json_fault(error)}") from error
     if found != FORMAT:
-        raise InputError(f"{path} has format {found!r}, this version reads {FORMAT!r}")
+        raise InputError(f"{path} has format {shown(found)}, this version reads {FORMAT!r}")
     options = options.with_defaults(shape_map="body", encoding="png")
     map_name = options.shape_map
     try:
@@ -48,10 +49,14 @@ def open_source(options: Options) -> Source:
             for shape_set, paths in index["shape_maps"].items()
         }
         background = np.array(index["background"], np.uint8)
+        if cell < 1 or background.shape != (3,):
+            raise InputError(f"{path} is damaged: cell is a number of pixels, background three numbers up to 255")
         appearances = [appearance for appearance in index["appearances"] if appearance["shape_set"] in maps]
         size = options.image_size or cell
         shapes = _encoded_shapes(maps, frames, cell, size)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if not all(isinstance(frame["split"], str) for frame in frames):
+            raise TypeError
+    except DOCUMENT_ERRORS as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is damaged: {json_fault(error)}") from error
@@ -60,7 +65,7 @@ def open_source(options: Options) -> Source:
     return Source(
         items=appearances,
         make=partial(_make, grid=grid, size=size, encoding=options.encoding),
-        name_of=lambda appearance: str(appearance["sheet"]),
+        name_of=lambda appearance: str(appearance.get("sheet")),
         image_size=size,
         has_joints=False,
         shape_channels=1 if map_name in GREY_MAPS else 3,
@@ -86,6 +91,10 @@ class _Grid(NamedTuple):
 
 
 def _make(appearance: dict, grid: _Grid, size: int, encoding: str) -> list[Example | Rejected]:
+    attributes = appearance.get("attributes", {})
+    if not isinstance(attributes, dict) or not all(isinstance(appearance.get(key), str) for key in ("sheet", "split")):
+        raise InputError("its entry in the index has no sheet or split, or its attributes have no names")
+    identity = str(appearance.get("id"))
     sheet = _sheet(grid.folder, appearance["sheet"], "picture")
     made: list[Example | Rejected] = []
     for frame in grid.frames:
@@ -99,14 +108,14 @@ def _make(appearance: dict, grid: _Grid, size: int, encoding: str) -> list[Examp
         made.append(
             Example(
                 split=_split(appearance["split"], frame["split"]),
-                name=f"{appearance['id']}/{frame['id']}",
-                appearance_id=appearance["id"],
+                name=f"{identity}/{frame['id']}",
+                appearance_id=identity,
                 shape_id=shape_id,
                 image=pictures.encode(_resized(picture, size), encoding),
                 shape=grid.shapes[shape_id],
                 mask=pictures.encode(_resized(mask, size), "png"),
                 attributes={
-                    **appearance.get("attributes", {}),
+                    **attributes,
                     **{key: frame[key] for key in _FRAME_ATTRIBUTES if key in frame},
                 },
             )
@@ -128,17 +137,17 @@ def _split(appearance: str, frame: str) -> str:
 
 def _named(paths: dict[str, str], map_name: str, index: Path) -> str:
     if map_name not in paths:
-        raise InputError(f"{index} has no shape map {map_name!r} (--shape_map); it has {', '.join(paths)}")
+        raise InputError(f"{index} has no shape map {map_name!r} (--shape_map); it has {shortened(', '.join(paths))}")
     return paths[map_name]
 
 
 def _sheet(folder: Path, name: str, map_name: str) -> np.ndarray:
     if leaves_folder(name):
-        raise InputError(f"{name} leaves the folder of --input")
+        raise InputError(f"{shortened(name)} leaves the folder of --input")
     try:
         sheet = pictures.read_picture(folder / name)
     except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+        raise InputError(f"{shortened(name)}: {error}") from error
     return pictures.to_grey(sheet) if map_name in GREY_MAPS else sheet
 
 
