@@ -61,7 +61,8 @@ def run(model, tmp_path_factory, tiny_figures):
     run_dir = tmp_path_factory.mktemp("runs") / "one"
     runs.save(model, run_dir, Fitting.of_dataset(read_info(tiny_figures)))
     (run_dir / "flags.txt").write_text(f"--dataset_dir={tiny_figures}\n--mirror\n--nomirror_appearance\n")
-    (run_dir / "history.jsonl").write_text(json.dumps({"step": 20, "changed": [CHANGE]}))
+    entry = {"step": 20, "flags": {}, "versions": {}, "changed": [CHANGE]}
+    (run_dir / "history.jsonl").write_text(json.dumps(entry))
     (run_dir / "metrics.csv").write_text("step,split,loss,kl\n10,train,5,1\n20,train,4,2\n20,valid,4.5,2\n30,tra")
     return run_dir
 
