@@ -39,7 +39,7 @@ demo: $(VENV)/.installed ## change clothes at once; then train that (some minute
 	@echo "Look at these: runs/quickstart/pictures (rows: clothes, columns: poses), exports/demo.png (what phones draw)."
 	@echo "Drag a skeleton in the browser: $(RUN) -m export.web --run_dir=figures-64 --out=site --open"
 	@echo "(or --run_dir=runs/quickstart, the model that was just trained)."
-	@echo "Then: README.md, Generate; and train on pictures of your own."
+	@echo "Then: docs/generate.md; and train on pictures of your own (docs/data.md)."
 
 test: $(VENV)/.installed ## run the tests
 	$(RUN) -m pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
