@@ -1,6 +1,7 @@
 """The documents: every link leads somewhere, every document is in the index, and commands and flags in them exist."""
 
 import dataclasses
+import functools
 import importlib.util
 import re
 from pathlib import Path
@@ -41,6 +42,7 @@ def test_the_index_has_every_document():
         assert path.name == "README.md" or f"]({path.name})" in index, path.name
 
 
+@functools.cache
 def known_flags():
     """Names of all flags of all commands: those that are defined one by one, and the fields of the settings."""
     settings = (ModelConfig, TrainingConfig, RunConfig, EvaluationConfig, Options)
