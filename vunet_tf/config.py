@@ -91,7 +91,8 @@ class ModelConfig(Settings):
         model: which model (docs/models.md). "vunet": the Variational U-Net. "ae": an autoencoder. "vae": a variational
             autoencoder. "vae_joint": the same, one half of z being meant for the shape. "cvae": a conditional VAE,
             which gets the shape at the bottleneck alone. "realnvp": a normalising flow over pictures.
-        code_size: numbers in the z of ae, vae, vae_joint and cvae.
+            "bigan": a generator and an encoder that a discriminator of pairs trains.
+        code_size: numbers in the z of ae, vae, vae_joint, cvae and bigan.
         linear: ae: one linear layer as encoder and one as decoder.
         picture_variance: vae, vae_joint, cvae: of p(x | z): "learned", the decoder makes a picture of it, or "fixed".
         picture_scale: its standard deviation where it is fixed; pictures are in [-1, 1].
@@ -128,6 +129,7 @@ class ModelConfig(Settings):
         "vae_joint",
         "cvae",
         "realnvp",
+        "bigan",
     )
     code_size: int = within(1, None, 64)
     linear: bool = False
@@ -253,6 +255,10 @@ class TrainingConfig(Settings):
         keep_checkpoints: how many of the last checkpoints stay.
         pictures_every: steps between transfer matrices; 0 for none.
         max_skipped: steps in a row with a loss or gradient that is no finite number, after which the run stops.
+        adversarial: weight of an adversarial term beside the reconstruction: a discriminator learns to tell true pairs
+            of picture and shape map from made ones (docs/models.md). 0 for none; --model=bigan always has one.
+        r1: weight of R1, which keeps the discriminator smooth.
+        discriminator_rate: its learning rate over that of the model.
 
     Raises:
         InputError: a value that makes no sense; the message names the flag.
@@ -285,11 +291,15 @@ class TrainingConfig(Settings):
     keep_checkpoints: int = within(1, None, 3)
     pictures_every: int = within(0, None, 1000)
     max_skipped: int = within(1, None, 20)
+    adversarial: float = within(0, None, 0.0)
+    r1: float = within(0, None, 1.0)
+    discriminator_rate: float = 1.0
 
     def __post_init__(self):
         super().__post_init__()
         self.demand(self.learning_rate > 0, "learning_rate", "must be a number above 0")
         self.demand(0 <= self.ema < 1, "ema", "must be in [0, 1)")
+        self.demand(self.discriminator_rate > 0, "discriminator_rate", "must be a number above 0")
         for flag in ("feature_weights", "gram_weights"):
             weights, layers = getattr(self, flag), len(getattr(TrainingConfig, flag))
             if len(weights) != layers or not all(0 <= weight < math.inf for weight in weights):
