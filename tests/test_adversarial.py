@@ -21,6 +21,7 @@ BIGAN = ModelConfig(**SIZES, model="bigan", code_size=3, activation="leaky_relu"
 VUNET = ModelConfig(
     **SIZES, appearance="picture", activation="leaky_relu", latent_scales=1, prior="standard_normal", weight_norm=False
 )
+POSITIONS = {BIGAN: 1, VUNET: 16}  # logits of a pair
 CONFIG = TrainingConfig(steps=40, batch_size=4, reconstruction="l1", learning_rate=1e-3, kl_schedule="constant", r1=0.5)
 CONFIG = dataclasses.replace(CONFIG, discriminator_rate=2.0, ema=0.9)
 
@@ -88,7 +89,9 @@ def test_r1_of_a_linear_and_of_a_square_discriminator():
         tape.watch([x, z])
         logits = tf.reduce_sum(w * x, (1, 2, 3)) + tf.reduce_sum(z * z, 1) / 2
     expected = (np.sum(w**2) + np.sum(np.square(z), 1).mean()) / 2
-    assert float(adversarial.r1(tape.gradient(logits, [x, z]))) == pytest.approx(expected, rel=1e-5)
+    gradients = tape.gradient(logits, [x, z])
+    assert float(adversarial.r1(gradients)) == pytest.approx(expected, rel=1e-5)
+    assert float(adversarial.r1(gradients, positions=4)) == pytest.approx(expected / 4, rel=1e-5)
 
 
 def test_r1_of_a_step_is_that_of_each_pair_alone(ours):
@@ -111,7 +114,7 @@ def test_r1_of_a_step_is_that_of_each_pair_alone(ours):
         )
         assert float(ahead - behind) / 2e-3 == pytest.approx(squares[-1], rel=0.02)
     (row,) = train(ours, 1)
-    assert row["r1"] == pytest.approx(np.mean(squares) / 2, rel=1e-4)
+    assert row["r1"] == pytest.approx(np.mean(squares) / (2 * POSITIONS[ours.model.config]), rel=1e-4)
 
 
 def test_without_a_weight_there_is_no_r1():
@@ -142,7 +145,8 @@ def test_each_player_steps_its_own_network_down_its_own_loss(ours):
             reconstruction, kl = model.terms(batch, out, ours.reconstruction)
             loss = sum(reconstruction.values()) + sum(kl.values()) + 2 * against
         squares = [tf.reduce_sum(tf.reshape(g, (4, -1)) ** 2, 1) for g in inner.gradient(of_true, true).values()]
-        fooled = adversarial.discriminator_loss(of_true, of_made) + 0.5 * tf.reduce_mean(sum(squares)) / 2
+        penalty = tf.reduce_mean(sum(squares)) / (2 * POSITIONS[model.config])
+        fooled = adversarial.discriminator_loss(of_true, of_made) + CONFIG.r1 * penalty
     (row,) = train(ours, 1)
     assert row["loss"] == pytest.approx(float(loss), rel=1e-5)
     assert row["discriminator"] == pytest.approx(float(fooled), rel=1e-5)
