@@ -72,7 +72,7 @@ def test_small_folders_have_a_validation_split_and_one_picture_has_none(tmp_path
     made = run("--source=folder", f"--input={tmp_path / 'some'}", f"--output={tmp_path / 'one'}", "--workers=1")
     assert made.stdout.splitlines()[1:3] == [
         "  train: 1 example, 1 appearance, 1 shape",
-        "  no split 'valid': training goes without validation, and evaluate needs --split=train",
+        "  no split 'valid': training then has no validation, and evaluate needs --split=train",
     ]
 
 

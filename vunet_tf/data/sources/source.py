@@ -29,36 +29,42 @@ LEAST_SIDE = 8  # pixels: a smaller picture shows no person
 
 @dataclass(frozen=True)
 class Options(Settings):
-    """How `prepare` reads a source. Each field is a flag of the same name; a source takes those that it needs.
+    """How `prepare` reads a source. Each field is a flag of the same name. A source takes the flags that it needs.
 
     Attributes:
-        input: folder (or index.p) of the sources index, pairs, folder and sprites.
-        images: folder of the pictures of the sources coco, deepfashion and market.
-        annotations: annotation file of the sources coco, deepfashion and market.
-        valid_annotations: annotation file of the valid split; without it the split is by hash.
-        image_size: side of the square pictures in pixels. By default 256; market 128, figures 64, sprites their cell,
-            digits 8.
-        fit: how a picture becomes square: stretch it (default of deepfashion, market, index and pairs), pad its short
-            side with its edge (default of folder), or crop its middle.
-        encoding: how pictures are stored: jpeg (quality 95; default of photographs) or png (exact; default of sprites,
+        input: folder of the pictures, for the sources pairs, folder and sprites. index: the file index.p, or its
+            folder.
+        images: coco, deepfashion, market: folder of the pictures.
+        annotations: coco, deepfashion, market: annotation file.
+        valid_annotations: coco, deepfashion, market: annotation file of the valid split. Without it, the hash of each
+            name decides the split.
+        image_size: side of the square pictures in pixels. By default 256; for market 128, for figures 64, for digits 8,
+            and for sprites the side of their cells.
+        fit: how a picture becomes square. stretch: it is stretched (default of deepfashion, market, index and pairs).
+            pad: its short side is continued with the edge (default of folder). crop: its middle is cut out.
+        encoding: how pictures are stored: jpeg (quality 95; default for photographs) or png (exact; default of sprites,
             figures and digits). Shape maps are always png.
-        valid_fraction: part of the pictures in the valid split, where names decide by their hash.
+        valid_fraction: the part of the pictures that the valid split gets, where the hash of each name decides the
+            split.
         margin: coco, and folder with --estimate: what is added to a person's box on each side, as a fraction of its
             longer side.
-        min_person: coco, and folder with --estimate: people whose box has a smaller longer side (pixels) are left out.
-        estimate: coco, deepfashion, market: a pose estimator finds the joints that the annotations lack (deepfashion
-            and market need none at all). folder: it finds the people, and each is an example.
-        pose_model: --estimate: folder of the estimator's weights; by default the user's cache folder.
-        cutout: --estimate: people are cut out, and the background becomes this colour.
-        min_score: --estimate, folder: people of whom the estimator is less sure are left out.
-        min_joints: people with fewer of the 15 joints seen are left out.
-        shape_map: sprites: which shape map: body (default), mask, edges or joints.
-        shapes: folder: a folder of ready shape maps with the pictures' names; without it, edges are found.
-        edges_side: pairs: which half is the edge map.
-        seed: figures: a different seed gives different people.
-        looks: figures: how many looks to train on.
-        poses: figures: how many poses to train on.
-        examples: figures: how many training pictures.
+        min_person: coco, and folder with --estimate: people are left out if the longer side of their box has fewer
+            pixels.
+        estimate: coco, deepfashion, market: a pose estimator finds the joints that the annotations lack. deepfashion
+            and market then need no annotations. folder: the estimator finds the people, and each becomes an example.
+        pose_model: folder of the pose estimator's weights, for --estimate. By default the user's cache folder, where
+            `python -m vunet_tf.estimate get` puts them.
+        cutout: people are cut out, and the background gets this colour. Needs --estimate.
+        min_score: folder with --estimate: people are left out if the estimator is less sure of them.
+        min_joints: people are left out if fewer of the 15 joints are seen.
+        shape_map: sprites: which shape map to use: body (default), mask, edges or joints.
+        shapes: folder: a folder of ready shape maps with the same names as the pictures. Without it, the shape is the
+            edges of the picture.
+        edges_side: pairs: which half of the picture is the edge map.
+        seed: figures: seed of the people that are drawn. Another seed gives other people.
+        looks: figures: number of looks (hair, clothes and colours) of the training pictures; at least 24.
+        poses: figures: number of poses of the training pictures; at least 24.
+        examples: figures: number of training pictures; at least 1.
     """
 
     input: Path | None = None
