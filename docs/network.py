@@ -30,7 +30,7 @@ def arrow(*points, dashed=False):
 
 
 def scales(x, colour, names, grows):
-    """A column of boxes, one for each scale of a network. From the top down they become smaller, or larger if `grows`."""
+    """A column of boxes, one for each scale of a network. From the top down they shrink, or grow if `grows`."""
     for i, name in enumerate(names):
         width = 150 - 26 * (len(names) - 1 - i if grows else i)
         box(x - width / 2, 150 + 62 * i, width, 40, colour, name)
