@@ -230,7 +230,7 @@ def test_a_map_alone_is_no_appearance(maps_generator, tmp_path):
     Image.new("RGB", (32, 32), "red").save(tmp_path / "red.png")
     with pytest.raises(InputError, match="a shape map alone has no appearance"):
         maps_generator.reconstruct(f"map:{tmp_path}/map.png").array()
-    with pytest.raises(InputError, match="a shape map in colour; the run's have 1 channel"):
+    with pytest.raises(InputError, match="a shape map in colour; the run's maps have 1 channel"):
         maps_generator.sample(f"{tmp_path}/red.png").array()
     (tmp_path / "k.json").write_text("{}")
     with pytest.raises(InputError, match="the run needs a shape map, not the keypoints"):
@@ -244,7 +244,7 @@ def noise(path, seed=0):
 
 def test_a_photograph_is_no_stickman(generator, figures_dataset, tmp_path):
     noise(tmp_path / "photo.png")
-    with pytest.raises(InputError, match=r"photo\.png: not a stickman; the run's are stickmen of 3 channels on black"):
+    with pytest.raises(InputError, match=r"photo\.png: not a stickman; the run's shape maps are stickmen on black"):
         generator.sample(f"map:{tmp_path}/photo.png").array()
     Image.new("L", (32, 32), 200).save(tmp_path / "grey.png")
     with pytest.raises(InputError, match=r"grey\.png: not a stickman"):

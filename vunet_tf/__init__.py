@@ -1,4 +1,4 @@
-"""Variational U-Net (Esser, Sutter, Ommer, CVPR 2018): shape and appearance of pictures, apart."""
+"""Variational U-Net (Esser, Sutter, Ommer, CVPR 2018): it separates shape and appearance of pictures."""
 
 import importlib
 import sys
@@ -7,10 +7,10 @@ from vunet_tf.command_line import startup
 
 __version__ = "0.1.0.dev0"
 
-if sys.argv[0] == "-m":  # `python -m vunet_tf...`: a command begins to import what it needs
+if sys.argv[0] == "-m":  # `python -m vunet_tf...`: a command is about to import what it needs
     startup.interrupt_quietly()
 
-# The front door, opened on first use: importing the package alone does not start TensorFlow.
+# The public names. Each is imported on first use, so importing the package alone does not start TensorFlow.
 _PUBLIC = {
     "Generator": "vunet_tf.generation",
     "ModelConfig": "vunet_tf.config",
