@@ -132,7 +132,7 @@ def test_shape_maps_are_a_sequence(maps_generator, maps_run):
     batch = next(iter(evaluation_batches(maps_run.parent / "maps", 5, split="train")))
     one = {key: batch[key][:1] for key in ("image", "shape")}
     assert_same(made[0], maps_generator.model.transfer(one, batch["shape"][1:]))
-    with pytest.raises(InputError, match="between shape maps there is nothing"):
+    with pytest.raises(InputError, match="there are no frames between shape maps"):
         maps_generator.animate("train:0", shapes="train:1-4", steps=4)
 
 
@@ -221,7 +221,7 @@ def test_what_cannot_be_used_is_listed_and_the_rest_done(figures, figures_datase
 def test_nothing_is_between_appearances_of_which_one_is_left(figures):
     generator = Generator(figures, rejects=[])
     for names in ("valid:0,900", "valid:900,901"):
-        with pytest.raises(InputError, match="of the appearances can be used, between which there is nothing"):
+        with pytest.raises(InputError, match="of the appearances can be used; two are needed"):
             generator.interpolate(names, shapes="valid:1-3")
 
 
