@@ -1,4 +1,4 @@
-r"""Measures the generator G(shape, z) as TFLite beside what this machine can do at all.
+r"""Measures the speed of the generator G(shape, z) as TFLite, beside the speed that this machine can reach.
 
   python -m export.benchmark
   python -m export.benchmark --models=market,mobile --rounds=50
@@ -49,7 +49,7 @@ _ROUNDS = flags.DEFINE_integer("rounds", 20, "How many times each model is measu
 
 
 def generator(config: ModelConfig) -> dict[str, bytes]:
-    """{precision, and "int8 all": TFLite file with the one signature "generate"} of an initialised model."""
+    """{precision or "int8 all": TFLite file with only the signature "generate"} for an initialised model."""
     from export.tflite import PRECISIONS, graph, quantise
     from vunet_tf.models import registry
 
@@ -72,12 +72,12 @@ def generator(config: ModelConfig) -> dict[str, bytes]:
 
 
 def _without_prior(config):
-    """G is the same whatever the prior, and most weights of a model are an autoregressive prior's."""
+    """The configuration with a small prior. G does not depend on it, and an autoregressive one has most weights."""
     return dataclasses.replace(config, prior="standard_normal")
 
 
 def byte_products() -> list[str]:
-    """Which instructions for products of bytes this processor has, where the system tells."""
+    """The instructions for products of bytes that this processor has, if the system tells."""
     try:
         with open("/proc/cpuinfo") as file:
             told = set(file.read().split())

@@ -52,7 +52,7 @@ def _verify(arguments) -> None:
     from vunet_tf.files import atomic, pictures
 
     trained_run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
-    trained_run.model.require("animate")  # what is compared are transfers onto shape maps
+    trained_run.model.require("animate")  # transfers onto shape maps are compared
     paths = measurements.artefacts(arguments)
     given, made, results = measurements.measured(trained_run, _SPLIT.value, _EXAMPLES.value, paths, _SECONDS.value)
     count, dataset_dir = len(given.truth), str(trained_run.dataset())

@@ -97,4 +97,4 @@ def _show(folder) -> None:
 
 
 if __name__ == "__main__":
-    run(_export, if_stopped="every file there is whole")
+    run(_export, if_stopped="every file there is complete")

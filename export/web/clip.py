@@ -85,7 +85,9 @@ def _film() -> None:
         page.goto(f"http://127.0.0.1:{serving.server_port}/")
         page.wait_for_selector("#stage[aria-busy=false]")
         page.clock.install()
-        page.evaluate("document.getElementById('speed').style.visibility = 'hidden'")  # it tells of the standing clock
+        page.evaluate(
+            "document.getElementById('speed').style.visibility = 'hidden'"
+        )  # its numbers are wrong, since the clock stands still
         film = _Film(page)
         _played(film)
     first, *others = film.frames
