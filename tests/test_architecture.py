@@ -43,7 +43,7 @@ def module_name(path):
 
 
 def layer_entry(module):
-    """The key of LAYERS that speaks for `module`: its longest prefix."""
+    """The key of LAYERS for `module`: its longest prefix."""
     parts = module.split(".")
     for end in range(len(parts), 0, -1):
         if (prefix := ".".join(parts[:end])) in LAYERS and (prefix != "vunet_tf" or len(parts) == 1):
@@ -78,7 +78,7 @@ def test_imports_only_from_layers_below(path):
 
 
 def test_the_root_has_few_files():
-    """A newcomer sees the commands there, and rooms."""
+    """The package's root has only the commands and the folders of subjects, so that a newcomer finds them."""
     assert len([path for path in (ROOT / "vunet_tf").iterdir() if path.is_file()]) <= 10
 
 
@@ -89,7 +89,7 @@ def test_only_two_modules_import_tensorflow_probability(path):
 
 
 def test_what_workers_import_does_not_start_tensorflow():
-    """It takes seconds and hundreds of megabytes, and `prepare` starts a worker for each core. Nor do clients."""
+    """TensorFlow takes seconds and hundreds of megabytes, and `prepare` starts a worker for each core."""
     modules = "vunet_tf.prepare, vunet_tf.data.workers, export.serving.shapes, export.serving.rest_client"
     code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,7 +17,7 @@ NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 
 
 def heading_id(heading):
-    """The name by which a page can be entered at this heading, as GitHub makes it."""
+    """The anchor of this heading, as GitHub makes it."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 

@@ -67,7 +67,7 @@ def folder(tmp_path_factory, figures_dataset):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, figures_run, folder):
-    """Everything below in one process: name to (status, standard output, standard error), and the folder."""
+    """Runs everything below in one process. Gives {name: (status, standard output, standard error)} and the folder."""
     out = tmp_path_factory.mktemp("out")
     (out / "file").write_text("in the way")
     (out / "lost").mkdir()

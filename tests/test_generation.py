@@ -1,4 +1,4 @@
-"""The modes in Python, held against the model's own methods on the pipeline's batches."""
+"""The modes in Python, compared with the model's own methods on the pipeline's batches."""
 
 import json
 import re
@@ -56,12 +56,12 @@ def first(model, figures_dataset):
 
 
 def part(batch, *rows):
-    """Some examples of a batch, what the model looks at."""
+    """Some examples of a batch, only what the model sees."""
     return {key: tf.gather(batch[key], rows) for key in ("image", "shape", "parts")}
 
 
 def assert_same(made, expected):
-    """Pictures [..., S, S, 3] as bytes and as floats; batches of other sizes may round to the next level."""
+    """Compares pictures [..., S, S, 3] as bytes and as floats. Batches of other sizes may round to the next level."""
     expected = to_uint8(expected)
     assert made.shape == expected.shape
     assert np.abs(made.astype(int) - expected).max() <= 1 and len(np.unique(made)) > 50
@@ -284,7 +284,7 @@ def test_a_tiny_picture_is_told_from_missing_keypoints(generator, tmp_path):
 
 
 def test_batches_of_any_size_are_one_graph(figures, caplog, monkeypatch):
-    """TensorFlow warns of functions that are traced again and again."""
+    """TensorFlow warns if a function is traced again and again."""
     monkeypatch.setattr(tf.get_logger(), "propagate", True)
     for batch_size in (2, 3):
         Generator(figures, batch_size=batch_size).reconstruct("valid:0-6").array()
@@ -313,7 +313,7 @@ def test_a_dataset_that_does_not_fit_the_model(figures_run, maps_run, tmp_path):
 
 
 def test_pictures_are_made_batch_by_batch(generator, monkeypatch):
-    """Bounded memory: no more than a batch is read ahead of what is made."""
+    """Memory is bounded: at most one batch is read before its pictures are made."""
     read = []
     iterate = Inputs.__iter__
     monkeypatch.setattr(Inputs, "__iter__", lambda self: (read.append(given) or given for given in iterate(self)))

@@ -187,7 +187,7 @@ def test_the_picture_of_the_parts_numbers_them(run):
 
 
 class OracleParts:
-    """A model whose parts are the regions of the body themselves: it looks up each shape's joints."""
+    """A model whose parts are the regions of the body: it knows the joints of each shape."""
 
     def __init__(self, people, one_part):
         self.people, self.one_part = people, one_part

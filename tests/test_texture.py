@@ -37,7 +37,7 @@ def test_a_shape_without_a_trunk_has_some_frame():
 
 
 def test_stripes_follow_the_trunk_into_another_shape():
-    """Gathered from an upright trunk, laid on a smaller one that leans: the same stripes along it, less their mean."""
+    """Stripes from an upright trunk are laid on a smaller one that leans: the same stripes, minus their mean."""
     shape, along, _, _ = trunk((32, 32), 0)
 
     def stripes(along):
