@@ -53,7 +53,7 @@ def test_data_dependent_initialisation_equals_numpy(case):
 
 
 def test_a_filter_of_a_single_weight_keeps_its_sign():
-    """If it were normalised, such a weight would be only a sign, and training could change it only through g = 0."""
+    """Such a normalised weight would be only a sign. It is not trained: w changes its sign only through g."""
     keras.utils.set_random_seed(0)
     layer = WeightNormConv2D(64, 1)
     x = normal(2, 4, 4, 1)
