@@ -1,5 +1,6 @@
 """The documents: every link leads somewhere, every document is in the index, and commands and flags in them exist."""
 
+import ast
 import dataclasses
 import functools
 import importlib.util
@@ -40,6 +41,41 @@ def test_the_index_has_every_document():
     index = (ROOT / "docs/README.md").read_text()
     for path in (ROOT / "docs").glob("*.md"):
         assert path.name == "README.md" or f"]({path.name})" in index, path.name
+
+
+def test_the_site_has_every_document():
+    pages = re.findall(r"^ +- (?:.+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} <= set(pages)
+    for page in pages:
+        if page.startswith("api/"):
+            module = ROOT / page.removeprefix("api/").removesuffix(".md").replace(".", "/")
+            assert module.with_suffix(".py").is_file() or (module / "__init__.py").is_file(), page
+
+
+def test_docstrings_name_arguments_that_are_there():
+    for path in sorted([*(ROOT / "vunet_tf").rglob("*.py"), *(ROOT / "export").rglob("*.py")]):
+        for function, docstring in documented_functions(ast.parse(path.read_text())):
+            found = re.search(r"^Args:\n((?: .*\n|\n)+)", f"{docstring}\n", re.MULTILINE)
+            for names in re.findall(r"^    (\S[^:]*?): ", found[1] if found else "", re.MULTILINE):
+                for name in names.split(", "):
+                    assert name.lstrip("*") in arguments(function), f"{path}: {function.name} has no {name}"
+
+
+def documented_functions(tree):
+    """Each function with its docstring; a class's own is that of its `__init__`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            yield node, ast.get_docstring(node) or ""
+        elif isinstance(node, ast.ClassDef):
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                    yield method, ast.get_docstring(node) or ""
+
+
+def arguments(function):
+    given = function.args
+    several = [each for each in (given.vararg, given.kwarg) if each]
+    return {each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs, *several)}
 
 
 @functools.cache
