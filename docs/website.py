@@ -1,12 +1,13 @@
 """Builds the site of `make docs` in build/site: the documents, and the API from the docstrings, which are read only.
 
-First build/documents is filled. Documents of docs/ lie there as they are. Files outside docs/ to which they lead, such
-as ../BUILD.md, lie in its folder project/, and links between all of them are rewritten. The page api/MODULE.md of the
-navigation (mkdocs.yml) is the API of that module. Then Zensical makes pages of them.
+First build/documents is filled. Documents of docs/ lie there as they are, notebooks as Markdown. Files outside docs/ to
+which they lead, such as ../BUILD.md, lie in its folder project/, and links between all of them are rewritten. The page
+api/MODULE.md of the navigation (mkdocs.yml) is the API of that module. Then Zensical makes pages of them.
 
 Exit status 1 where a link or a name of the API leads nowhere, or a docstring names an argument that is not there.
 """
 
+import json
 import posixpath
 import re
 import shutil
@@ -21,7 +22,21 @@ LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")  # without the heading at it
 
 def in_site(path: str) -> str:
     """Where a file of the repository lies in the site."""
-    return path.removeprefix("docs/") if path.startswith("docs/") else f"project/{path}"
+    path = path.removeprefix("docs/") if path.startswith("docs/") else f"project/{path}"
+    return re.sub(r"\.ipynb$", ".md", path)
+
+
+def read(path: Path) -> str:
+    """A document as Markdown; a notebook with its code and its pictures."""
+    if path.suffix == ".md":
+        return path.read_text()
+    texts = []
+    for cell in json.loads(path.read_text())["cells"]:
+        text = "".join(cell["source"])
+        texts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        pictures = [output["data"].get("image/png") for output in cell.get("outputs", [])]
+        texts += [f"![](data:image/png;base64,{picture.strip()})" for picture in pictures if picture]
+    return "\n\n".join(texts)
 
 
 def rewritten(source: str, markdown: str) -> tuple[str, list[str]]:
@@ -38,7 +53,7 @@ def rewritten(source: str, markdown: str) -> tuple[str, list[str]]:
 def lay_out() -> None:
     """Fills build/documents."""
     shutil.rmtree(DOCUMENTS, ignore_errors=True)
-    waiting = [str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")]
+    waiting = [str(path.relative_to(ROOT)) for kind in ("*.md", "*.ipynb") for path in (ROOT / "docs").glob(kind)]
     known = set(waiting)
     while waiting:
         source = waiting.pop()
@@ -46,10 +61,10 @@ def lay_out() -> None:
             continue  # Zensical tells where that link is
         path = DOCUMENTS / in_site(source)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not source.endswith(".md"):
+        if not source.endswith((".md", ".ipynb")):
             shutil.copyfile(ROOT / source, path)
             continue
-        markdown, targets = rewritten(source, (ROOT / source).read_text())
+        markdown, targets = rewritten(source, read(ROOT / source))
         path.write_text(markdown)
         waiting += set(targets) - known
         known |= set(targets)

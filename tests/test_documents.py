@@ -39,7 +39,7 @@ def test_links_lead_somewhere(path):
 
 def test_the_index_has_every_document():
     index = (ROOT / "docs/README.md").read_text()
-    for path in (ROOT / "docs").glob("*.md"):
+    for path in (*(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*.ipynb")):
         assert path.name == "README.md" or f"]({path.name})" in index, path.name
 
 
@@ -96,3 +96,11 @@ def test_commands_and_their_flags_are_known(path):
         assert importlib.util.find_spec(module.rstrip(".")), f"{path.name}: {module}"
         for name in re.findall(r"--(\w+)", rest):
             assert name in known or name.removeprefix("no") in known, f"{path.name}: {module} --{name}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
+def test_targets_and_flagfiles_are_there(path):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)\b", path.read_text(), re.MULTILINE)) <= targets
+    for flagfile in re.findall(r"--flagfile=(configs/[\w/]+\.flags)", path.read_text()):
+        assert (ROOT / flagfile).is_file(), flagfile
