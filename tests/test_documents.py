@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import vunet_tf
 from vunet_tf.config import EvaluationConfig, ModelConfig, RunConfig, TrainingConfig
 from vunet_tf.data.sources.source import Options
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "BUILD.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 
 
@@ -76,6 +77,11 @@ def arguments(function):
     given = function.args
     several = [each for each in (given.vararg, given.kwarg) if each]
     return {each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs, *several)}
+
+
+def test_the_citation_and_the_changes_know_the_version():
+    assert f"\nversion: {vunet_tf.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.search(rf"^## {re.escape(vunet_tf.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
 @functools.cache
