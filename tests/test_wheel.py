@@ -1,4 +1,4 @@
-"""The wheel, installed in an environment of its own without the repository: every command tells its flags, one works."""
+"""The wheel in an environment of its own, without the repository: every command tells its flags, and one works."""
 
 import os
 import re
