@@ -47,7 +47,7 @@ test: $(VENV)/.installed ## run the tests
 weights: $(VENV)/.installed ## fetch the weights of the pose estimator, for photographs without keypoints
 	$(RUN) -m vunet_tf.estimate get
 
-slowtest: $(VENV)/.installed ## run the tests that take minutes: kill a training twenty times, learn eight figures
+slowtest: $(VENV)/.installed ## run the tests that take minutes: kill a training twenty times, learn eight figures, install a wheel
 	$(RUN) -m pytest -m slow
 
 docs: $(VENV)/.installed ## build the site of the documents and of the Python API: build/site/index.html

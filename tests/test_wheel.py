@@ -53,4 +53,5 @@ def test_an_installed_wheel_needs_no_repository(tmp_path):
     ours = vunet_tf.Generator(vunet_tf.load("figures-64")).transfer(**TRANSFER).array()[0]
     theirs = [read_picture(path) for path in sorted((tmp_path / "elsewhere/made").glob("*.png"))]
     assert np.abs(np.subtract(ours, theirs, dtype=int)).max() <= 1
+    shutil.rmtree(tmp_path / "venv")  # pytest would keep its hundreds of megabytes
     print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB")
