@@ -160,9 +160,9 @@ def test_a_run_leaves_a_model_curves_pictures_and_what_it_was_made_with(run):
     assert [path.name for path in checkpoints.paths(run)] == [f"step_00000{step:03d}.npz" for step in (90, 95, 100)]
 
 
-# Muon steps most kernels of this width. Dropout is off, for its masks are those of a replica.
+# Muon steps most kernels of this width. Dropout is off, for its masks are those of a replica. A discriminator plays.
 TOGETHER = {"steps": 20, "log_every": 5, "optimizer": "muon", "width": 8, "max_width": 8, "dropout": 0}
-TOGETHER |= {"deterministic": "false"}
+TOGETHER |= {"deterministic": "false", "adversarial": 0.1}
 
 
 @pytest.fixture(scope="module")
