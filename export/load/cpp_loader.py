@@ -4,7 +4,8 @@
 
 A process of its own, by ctypes over TensorFlow's C API; it imports nothing of this package. CASES.json is a list of
 {"inputs": {tensor: npy file}, "outputs": [tensor], "results": [npy file]}; printed is one JSON list with the status of
-each: [code, message], code 3 being INVALID_ARGUMENT. Strings are arrays of dtype object (bytes); tensors are named "operation:index".
+each: [code, message], code 3 being INVALID_ARGUMENT. Strings are arrays of dtype object (bytes);
+tensors are named "operation:index".
 """
 
 import ctypes
