@@ -21,7 +21,7 @@ LONG = ("test_train", "test_saved_model", "test_evaluate", "test_models", "test_
 
 
 # Files that need the same exported models: in one process, which makes them once (--dist=loadgroup).
-EXPORTS = ("test_saved_model", "test_serving_clients", "test_tflite", "test_verify")
+EXPORTS = ("test_saved_model", "test_serving_clients", "test_tflite", "test_verify", "test_load")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

@@ -31,7 +31,7 @@ class Command(NamedTuple):
     arguments: of Python, as "-m" and a module, given the folder for output.
     same: what "the same result" means, for the table.
     begin: puts into the folder what is to be there before.
-    normal: (name, content) of a file as what must be equal; None for a file that does not count.
+    normal: (name, content, folder) of a file as what must be equal; None for a file that does not count.
     unfinished: whether a file of this name and content, which differs from that of the whole result, may lie there
         after a kill; raises or says no where it is half a file.
     """
@@ -40,7 +40,7 @@ class Command(NamedTuple):
     arguments: Callable[[Path], list[str]]
     same: str = "every byte"
     begin: Callable[[Path], None] = lambda folder: None
-    normal: Callable[[str, bytes], object] = lambda name, content: content
+    normal: Callable[[str, bytes, Path], object] = lambda name, content, folder: content
     unfinished: Callable[[str, bytes], bool] = lambda name, content: False
 
 
@@ -171,7 +171,7 @@ def _look(command, out, before, whole, tally):
     if left == {name: content for name, content in before.items() if not _is_hidden(name)} and not hidden:
         tally.fell["before"] += 1
         return
-    found = {name: _normal(command, name, content) for name, content in left.items()}
+    found = {name: _normal(command, name, content, out) for name, content in left.items()}
     tally.fell["after" if _counted(found) == _counted(whole) and not hidden else "within"] += 1
     for name, content in left.items():
         if before.get(name) == content or (name in whole and whole[name] == found[name]):
@@ -208,13 +208,13 @@ def _again(command, run, out, log, whole, tally):
 def _compared(command, out):
     """{name: what must be equal} of the files under final names."""
     files = {name: content for name, content in _files(out).items() if not _is_hidden(name)}
-    return {name: _normal(command, name, content) for name, content in files.items()}
+    return {name: _normal(command, name, content, out) for name, content in files.items()}
 
 
-def _normal(command, name, content):
+def _normal(command, name, content, out):
     """What must be equal of a file; half a file has nothing that could be."""
     try:
-        return command.normal(name, content)
+        return command.normal(name, content, out)
     except Exception as error:  # whatever reads it
         return f"not whole: {error}"
 
