@@ -21,7 +21,7 @@ LONG = ("test_train", "test_saved_model", "test_evaluate", "test_models", "test_
 
 
 # Test files that need the same exported models. They run in one process, which makes these once (--dist=loadgroup).
-EXPORTS = ("test_saved_model", "test_serving_clients", "test_tflite", "test_verify")
+EXPORTS = ("test_saved_model", "test_serving_clients", "test_tflite", "test_verify", "test_load")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -111,15 +111,13 @@ def saved_run(directory, dataset, **config):
     return directory
 
 
-@pytest.fixture(scope="session")
-def figures_dataset(tmp_path_factory):
-    """Drawn people of 32 pixels: 16 to train on, 48 in the split valid."""
+def write_figures(directory):
+    """A dataset of drawn people of 32 pixels: 16 to train on, 48 in the split valid."""
     from vunet_tf.body.skeleton import JOINTS
     from vunet_tf.data.dataset import write_dataset
     from vunet_tf.data.example import Example
     from vunet_tf.files import pictures
 
-    directory = tmp_path_factory.mktemp("datasets") / "figures"
     made_with = {"flags": {}, "how": {}}
     with write_dataset(directory) as writer:
         for i in range(64):
@@ -129,6 +127,12 @@ def figures_dataset(tmp_path_factory):
             writer.add(Example(split, f"person{i}", f"look{i}", f"pose{i}", image, pose.joints))
         writer.finish(source="figures", made_with=made_with, image_size=32, joints=JOINTS, shape_channels=3)
     return directory
+
+
+@pytest.fixture(scope="session")
+def figures_dataset(tmp_path_factory):
+    """Drawn people of 32 pixels: 16 to train on, 48 in the split valid."""
+    return write_figures(tmp_path_factory.mktemp("datasets") / "figures")
 
 
 @pytest.fixture(scope="session")

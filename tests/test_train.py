@@ -225,6 +225,28 @@ def test_two_processes_one_of_them_lost_give_the_weights_of_one(alone, maps, tmp
     assert_close(last(alone), last(ours))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("silent", [0, 1])
+def test_a_worker_that_falls_silent_is_noticed_within_a_minute(maps, tmp_path, silent):
+    """Its process is stopped, so that its connections stay open, as when a cable is cut."""
+    endless = {**TOGETHER, "steps": 100_000, "checkpoint_every": 1, "valid_batches": 2, "optimizer": "adam"}
+    processes = start_two(maps, tmp_path / "run", **endless)
+    try:
+        wait_for_step(processes[0], tmp_path / "run", 2, seconds=900)
+        processes[silent].send_signal(signal.SIGSTOP)
+        lost = time.monotonic()
+        status, _, complaints = end(processes[1 - silent])
+        passed = time.monotonic() - lost
+    finally:
+        processes[silent].kill()
+        processes[silent].communicate()
+    print(f"worker {silent} silent: noticed after {passed:.0f} s")
+    assert status == 1 and passed < 60, complaints
+    (told,) = [line for line in complaints.splitlines() if line.startswith("error: ")]
+    assert "another worker is gone (" in told and "the last good checkpoint is" in told
+    assert "Traceback" not in complaints
+
+
 def step_of(checkpoint):
     return int(checkpoint.stem.removeprefix("step_"))
 
