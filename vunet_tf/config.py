@@ -98,6 +98,8 @@ class ModelConfig(Settings):
         couplings: --model=realnvp: affine couplings with each kind of mask at each scale; its paper has 3.
         levels: --model=realnvp: of a colour value in the pictures: 256, or as many as the data has.
         grey: --model=realnvp: the mean of the three colours is modelled, for pictures whose colours are equal.
+        texture_codes: how many codes of z, after those of the parts, hold the texture of the trunk: stripes, checks, an
+            emblem (--latent=laid). With 0 there is none, and the codes of the parts have to hold it.
 
     Raises:
         InputError: a value that no model can be built with; the message names the flag to change.
@@ -136,6 +138,7 @@ class ModelConfig(Settings):
     couplings: int = within(1, None, 3)
     levels: int = within(2, 256, 256)
     grey: bool = False
+    texture_codes: int = within(0, None, 0)
 
     def __post_init__(self):
         super().__post_init__()
@@ -202,14 +205,14 @@ class ModelConfig(Settings):
 
     @property
     def latent_shapes(self):
-        """Of each latent, from the bottom up, (height, width, channels); of the one laid latent (parts, channels); of
+        """Of each latent, from the bottom up, (height, width, channels); of the one laid latent (codes, channels); of
         models with a bottleneck (code_size,); of realnvp, whose z is as large as the picture, (numbers,)."""
         if self.model == "realnvp":
             return [(self.image_size**2 * (1 if self.grey else PICTURE_CHANNELS),)]
         if self.model != "vunet":
             return [(self.code_size,)]
         if self.latent == "laid":
-            return [(self.parts, self.code_channels)] if self.latent_scales else []
+            return [(self.parts + self.texture_codes, self.code_channels)] if self.latent_scales else []
         bottom = self.image_size >> (self.scales - 1)
         return [(bottom << i, bottom << i, self.widths[-1 - i]) for i in range(self.latent_scales)]
 

@@ -10,6 +10,7 @@ from vunet_tf.body.body_parts import BACKGROUND, REGIONS
 from vunet_tf.files.errors import InputError
 
 SMALLEST_SHARE = 0.004  # of the picture: a part that covers less is not numbered
+TEXTURE = "texture"  # what the codes of the trunk's texture are called, beside the regions
 ENLARGED = 8  # pixels of the picture of the parts for each position of the maps
 
 
@@ -38,29 +39,36 @@ def drawn(maps: np.ndarray) -> np.ndarray:
     return np.asarray(picture)
 
 
-def chosen(names: str, regions: list[str] | None, parts: int) -> list[int]:
-    """The numbers of the parts that a text names: numbers and regions, with + between ("torso+arms", "3+7").
+def chosen(names: str, regions: list[str] | None, parts: int, texture_codes: int = 0) -> list[int]:
+    """The codes of z that a text names: numbers of parts and regions, with + between ("torso+arms", "3+7").
+
+    "texture" names the codes of the trunk's texture, which come after those of the parts. They also go with "torso".
 
     Args:
         names: the text.
         regions: of each part, see `body_parts.regions_of`; None where the data has no joints.
         parts: how many there are.
+        texture_codes: how many codes of a texture follow them.
 
     Raises:
         InputError: there is no such part or region.
     """
-    found = set()
+    found, texture = set(), set(range(parts, parts + texture_codes))
     for name in names.split("+"):
         if re.fullmatch(r"\d+", name):
             if int(name) >= parts:
                 raise InputError(f"there is no part {name}: they are counted from 0 to {parts - 1}")
             found.add(int(name))
+        elif name == TEXTURE and texture_codes:
+            found |= texture
         elif regions is None:
             raise InputError(f"part {name!r}: without joints parts have numbers only; `generate parts` shows them")
         elif name not in (*REGIONS, BACKGROUND):
             raise InputError(f"part {name!r}: must be a number, or one of {', '.join((*REGIONS, BACKGROUND))}")
         else:
             found |= {k for k, region in enumerate(regions) if region == name}
+            if name == "torso":
+                found |= texture
     if not found:
         raise InputError(f"no part lies mostly in {names!r}; `generate parts` shows where they lie")
     return sorted(found)
