@@ -162,9 +162,10 @@ def figures_run(figures_dataset, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def laid_run(figures_dataset, tmp_path_factory):
-    """An untrained run on drawn people, with one code for each part."""
+    """An untrained run on drawn people, with one code for each of six parts, and two codes of a texture."""
     config = {"appearance": "picture", "latent": "laid", "parts": 6, "code_channels": 4, "variance": "learned"}
-    return saved_run(tmp_path_factory.mktemp("runs") / "laid", figures_dataset, activation="leaky_relu", **config)
+    config |= {"texture_codes": 2, "activation": "leaky_relu"}
+    return saved_run(tmp_path_factory.mktemp("runs") / "laid", figures_dataset, **config)
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,8 @@ class ModelConfig(Settings):
             autoencoder. "vae_joint": the same, where one half of z is meant for the shape. "cvae": a conditional VAE,
             which gets the shape at the bottleneck only. "realnvp": a normalising flow over pictures.
             "bigan": a generator and an encoder, trained by a discriminator of pairs of picture and z.
-        code_size: how many numbers z has in the models ae, vae, vae_joint, cvae and bigan; for vae_joint an even number.
+        code_size: how many numbers z has in the models ae, vae, vae_joint, cvae and bigan; for vae_joint an even
+            number.
         linear: only with --model=ae: the encoder and the decoder are one linear layer each.
         picture_variance: only with the models vae, vae_joint and cvae: the standard deviation of p(x | z).
             "learned": the decoder gives one for each value. "fixed": it is --picture_scale everywhere.
@@ -105,6 +106,8 @@ class ModelConfig(Settings):
         levels: only with --model=realnvp: number of different values that a colour of the pictures can have. It is 256
             unless the data has fewer.
         grey: only with --model=realnvp: model the mean of the three colours alone, for pictures in grey.
+        texture_codes: number of codes of z, after those of the parts, that hold the texture of the trunk: stripes,
+            checks, an emblem. Only with --latent=laid. With 0 the codes of the parts have to hold it.
 
     Raises:
         InputError: a value that no model can be built with; the message names the flag to change.
@@ -144,6 +147,7 @@ class ModelConfig(Settings):
     couplings: int = within(1, None, 3)
     levels: int = within(2, 256, 256)
     grey: bool = False
+    texture_codes: int = within(0, None, 0)
 
     def __post_init__(self):
         super().__post_init__()
@@ -212,14 +216,14 @@ class ModelConfig(Settings):
     def latent_shapes(self):
         """Shapes of the latents, from the bottom up: (height, width, channels) of each.
 
-        --latent=laid has one, (parts, channels). Models with a bottleneck have one, (code_size,). The z of realnvp is
+        --latent=laid has one, (codes, channels). Models with a bottleneck have one, (code_size,). The z of realnvp is
         as large as the picture: (numbers,)."""
         if self.model == "realnvp":
             return [(self.image_size**2 * (1 if self.grey else PICTURE_CHANNELS),)]
         if self.model != "vunet":
             return [(self.code_size,)]
         if self.latent == "laid":
-            return [(self.parts, self.code_channels)] if self.latent_scales else []
+            return [(self.parts + self.texture_codes, self.code_channels)] if self.latent_scales else []
         bottom = self.image_size >> (self.scales - 1)
         return [(bottom << i, bottom << i, self.widths[-1 - i]) for i in range(self.latent_scales)]
 
