@@ -1,31 +1,31 @@
-"""Files that are there whole or not at all, whatever happens to the program; and one writer at a time."""
+"""Writes files completely or not at all, even if the program is killed; and locks, so that only one process writes."""
 
 import contextlib
 import csv
 import fcntl
 import io
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vunet_tf.files.errors import InputError
 
+_UNFINISHED = ".unfinished-"  # how names begin of what is being written
+
 
 def write(path: Path, write_to) -> None:
-    """Calls `write_to(temporary path beside path)`, then renames: a reader sees the old file or the new one.
+    """Calls `write_to(temporary path beside path)`, then renames. A reader sees either the old file or the new one.
 
-    The temporary path ends like `path`, and begins with a dot.
+    The temporary path ends like `path`, and begins with a dot. What a killed process has left of such is removed.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with _unfinished(path, lambda temporary: temporary.touch()) as temporary:
         write_to(temporary)
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -39,7 +39,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Sequence]) -> None:
-    """Writes a CSV file, whole or not at all; a file name that is no text is written with backslashes."""
+    """Writes a CSV file, whole or not at all. File names that are not valid text are written with backslashes."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     write_bytes(path, text.getvalue().encode("utf-8", "backslashreplace"))
@@ -47,7 +47,7 @@ def write_csv(path: Path, rows: Iterable[Sequence]) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path | str, flag: str = "--out") -> Iterator[None]:
-    """Inside, `path` is written, its folder made if need be.
+    """For a block that writes `path`. Its folder is made if it is not there.
 
     Raises:
         InputError: it cannot be written; the message names the path, the reason and the flag that names another one.
@@ -60,28 +60,23 @@ def writing(path: Path | str, flag: str = "--out") -> Iterator[None]:
 
 
 def check_writable(path: Path | str, flag: str = "--out") -> None:
-    """Raises InputError, as `writing` does, unless a file can be made at `path`: better known before the work."""
+    """Raises InputError, as `writing` does, if no file can be made at `path`. Call it before long work."""
     path = Path(path)
     with writing(path, flag):
         if path.is_dir():
             raise IsADirectoryError(None, "it is a folder")
-        probe = path.with_name(f".{os.getpid()}.probe")
-        try:
-            probe.touch()
-        finally:
-            probe.unlink(missing_ok=True)
+        with _unfinished(path.with_name("probe"), lambda temporary: temporary.touch()):
+            pass
 
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, beside `path`, that is renamed to `path` when the block ends well.
+    """A new folder beside `path`, to be filled in the block. It is renamed to `path` when the block ends without error.
 
     Until then its name begins with a dot. Raises FileExistsError if `path` is there by then.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _unfinished(path, lambda temporary: temporary.mkdir()) as temporary:
         yield temporary
         for folder, _, files in os.walk(temporary):
             for name in files:
@@ -92,12 +87,65 @@ def new_folder(path: Path) -> Iterator[Path]:
             raise FileExistsError(f"{path} exists")
         os.rename(temporary, path)
         _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path, make) -> Iterator[Path]:
+    """A new path beside `path`, made by `make` as a file or a folder, which is gone when the block ends.
+
+    Inside, this process holds a lock on it. By that another one knows that it is no leftover.
+    """
+    _remove_leftovers(path.parent)
+    while True:
+        temporary = path.with_name(f"{_UNFINISHED}{secrets.token_hex(4)}.{path.name}")
+        make(temporary)
+        try:
+            descriptor = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:  # another process took it for a leftover
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if temporary.exists():
+                break
+        except BlockingIOError:  # another process is about to remove it
+            pass
+        except OSError:  # a file system without locks: there nothing is taken for a leftover
+            break
+        os.close(descriptor)
+    try:
+        yield temporary
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
+        _remove(temporary)
+
+
+_without_leftovers: set[Path] = set()  # folders that this process has looked through
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes from a folder what killed processes have left there, when this process first writes into it."""
+    if folder in _without_leftovers:
+        return
+    _without_leftovers.add(folder)
+    for leftover in folder.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(OSError):  # gone meanwhile; held by another process; no locks here
+            descriptor = os.open(leftover, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(leftover)
+            finally:
+                os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename last through a power cut, on file systems that know of it."""
+    """Makes a rename survive a power cut, on file systems that support this."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -108,12 +156,12 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, what: Path, flag: str) -> Iterator[None]:
-    """Holds the lock file `path`, made with its folder, as long as the block lasts; a killed process holds it no more.
+    """Holds the lock file `path` during the block; its folder is made. A killed process gives the lock free.
 
     Args:
-        path: of the lock file, which is removed at the end.
-        what: folder or file that the lock is for, and
-        flag: the flag that names it, both for the message.
+        path: path of the lock file, which is removed at the end.
+        what: for the message: the folder or file that the lock protects.
+        flag: for the message: the flag that names this folder or file.
 
     Raises:
         InputError: another process holds it, or it cannot be made.
@@ -127,7 +175,7 @@ def locked(path: Path, what: Path, flag: str) -> Iterator[None]:
         raise busy from None
     except OSError as error:
         raise InputError(f"cannot write to {path.parent}: {error.strerror}; name another {flag}") from error
-    if not _is_open(lock, path):  # removed by another, and perhaps made by a third
+    if not _is_open(lock, path):  # another process removed it, and perhaps a third one made it again
         raise busy
     with lock:
         try:
@@ -137,7 +185,7 @@ def locked(path: Path, what: Path, flag: str) -> Iterator[None]:
 
 
 def _is_open(file, path: Path) -> bool:
-    """Whether an open file is the one that has the name `path`."""
+    """Whether an open file is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
