@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.runtime import TFLiteFile
-from export.tflite import graph
 from vunet_tf.config import ModelConfig, TrainingConfig
 from vunet_tf.files.errors import InputError
 from vunet_tf.models import registry
@@ -278,14 +276,3 @@ def test_a_bigan_has_no_shape_and_no_likelihood(bigan):
     np.testing.assert_array_equal(bigan.reconstruct(batch), bigan.generate(None, bigan.encode(batch)))
     pictures, z = bigan.sample(seed=3, count=2)
     np.testing.assert_allclose(bigan.generate(None, z), pictures, atol=1e-6)
-
-
-def test_generator_and_encoder_run_as_tflite(bigan):
-    folded = bigan.fold()
-    uses = graph.available(folded)
-    assert uses == ("encode", "generate", "sample")
-    file, one = TFLiteFile(graph.model_graph(folded, uses), 1), BATCHES[0]["image"][:1]
-    z = file.call("encode", {"image": one})["z_0"]
-    np.testing.assert_allclose(z, bigan.encode({"image": one})[0], atol=1e-4)
-    picture = file.call("generate", {"z_0": z})["image"]
-    np.testing.assert_allclose(picture, np.clip(bigan.generate(None, [z]), -1, 1), atol=1e-4)
