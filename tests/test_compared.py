@@ -146,5 +146,5 @@ def test_encoder_and_generator_run_as_tflite_and_in_a_served_graph(runs, name):
 
 
 def test_what_a_model_lacks_is_refused_at_export(runs):
-    with pytest.raises(InputError, match="says nothing of how its codes are distributed"):
+    with pytest.raises(InputError, match="does not know how its codes are distributed"):
         runs["ae"].model.require("sample")

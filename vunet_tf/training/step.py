@@ -1,4 +1,4 @@
-"""The training step, the same on one device, several, or several machines."""
+"""The training step. It is the same on one device, on several devices and on several machines."""
 
 import contextlib
 
@@ -13,8 +13,8 @@ from vunet_tf.objective import losses
 from vunet_tf.objective.schedules import kl_weight, learning_rate
 from vunet_tf.training.optimizer import OPTIMIZERS
 
-APPEARANCE = "appearance_"  # of the keys of a batch that F sees instead of the picture itself
-VALID_SEED = 1  # of the noise in `test_step`: beside the seed of training, so that its numbers are others
+APPEARANCE = "appearance_"  # prefix of the keys of a batch that F sees instead of the picture itself
+VALID_SEED = 1  # stream of the noise in `test_step`, so that it differs from the noise of training
 
 
 # AutoGraph would rewrite about a hundred functions that do not need it. That costs seconds at every start.
@@ -28,7 +28,7 @@ def array(variable) -> np.ndarray:
 
 @contextlib.contextmanager
 def _dtype_policy(name):
-    """Inside, new layers have this precision."""
+    """In the block, new layers have this precision."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -40,16 +40,16 @@ def _dtype_policy(name):
 class TrainingStep:
     """A model, its optimizer and everything else that changes from step to step.
 
-    Every random number is a function of (seed, step, place in the global batch), so a step gives the same weights on
-    any number of replicas (dropout excepted: its masks are per replica) and after any number of restarts.
+    Every random number depends only on (seed, step, place in the global batch). So a step gives the same weights on any
+    number of replicas and after any number of restarts. Only dropout differs: each replica draws its own masks.
 
     Args:
-        model_config, config: of the model and of its training.
-        strategy: where it runs; by default this process' default device.
+        model_config, config: configurations of the model and of its training.
+        strategy: where it runs. By default the default device of this process.
 
     Attributes:
         model: the `GenerativeModel`.
-        step: steps done, skipped ones included (int64 variable).
+        step: number of steps done, including skipped ones (int64 variable).
     """
 
     def __init__(self, model_config: ModelConfig, config: TrainingConfig, strategy=None):
@@ -66,7 +66,7 @@ class TrainingStep:
             self.step = self._variable(0, tf.int64, "step")
             self.skipped = self._variable(0, tf.int64, "skipped")
             self.skipped_in_a_row = self._variable(0, tf.int64, "skipped_in_a_row")
-        self.names: list[str] = []  # of the columns of what `train` and `test` return
+        self.names: list[str] = []  # names of the columns that `train` and `test` return
         self.train = tf.function(self._train)
         self.test = tf.function(self.test_step, autograph=False)
 
@@ -82,7 +82,7 @@ class TrainingStep:
     # Steps
 
     def kl_weight(self):
-        """beta at the present step."""
+        """beta at the current step."""
         config = self.config
         return kl_weight(self.step, config.steps, config.kl_schedule, config.kl_weight)
 
@@ -90,14 +90,14 @@ class TrainingStep:
         """The terms of the loss on this replica's share of a global batch, each a mean over it.
 
         Args:
-            batch: a dict, see `GenerativeModel`; what stands under "appearance_..." is what F sees.
-            noise: of the posterior's sample, for this share.
+            batch: a dict, see `GenerativeModel`. F sees the values of the keys "appearance_...".
+            noise: noise of the posterior's sample, for this share.
             training: whether dropout is active.
 
         Returns:
-            {"loss": the negative ELBO as minimised, "reconstruction", "error": mean |x - x_hat| in grey levels, of a
-            model that makes a picture in its training pass, "kl": nats, all scales together, then every term by
-            itself}.
+            {"loss": the negative ELBO that is minimised, "reconstruction", "error": mean |x - x_hat| in grey levels, if
+            the model makes a picture in its training pass, "kl": nats, all scales together, and then every single
+            term}.
         """
         seen = {key: batch[APPEARANCE + key] for key in INPUTS if APPEARANCE + key in batch}
         inputs = self.model.training_inputs(batch, appearance_from=seen or None)
@@ -119,7 +119,7 @@ class TrainingStep:
         }
 
     def _share_of_noise(self, batch, seed):
-        """This replica's rows of the global batch's noise, so that it does not matter who draws which example."""
+        """This replica's rows of the global batch's noise, so that noise does not depend on the replica."""
         share, context = tf.shape(batch["image"])[0], tf.distribute.get_replica_context()
         first = context.replica_id_in_sync_group * share
         noise = self.model.noise(share * context.num_replicas_in_sync, seed)
@@ -131,13 +131,14 @@ class TrainingStep:
         return context.all_reduce(tf.distribute.ReduceOp.SUM, means)
 
     def _gradients(self, batch):
-        """On each replica: (gradients of the global batch's mean loss, its terms)."""
+        """On each replica: (gradients of the mean loss over the global batch, the terms of this loss)."""
         context = tf.distribute.get_replica_context()
         noise = self._share_of_noise(batch, self._seed(self.step))
         variables = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
             terms = self.loss_terms(batch, noise, training=True)
-            # Mean losses of n replicas, summed: n times the mean over the global batch. For the gradient only.
+            # The sum of n replicas' mean losses is n times the mean over the global batch. This is for the gradient
+            # only.
             share = terms["loss"] / context.num_replicas_in_sync
         gradients = tape.gradient(share, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
@@ -148,7 +149,7 @@ class TrainingStep:
 
     @_plain
     def train_step(self, batch):
-        """One step on a (distributed) batch: the terms of its loss as scalars, and what the step was made with."""
+        """One step on a (distributed) batch. Returns the terms of its loss, the learning rate and so on, as scalars."""
         config = self.config
         rate = learning_rate(self.step, config.steps, config.learning_rate, config.warmup)
         beta = self.kl_weight()
@@ -173,7 +174,7 @@ class TrainingStep:
 
     @_plain
     def test_step(self, batch, number):
-        """The terms of the loss of a (distributed) batch, as scalars; `number` of the batch decides the noise."""
+        """The terms of the loss of a (distributed) batch, as scalars. The `number` of the batch decides the noise."""
         seed = self._seed(number, VALID_SEED)
 
         def replica(batch):
@@ -187,7 +188,7 @@ class TrainingStep:
         return tf.stack([tf.constant(2 * self.config.seed + stream, tf.int64), tf.cast(number, tf.int64)])
 
     def _train(self, iterator, count):
-        """`count` steps on an iterator of (distributed) batches: [count, terms] float32, columns as in `self.names`."""
+        """`count` steps on an iterator of (distributed) batches: [count, terms] float32, with columns `self.names`."""
         rows = tf.TensorArray(tf.float32, size=count)
         for i in tf.range(count):
             rows = rows.write(i, self._row(self.train_step(next(iterator))))
@@ -201,7 +202,7 @@ class TrainingStep:
 
     @contextlib.contextmanager
     def averaged_weights(self):
-        """Inside, the model has the moving averages of its trainable weights."""
+        """In the block, the model has the moving averages of its trainable weights."""
         averages = self.optimizer._model_variables_moving_average if self.config.ema else []
         variables = self.model.trainable_variables
         if not averages or array(self.optimizer.iterations) == 0:  # before the first update the averages are zeros
@@ -219,25 +220,25 @@ class TrainingStep:
     # State
 
     def _state_variables(self):
-        """Everything that a run needs to go on exactly, by place: Keras numbers its names anew in every process."""
+        """Everything that a run needs to go on exactly, by position: the names of Keras differ between processes."""
         variables = {f"model/{i:04d}": variable for i, variable in enumerate(self.model.variables)}
         variables |= {f"optimizer/{i:04d}": variable for i, variable in enumerate(self.optimizer.variables)}
         own = ("step", "skipped", "skipped_in_a_row")
         return variables | {f"training/{name}": getattr(self, name) for name in own}
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that changes during training, as arrays."""
+        """Everything that changes during training, as arrays."""
         return {name: array(variable) for name, variable in self._state_variables().items()}
 
     def restore(self, state: dict[str, np.ndarray], new_run: bool = False) -> None:
         """Goes on from `state`.
 
         Args:
-            state: of a training step of the same model.
-            new_run: a second round: weights and optimizer slots are taken, steps and schedules start anew.
+            state: state of a training step of the same model.
+            new_run: whether this is a second round: weights and optimizer slots are taken, and steps begin at 0.
 
         Raises:
-            ValueError: if the state is of another model, or an earlier version of this program wrote it.
+            ValueError: the state is of another model, or an earlier version of this program wrote it.
         """
         for name, variable in self._state_variables().items():
             if not (new_run and name.startswith("training/")):
