@@ -128,7 +128,7 @@ def test_settings_that_make_no_model_are_refused():
         ("ae", "sample", "does not know how its codes are distributed"),
         ("vae", "transfer", "a VAE has no shape to keep"),
         ("vae_joint", "animate", "its shapes are pictures"),
-        ("cvae", "manifold", "the meaning of z depends on the shape"),
+        ("cvae", "manifold", "what z means depends on the shape"),
     ],
 )
 def test_what_a_model_cannot_do_is_refused_with_a_reason(name, use, why):

@@ -20,7 +20,7 @@ ALPHA = 0.05  # the paper's value; it keeps the logit away from 0 and 1
 
 
 def checkerboard(height, width, first):
-    """[H, W, 1] of 0 and 1: the mask of Fig. 3 (left), 1 where row + column is even if `first`, else where it is odd."""
+    """[H, W, 1] of 0 and 1: the mask of Fig. 3 (left), 1 where row + column is even if `first`, else where odd."""
     rows, columns = np.indices((height, width))
     return ((rows + columns + (not first)) % 2 == 0).astype(np.float32)[..., None]
 

@@ -26,7 +26,7 @@ from vunet_tf.models.prior import StandardNormalPrior
 from vunet_tf.models.shape_encoder import contracting_path
 from vunet_tf.objective import losses
 
-SMALLEST_PICTURE_SCALE = 1 / 255  # half a grey level in [-1, 1]: files cannot hold a smaller difference
+SMALLEST_PICTURE_SCALE = 1 / 255  # half a grey level of [-1, 1]: files know no smaller difference
 _NO_PARTS = "only a VU-Net with --latent=laid keeps an appearance part by part"
 
 
@@ -264,7 +264,7 @@ class JointVAE(VAE):
     wanted_shape = "image"
 
     def refusals(self):
-        why = "--model=vae_joint: its shapes are pictures, and there is no pose between two pictures; use transfer"
+        why = "--model=vae_joint: its shapes are pictures, and between two of them there is no pose; use transfer"
         return {"animate": why, **dict.fromkeys(("parts", "vary"), f"--model=vae_joint: {_NO_PARTS}")}
 
     def _wire(self, use):
@@ -300,7 +300,7 @@ class CVAE(VAE):
     NAME = "cvae"
 
     def refusals(self):
-        why = "--model=cvae: the meaning of z depends on the shape, since p(z | shape) does; use sample"
+        why = "--model=cvae: what z means depends on the shape, as p(z | shape) does; use sample"
         return {"manifold": why, **dict.fromkeys(("parts", "vary"), f"--model=cvae: {_NO_PARTS}")}
 
     def _training_inputs(self):

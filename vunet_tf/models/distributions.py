@@ -50,9 +50,8 @@ class DiagonalGaussian(keras.layers.Layer):
         parameters = ops.cast(parameters, self.compute_dtype)
         if self.variance == "unit":
             return parameters, 1.0
-        half = (
-            parameters.shape[-1] // 2
-        )  # sliced and not split, since an unused half must leave nothing in an exported graph
+        # Sliced and not split, since an unused half must leave nothing in an exported graph.
+        half = parameters.shape[-1] // 2
         mean, raw = parameters[..., :half], parameters[..., half:]
         return mean, ops.maximum(ops.softplus(raw + SOFTPLUS_OF_ONE), SMALLEST_SCALE)
 

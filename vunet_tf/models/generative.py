@@ -55,10 +55,10 @@ class GenerativeModel(ConfiguredModel):
     Attributes:
         config: the `ModelConfig`.
         appearance_input: the `AppearanceInput`: what `seen_by_f` takes of a batch.
-        latent: the `DiagonalGaussian` of the posterior and the prior, if the model has them.
-        own_likelihood: whether the model knows log p(x) exactly. Its `terms` are then only -log p(x).
-        has_density: whether the model states p(x | z). If not, the evaluation takes a Laplace distribution.
-        wanted_shape: the key of a batch that has the wanted shape.
+        latent: the `DiagonalGaussian` of the posterior and the prior, where the model has them.
+        own_likelihood: whether the model knows log p(x) exactly. Its `terms` are then -log p(x) alone.
+        has_density: whether the model states p(x | z). The evaluation takes a Laplace distribution where it does not.
+        wanted_shape: the key of a batch under which the shape stands that is asked for.
         WIRINGS: names of the functional models that `wiring` gives.
         DRESS: the one of them that makes the picture of a wanted shape with an appearance z.
     """

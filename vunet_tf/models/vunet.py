@@ -66,9 +66,7 @@ class VUNet(GenerativeModel):
 
     def _symbolic_inputs(self):
         inputs = symbolic_inputs(self.config)
-        return (
-            inputs if self.config.latent_scales else {"shape": inputs["shape"]}
-        )  # the other inputs would not be connected
+        return inputs if self.config.latent_scales else {"shape": inputs["shape"]}  # the rest would not be connected
 
     def refusals(self):
         """Without a latent there is nothing to encode or sample. Only laid codes belong to parts."""

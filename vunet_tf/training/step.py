@@ -49,7 +49,7 @@ class TrainingStep:
 
     Attributes:
         model: the `GenerativeModel`.
-        step: number of steps done, including skipped ones (int64 variable).
+        step: steps done, skipped ones included (int64 variable).
     """
 
     def __init__(self, model_config: ModelConfig, config: TrainingConfig, strategy=None):
@@ -95,9 +95,9 @@ class TrainingStep:
             training: whether dropout is active.
 
         Returns:
-            {"loss": the negative ELBO that is minimised, "reconstruction", "error": mean |x - x_hat| in grey levels, if
-            the model makes a picture in its training pass, "kl": nats, all scales together, and then every single
-            term}.
+            {"loss": the negative ELBO as minimised, "reconstruction", "error": mean |x - x_hat| in grey levels, of a
+            model that makes a picture in its training pass, "kl": nats, all scales together, then every term by
+            itself}.
         """
         seen = {key: batch[APPEARANCE + key] for key in INPUTS if APPEARANCE + key in batch}
         inputs = self.model.training_inputs(batch, appearance_from=seen or None)
@@ -131,14 +131,13 @@ class TrainingStep:
         return context.all_reduce(tf.distribute.ReduceOp.SUM, means)
 
     def _gradients(self, batch):
-        """On each replica: (gradients of the mean loss over the global batch, the terms of this loss)."""
+        """On each replica: (gradients of the global batch's mean loss, its terms)."""
         context = tf.distribute.get_replica_context()
         noise = self._share_of_noise(batch, self._seed(self.step))
         variables = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
             terms = self.loss_terms(batch, noise, training=True)
-            # The sum of n replicas' mean losses is n times the mean over the global batch. This is for the gradient
-            # only.
+            # Mean losses of n replicas, summed: n times the mean over the global batch. For the gradient only.
             share = terms["loss"] / context.num_replicas_in_sync
         gradients = tape.gradient(share, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
@@ -220,7 +219,7 @@ class TrainingStep:
     # State
 
     def _state_variables(self):
-        """Everything that a run needs to go on exactly, by position: the names of Keras differ between processes."""
+        """Everything that a run needs to go on exactly, by place: Keras numbers its names anew in every process."""
         variables = {f"model/{i:04d}": variable for i, variable in enumerate(self.model.variables)}
         variables |= {f"optimizer/{i:04d}": variable for i, variable in enumerate(self.optimizer.variables)}
         own = ("step", "skipped", "skipped_in_a_row")
@@ -234,8 +233,8 @@ class TrainingStep:
         """Goes on from `state`.
 
         Args:
-            state: state of a training step of the same model.
-            new_run: whether this is a second round: weights and optimizer slots are taken, and steps begin at 0.
+            state: of a training step of the same model.
+            new_run: a second round: weights and optimizer slots are taken, steps and schedules start anew.
 
         Raises:
             ValueError: the state is of another model, or an earlier version of this program wrote it.
