@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-# Files of the demo. Those that did not exist before it are listed in .demo, and `clean` removes only these.
+# What the demo makes. Those that were not there before it are listed in .demo, and only they are removed by `clean`.
 DEMO := exports/figures-64.png datasets/figures datasets/figures.png runs/quickstart exports/phone exports/demo.json \
   exports/demo.png
 

@@ -20,7 +20,7 @@ DATA = Path(__file__).parent.parent.parent / "shared/data"
 LONG = ("test_train", "test_saved_model", "test_evaluate", "test_models", "test_laid", "test_tflite", "test_verify")
 
 
-# Test files that need the same exported models. They run in one process, which makes these once (--dist=loadgroup).
+# Files that need the same exported models: in one process, which makes them once (--dist=loadgroup).
 EXPORTS = ("test_saved_model", "test_serving_clients", "test_tflite", "test_verify")
 
 

@@ -10,8 +10,8 @@ from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.files.pixels import to_float, to_uint8_tensor
 from vunet_tf.models import GenerativeModel
 
-MAX_SIDE = 8192  # largest side in pixels of a picture that is sent
-MAX_PIXELS = 2**24  # largest number of pixels of a picture that is sent compressed: 64 MiB when decoded
+MAX_SIDE = 8192  # pixels of a picture that is sent
+MAX_PIXELS = 2**24  # of one that is sent compressed: 64 MiB when decoded
 
 
 class Graph:
