@@ -3,11 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-# What the demo makes. Those that were not there before it are listed in .demo, and only they are removed by `clean`.
+# Files of the demo and of `docs`. Those that did not exist before are listed in .demo, and `clean` removes only these.
 DEMO := exports/figures-64.png datasets/figures datasets/figures.png runs/quickstart exports/phone exports/demo.json \
   exports/demo.png
 
-.PHONY: demo test weights slowtest fuzz lint clean
+.PHONY: demo test weights slowtest docs fuzz lint clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -47,8 +47,12 @@ test: $(VENV)/.installed ## run the tests
 weights: $(VENV)/.installed ## download the weights of the pose estimator, for photographs without keypoints
 	$(RUN) -m vunet_tf.estimate get
 
-slowtest: $(VENV)/.installed ## run the tests that take minutes: kill a training twenty times, learn eight figures
+slowtest: $(VENV)/.installed ## run the tests that take minutes: kill a training twenty times, learn eight figures, install a wheel
 	$(RUN) -m pytest -m slow
+
+docs: $(VENV)/.installed ## build the site of the documents and of the Python API: build/site/index.html
+	@for path in build/documents build/site .cache; do test -e $$path || echo $$path >> .demo; done
+	$(RUN) docs/website.py
 
 fuzz: $(VENV)/.installed ## try hostile and broken input on every reader, for ten minutes (docs/trust.md)
 	$(RUN) -m tests.fuzz --seconds=600
@@ -57,7 +61,7 @@ lint: $(VENV)/.installed ## check style and formatting
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-clean: ## remove the virtual environment and what the demo made, nothing else
+clean: ## remove the virtual environment and what the demo and the site made, nothing else
 	@for path in $(VENV) *.egg-info $$(cat .demo 2>/dev/null | sort -u) .demo; do \
 	  test ! -e $$path || { echo "removing $$path"; rm -rf $$path; }; \
 	done

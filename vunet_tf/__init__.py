@@ -2,8 +2,18 @@
 
 import importlib
 import sys
+from typing import TYPE_CHECKING
 
 from vunet_tf.command_line import startup
+
+if TYPE_CHECKING:  # for editors and type checkers; what follows opens them on first use
+    from vunet_tf.config import ModelConfig
+    from vunet_tf.generation import Generator
+    from vunet_tf.models import VUNet
+    from vunet_tf.pretrained import presets
+    from vunet_tf.runs import load
+
+__all__ = ["Generator", "ModelConfig", "VUNet", "load", "presets"]
 
 __version__ = "0.1.0.dev0"
 
@@ -20,7 +30,7 @@ _PUBLIC = {
 }
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -70,6 +70,10 @@ class Sheet:
         self._require_room(least)
         return draw_table(*self._gathered(), least)
 
+    def _repr_png_(self) -> bytes:
+        """What `draw` gives, for a notebook: a sheet in the last line of a cell shows itself."""
+        return pictures.encode(self.draw(), "png")
+
     def _require_room(self, least: int) -> None:
         side = self._size * max(1, round(least / self._size))
         if len(self) * side**2 > pictures.MAX_PIXELS:
