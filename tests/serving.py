@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from export.load import cpp_loader
+
 INVALID_ARGUMENT = 3
 
 
@@ -44,7 +46,7 @@ def serve(version_dir, requests):
             cases.append({"inputs": files, "outputs": outputs, "results": results})
         Path(folder, "cases.json").write_text(json.dumps(cases))
         library_dir = Path(tf.sysconfig.get_lib())
-        command = [sys.executable, Path(__file__).with_name("cpp_loader.py"), library_dir, version_dir]
+        command = [sys.executable, cpp_loader.__file__, library_dir, version_dir]
         environment = {"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "2"}
         done = subprocess.run(
             [*command, f"{folder}/cases.json"], capture_output=True, text=True, cwd=folder, env=environment, timeout=600

@@ -68,6 +68,16 @@ def test_what_is_no_task_of_slurm_is_told(task):
         cluster.config_of_slurm(8888)
 
 
+@pytest.fixture
+def configured(monkeypatch):
+    """What TensorFlow's context is told of the workers, which it is not to believe in this process."""
+    told = []
+    place = "tensorflow.python.eager.context.Context.configure_coordination_service"
+    monkeypatch.setattr(place, lambda context, **given: told.append(given))
+    monkeypatch.setattr("tensorflow.distribute.MultiWorkerMirroredStrategy", lambda: "strategy")
+    return told
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -80,22 +90,23 @@ def test_what_is_no_task_of_slurm_is_told(task):
         ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}', "names ps; this tr"),
     ],
 )
-def test_a_wrong_tf_config_is_named(monkeypatch, text, told):
+def test_a_wrong_tf_config_is_named(monkeypatch, configured, text, told):
     monkeypatch.setenv("TF_CONFIG", text)
-    monkeypatch.setattr("tensorflow.distribute.MultiWorkerMirroredStrategy", lambda: "strategy")
     if told is None:
-        assert cluster.strategy() == ("strategy", True)
+        assert cluster.strategy() == ("strategy", True) and not configured
         return
     with pytest.raises(InputError, match=f"^TF_CONFIG={re.escape(text)} .*{told}"):
         cluster.strategy()
 
 
 @pytest.mark.parametrize(("kind", "index", "first"), [("chief", 0, True), ("worker", 0, False), ("worker", 1, False)])
-def test_one_process_alone_writes_the_run(monkeypatch, kind, index, first):
+def test_one_process_alone_writes_the_run_and_all_expect_signs_of_life(monkeypatch, configured, kind, index, first):
     config = {"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": kind, "index": index}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    monkeypatch.setattr("tensorflow.distribute.MultiWorkerMirroredStrategy", lambda: "strategy")
     assert cluster.strategy() == ("strategy", first)
+    (told,) = configured
+    assert told["heartbeat_timeout_in_ms"] < 60_000 and told["service_leader"] == "/job:chief/replica:0/task:0"
+    assert {job.name: job.num_tasks for job in told["coordinated_jobs"]} == {"chief": 1, "worker": 2}
 
 
 # The fields of kubeflow.org/v1 TFJob, by its CustomResourceDefinition (training-operator, manifests/base/crds).

@@ -174,12 +174,49 @@ def test_the_rest_client_gets_the_picture(rest_server, question, expected):
     assert rest_client.transfer(rest_server, "vunet", *question) == expected
 
 
-def test_refusals_are_told_with_the_servers_words(grpc_server, rest_server, question):
+def test_a_wrong_request_is_not_sent_and_a_refusal_is_told_with_the_servers_words(grpc_server, rest_server, question):
     wrong = (b"rubbish", *question[1:])
-    with pytest.raises(InputError, match=r"INVALID_ARGUMENT.*must be PNG or JPEG"):
-        grpc_client.transfer(grpc_server, "vunet", *wrong)
-    with pytest.raises(InputError, match="must be PNG or JPEG"):
-        rest_client.transfer(rest_server, "vunet", *wrong)
+    for transfer, server in ((grpc_client.transfer, grpc_server), (rest_client.transfer, rest_server)):
+        with pytest.raises(InputError, match=r"^image_bytes must be PNG or JPEG"):
+            transfer(server, "vunet", *wrong)
+    three = ("shape", np.zeros((16, 16, 3), np.uint8))  # what only the model knows
+    with pytest.raises(InputError, match=r"INVALID_ARGUMENT: .*shape must have the shape"):
+        grpc_client.transfer(grpc_server, "vunet", question[0], three, question[2])
+    with pytest.raises(InputError, match=r"the server answers: .*shape must have the shape"):
+        rest_client.transfer(rest_server, "vunet", question[0], three, question[2])
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION])
+def test_a_right_request_that_was_in_a_refused_batch_is_asked_again(model, question, expected, monkeypatch, code):
+    """By both clients: the first two answers are refusals of a batch."""
+    refusals = iter([1, 1])
+
+    class Stub:
+        def __init__(self, channel):
+            pass
+
+        def Predict(self, request, timeout):
+            if next(refusals, None):
+                raise Refusal
+            response = predict_pb2.PredictResponse()
+            response.outputs["image_bytes"].CopyFrom(tf.make_tensor_proto(np.array([expected], object)))
+            return response
+
+    class Refusal(grpc.RpcError):
+        def details(self):
+            return "of another's fault"
+
+    Refusal.code = lambda self: code
+    monkeypatch.setattr(prediction_service_pb2_grpc, "PredictionServiceStub", Stub)
+    assert grpc_client.transfer("127.0.0.1:1", "vunet", *question) == expected
+    answers = iter([b'{"error": "of another\'s fault"}'] * 2)
+
+    def answered(request, timeout):
+        body = next(answers, None) or json.dumps({"predictions": [{"b64": base64.b64encode(expected).decode()}]})
+        return io.BytesIO(body if isinstance(body, bytes) else body.encode())
+
+    monkeypatch.setattr("urllib.request.urlopen", answered)
+    assert rest_client.transfer("http://127.0.0.1:1", "vunet", *question) == expected
 
 
 def test_no_server_is_a_clear_error(question):

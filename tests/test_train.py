@@ -160,9 +160,9 @@ def test_a_run_leaves_a_model_curves_pictures_and_what_it_was_made_with(run):
     assert [path.name for path in checkpoints.paths(run)] == [f"step_00000{step:03d}.npz" for step in (90, 95, 100)]
 
 
-# Muon steps most kernels of this width. Dropout is off, for its masks are those of a replica.
+# Muon steps most kernels of this width. Dropout is off, for its masks are those of a replica. A discriminator plays.
 TOGETHER = {"steps": 20, "log_every": 5, "optimizer": "muon", "width": 8, "max_width": 8, "dropout": 0}
-TOGETHER |= {"deterministic": "false"}
+TOGETHER |= {"deterministic": "false", "adversarial": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +223,28 @@ def test_two_processes_one_of_them_lost_give_the_weights_of_one(alone, maps, tmp
     assert "going on from step" in printed and "step 20 train" in printed
     assert "step" not in other_printed, "only the first process tells"
     assert_close(last(alone), last(ours))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("silent", [0, 1])
+def test_a_worker_that_falls_silent_is_noticed_within_a_minute(maps, tmp_path, silent):
+    """Its process is stopped, so that its connections stay open, as when a cable is cut."""
+    endless = {**TOGETHER, "steps": 100_000, "checkpoint_every": 1, "valid_batches": 2, "optimizer": "adam"}
+    processes = start_two(maps, tmp_path / "run", **endless)
+    try:
+        wait_for_step(processes[0], tmp_path / "run", 2, seconds=900)
+        processes[silent].send_signal(signal.SIGSTOP)
+        lost = time.monotonic()
+        status, _, complaints = end(processes[1 - silent])
+        passed = time.monotonic() - lost
+    finally:
+        processes[silent].kill()
+        processes[silent].communicate()
+    print(f"worker {silent} silent: noticed after {passed:.0f} s")
+    assert status == 1 and passed < 60, complaints
+    (told,) = [line for line in complaints.splitlines() if line.startswith("error: ")]
+    assert "another worker is gone (" in told and "the last good checkpoint is" in told
+    assert "Traceback" not in complaints
 
 
 def step_of(checkpoint):

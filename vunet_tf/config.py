@@ -94,7 +94,9 @@ class ModelConfig(Settings):
         model: which model (docs/models.md). "vunet": the Variational U-Net. "ae": an autoencoder. "vae": a variational
             autoencoder. "vae_joint": the same, where one half of z is meant for the shape. "cvae": a conditional VAE,
             which gets the shape at the bottleneck only. "realnvp": a normalising flow over pictures.
-        code_size: how many numbers z has in the models ae, vae, vae_joint and cvae; for vae_joint an even number.
+            "bigan": a generator and an encoder, trained by a discriminator of pairs of picture and z.
+        code_size: how many numbers z has in the models ae, vae, vae_joint, cvae and bigan; for vae_joint an even
+            number.
         linear: only with --model=ae: the encoder and the decoder are one linear layer each.
         picture_variance: only with the models vae, vae_joint and cvae: the standard deviation of p(x | z).
             "learned": the decoder gives one for each value. "fixed": it is --picture_scale everywhere.
@@ -104,6 +106,8 @@ class ModelConfig(Settings):
         levels: only with --model=realnvp: number of different values that a colour of the pictures can have. It is 256
             unless the data has fewer.
         grey: only with --model=realnvp: model the mean of the three colours alone, for pictures in grey.
+        texture_codes: number of codes of z, after those of the parts, that hold the texture of the trunk: stripes,
+            checks, an emblem. Only with --latent=laid. With 0 the codes of the parts have to hold it.
 
     Raises:
         InputError: a value that no model can be built with; the message names the flag to change.
@@ -134,6 +138,7 @@ class ModelConfig(Settings):
         "vae_joint",
         "cvae",
         "realnvp",
+        "bigan",
     )
     code_size: int = within(1, None, 64)
     linear: bool = False
@@ -142,6 +147,7 @@ class ModelConfig(Settings):
     couplings: int = within(1, None, 3)
     levels: int = within(2, 256, 256)
     grey: bool = False
+    texture_codes: int = within(0, None, 0)
 
     def __post_init__(self):
         super().__post_init__()
@@ -210,14 +216,14 @@ class ModelConfig(Settings):
     def latent_shapes(self):
         """Shapes of the latents, from the bottom up: (height, width, channels) of each.
 
-        --latent=laid has one, (parts, channels). Models with a bottleneck have one, (code_size,). The z of realnvp is
+        --latent=laid has one, (codes, channels). Models with a bottleneck have one, (code_size,). The z of realnvp is
         as large as the picture: (numbers,)."""
         if self.model == "realnvp":
             return [(self.image_size**2 * (1 if self.grey else PICTURE_CHANNELS),)]
         if self.model != "vunet":
             return [(self.code_size,)]
         if self.latent == "laid":
-            return [(self.parts, self.code_channels)] if self.latent_scales else []
+            return [(self.parts + self.texture_codes, self.code_channels)] if self.latent_scales else []
         bottom = self.image_size >> (self.scales - 1)
         return [(bottom << i, bottom << i, self.widths[-1 - i]) for i in range(self.latent_scales)]
 
@@ -267,6 +273,11 @@ class TrainingConfig(Settings):
         keep_checkpoints: number of checkpoints that are kept; older ones are removed.
         pictures_every: number of steps between two pictures of transfers; 0 for none.
         max_skipped: steps whose loss or gradient is not finite are skipped. The run stops after this many in a row.
+        adversarial: weight of an adversarial term beside the reconstruction, from 0 on. A discriminator learns to tell
+            true pairs of picture and shape map from made ones (docs/models.md). 0 for none. --model=bigan always has
+            one.
+        r1: weight of the R1 penalty, which keeps the discriminator smooth, from 0 on.
+        discriminator_rate: learning rate of the discriminator, divided by that of the model.
 
     Raises:
         InputError: a value that makes no sense; the message names the flag.
@@ -299,11 +310,15 @@ class TrainingConfig(Settings):
     keep_checkpoints: int = within(1, None, 3)
     pictures_every: int = within(0, None, 1000)
     max_skipped: int = within(1, None, 20)
+    adversarial: float = within(0, None, 0.0)
+    r1: float = within(0, None, 1.0)
+    discriminator_rate: float = 1.0
 
     def __post_init__(self):
         super().__post_init__()
         self.demand(self.learning_rate > 0, "learning_rate", "must be a number above 0")
         self.demand(0 <= self.ema < 1, "ema", "must be in [0, 1)")
+        self.demand(self.discriminator_rate > 0, "discriminator_rate", "must be a number above 0")
         for flag in ("feature_weights", "gram_weights"):
             weights, layers = getattr(self, flag), len(getattr(TrainingConfig, flag))
             if len(weights) != layers or not all(0 <= weight < math.inf for weight in weights):

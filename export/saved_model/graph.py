@@ -5,13 +5,11 @@ Any wrong request is answered by INVALID_ARGUMENT, with a message that names the
 
 import tensorflow as tf
 
+from export.serving.checks import MAX_PIXELS, MAX_SIDE
 from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.files.pixels import to_float, to_uint8_tensor
 from vunet_tf.models import GenerativeModel
-
-MAX_SIDE = 8192  # pixels of a picture that is sent
-MAX_PIXELS = 2**24  # of one that is sent compressed: 64 MiB when decoded
 
 
 class Graph:

@@ -5,8 +5,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from export.serving import checks
 from vunet_tf.files.errors import InputError
 
+# How a server refuses a batch: one of its requests is wrong, or they are of different sizes.
+_REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION)
 MAX_MESSAGE = 64 * 2**20  # bytes; gRPC's own limit of 4 MiB is one large picture
 
 
@@ -33,15 +36,22 @@ def transfer(server: str, model: str, picture: bytes, shape, target, version=Non
         timeout: seconds.
 
     Raises:
-        InputError: the server cannot be reached, or refuses.
+        InputError: the request is wrong, the server cannot be reached, or refuses.
     """
+    checks.check(picture, shape, target)
     message = request(model, picture, shape, target, version)
     options = [("grpc.max_send_message_length", MAX_MESSAGE), ("grpc.max_receive_message_length", MAX_MESSAGE)]
     with grpc.insecure_channel(server, options) as channel:
-        try:
-            response = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(message, timeout=timeout)
-        except grpc.RpcError as error:
-            raise InputError(f"--grpc={server}: {error.code().name}: {' '.join(error.details().split())}") from error
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+        def ask():
+            try:
+                return stub.Predict(message, timeout=timeout)
+            except grpc.RpcError as error:
+                kind = checks.Refused if error.code() in _REFUSALS else InputError
+                raise kind(f"--grpc={server}: {error.code().name}: {' '.join(error.details().split())}") from error
+
+        response = checks.until_answered(ask)
     if not response.outputs["image_bytes"].string_val:
         raise InputError(f"--grpc={server}: the answer has no picture, only {', '.join(response.outputs)}")
     return response.outputs["image_bytes"].string_val[0]

@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.request
 
+from export.serving import checks
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import DOCUMENT_ERRORS, shortened
 
@@ -18,11 +19,11 @@ def request_body(picture: bytes, shape, target) -> bytes:
 
 
 def answer(body: bytes) -> bytes:
-    """The PNG file in an answer. Raises InputError with the server's words where there is none."""
+    """The PNG file in an answer. Raises InputError with the server's words where there is none: `checks.Refused`."""
     try:
         content = json.loads(body)
         if "error" in content:
-            raise InputError(f"the server answers: {shortened(' '.join(content['error'].split()))}")
+            raise checks.Refused(f"the server answers: {shortened(' '.join(content['error'].split()))}")
         (prediction,) = content["predictions"]
         # A server leaves the name out where there is one output.
         return base64.b64decode(prediction.get("image_bytes", prediction)["b64"])
@@ -42,18 +43,23 @@ def transfer(server: str, model: str, picture: bytes, shape, target, version=Non
         timeout: seconds.
 
     Raises:
-        InputError: the server cannot be reached, or refuses.
+        InputError: the request is wrong, the server cannot be reached, or refuses.
     """
+    checks.check(picture, shape, target)
     chosen = "" if version is None else f"/versions/{version}"
     url = f"{server.rstrip('/')}/v1/models/{model}{chosen}:predict"
-    headers = {"Content-Type": "application/json"}
-    try:
-        request = urllib.request.Request(url, request_body(picture, shape, target), headers)
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            return answer(response.read())
-    except urllib.error.HTTPError as error:
-        return answer(error.read())
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"--rest={server}: {getattr(error, 'reason', None) or error}") from error
+    body, headers = request_body(picture, shape, target), {"Content-Type": "application/json"}
+
+    def ask():
+        try:
+            request = urllib.request.Request(url, body, headers)
+            with urllib.request.urlopen(request, timeout=timeout) as response:
+                return answer(response.read())
+        except urllib.error.HTTPError as error:
+            return answer(error.read())
+        except (OSError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"--rest={server}: {getattr(error, 'reason', None) or error}") from error
+
+    return checks.until_answered(ask)

@@ -13,17 +13,22 @@ BEGIN, END = "<!-- by python -m tests.fuzz -->", "<!-- end -->"
 
 
 def write(path: Path, tallies: list[Tally], minutes: float, seed: int) -> None:
-    """Replaces what stands between the marks.
+    """Replaces what stands between the marks. Raises ValueError if the document has none."""
+    put(path, BEGIN, _lines(tallies, minutes, seed))
+
+
+def put(path: Path, begin: str, lines: list[str]) -> None:
+    """Replaces what stands between the line `begin` of a document and the next `END`.
 
     Raises:
-        ValueError: the document has no marks.
+        ValueError: the document has no such marks.
     """
     text = path.read_text(encoding="utf-8")
-    before, found, rest = text.partition(BEGIN)
+    before, found, rest = text.partition(begin)
     if not found or END not in rest:
-        raise ValueError(f"{path} has no lines {BEGIN} and {END}")
-    table = "\n".join(_lines(tallies, minutes, seed))
-    atomic.write_text(path, f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
+        raise ValueError(f"{path} has no lines {begin} and {END}")
+    table = "\n".join(lines)
+    atomic.write_text(path, f"{before}{begin}\n{table}\n{END}{rest.partition(END)[2]}")
 
 
 def _lines(tallies, minutes, seed):

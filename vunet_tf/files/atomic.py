@@ -5,27 +5,27 @@ import csv
 import fcntl
 import io
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vunet_tf.files.errors import InputError
 
+_UNFINISHED = ".unfinished-"  # how names begin of what is being written
+
 
 def write(path: Path, write_to) -> None:
     """Calls `write_to(temporary path beside path)`, then renames. A reader sees either the old file or the new one.
 
-    The temporary path ends like `path`, and begins with a dot.
+    The temporary path ends like `path`, and begins with a dot. What a killed process has left of such is removed.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with _unfinished(path, lambda temporary: temporary.touch()) as temporary:
         write_to(temporary)
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -65,11 +65,8 @@ def check_writable(path: Path | str, flag: str = "--out") -> None:
     with writing(path, flag):
         if path.is_dir():
             raise IsADirectoryError(None, "it is a folder")
-        probe = path.with_name(f".{os.getpid()}.probe")
-        try:
-            probe.touch()
-        finally:
-            probe.unlink(missing_ok=True)
+        with _unfinished(path.with_name("probe"), lambda temporary: temporary.touch()):
+            pass
 
 
 @contextlib.contextmanager
@@ -78,10 +75,8 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     Until then its name begins with a dot. Raises FileExistsError if `path` is there by then.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _unfinished(path, lambda temporary: temporary.mkdir()) as temporary:
         yield temporary
         for folder, _, files in os.walk(temporary):
             for name in files:
@@ -92,8 +87,61 @@ def new_folder(path: Path) -> Iterator[Path]:
             raise FileExistsError(f"{path} exists")
         os.rename(temporary, path)
         _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path, make) -> Iterator[Path]:
+    """A new path beside `path`, made by `make` as a file or a folder, which is gone when the block ends.
+
+    Inside, this process holds a lock on it. By that another one knows that it is no leftover.
+    """
+    _remove_leftovers(path.parent)
+    while True:
+        temporary = path.with_name(f"{_UNFINISHED}{secrets.token_hex(4)}.{path.name}")
+        make(temporary)
+        try:
+            descriptor = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:  # another process took it for a leftover
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if temporary.exists():
+                break
+        except BlockingIOError:  # another process is about to remove it
+            pass
+        except OSError:  # a file system without locks: there nothing is taken for a leftover
+            break
+        os.close(descriptor)
+    try:
+        yield temporary
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
+        _remove(temporary)
+
+
+_without_leftovers: set[Path] = set()  # folders that this process has looked through
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes from a folder what killed processes have left there, when this process first writes into it."""
+    if folder in _without_leftovers:
+        return
+    _without_leftovers.add(folder)
+    for leftover in folder.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(OSError):  # gone meanwhile; held by another process; no locks here
+            descriptor = os.open(leftover, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(leftover)
+            finally:
+                os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

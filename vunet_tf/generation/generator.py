@@ -242,7 +242,7 @@ class Generator:
         if vary is None:
             return []
         _, _, z = self._one(appearances, "--appearances")
-        keep = np.ones((self.config.parts, 1), np.float32)
+        keep = np.ones((self.config.latent_shapes[0][0], 1), np.float32)
         keep[self._parts(vary)] = 0
         return [*z, keep]
 
@@ -365,7 +365,7 @@ class Generator:
     def _parts(self, names: str) -> list[int]:
         """The numbers of the parts that a text names, see `parts.chosen`."""
         self.model.require("parts")
-        return parts.chosen(names, self.regions, self.config.parts)
+        return parts.chosen(names, self.regions, self.config.parts, self.config.texture_codes)
 
     @functools.cached_property
     def regions(self) -> list[str] | None:

@@ -10,6 +10,7 @@ from vunet_tf.body.body_parts import BACKGROUND, REGIONS
 from vunet_tf.files.errors import InputError
 
 SMALLEST_SHARE = 0.004  # of the picture: smaller parts get no number
+TEXTURE = "texture"  # the name of the codes of the trunk's texture, beside those of the regions
 ENLARGED = 8  # pixels of the picture for each position of the part maps
 
 
@@ -40,29 +41,36 @@ def drawn(maps: np.ndarray) -> np.ndarray:
     return np.asarray(picture)
 
 
-def chosen(names: str, regions: list[str] | None, parts: int) -> list[int]:
-    """The numbers of the parts that a text names. It has numbers and regions, with + between ("torso+arms", "3+7").
+def chosen(names: str, regions: list[str] | None, parts: int, texture_codes: int = 0) -> list[int]:
+    """Which codes of z a text names. It has numbers of parts and regions, with + between ("torso+arms", "3+7").
+
+    "texture" names the codes of the trunk's texture, which follow those of the parts. "torso" includes them.
 
     Args:
         names: the text.
         regions: the region of each part, see `body_parts.regions_of`; None if the data has no joints.
         parts: number of parts.
+        texture_codes: number of codes of the texture.
 
     Raises:
         InputError: there is no such part or region.
     """
-    found = set()
+    found, texture = set(), set(range(parts, parts + texture_codes))
     for name in names.split("+"):
         if re.fullmatch(r"\d+", name):
             if int(name) >= parts:
                 raise InputError(f"there is no part {name}: they are counted from 0 to {parts - 1}")
             found.add(int(name))
+        elif name == TEXTURE and texture_codes:
+            found |= texture
         elif regions is None:
             raise InputError(f"part {name!r}: without joints parts have numbers only; `generate parts` shows them")
         elif name not in (*REGIONS, BACKGROUND):
             raise InputError(f"part {name!r}: must be a number, or one of {', '.join((*REGIONS, BACKGROUND))}")
         else:
             found |= {k for k, region in enumerate(regions) if region == name}
+            if name == "torso":
+                found |= texture
     if not found:
         raise InputError(f"no part lies mostly in {names!r}; `generate parts` shows where they lie")
     return sorted(found)

@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from vunet_tf.files.errors import InputError
 
+# A worker that has given no sign of life for so long is lost. TensorFlow's own default is longer than a minute.
+SILENT_SECONDS = 30
+
 
 def config_of_slurm(port: int) -> str:
     """TF_CONFIG of this task of a Slurm step (`srun`), by TensorFlow's `SlurmClusterResolver`.
@@ -60,4 +63,28 @@ def strategy():
     if wrong:
         raise InputError(f"TF_CONFIG={text} names {', '.join(wrong)}; this training has workers only")
     first = task["index"] == 0 and (task["type"] == "chief" or "chief" not in jobs)
+    if jobs:
+        _expect_signs_of_life({job: len(tasks) for job, tasks in jobs.items()})
     return tf.distribute.MultiWorkerMirroredStrategy(), first
+
+
+def _expect_signs_of_life(counts):
+    """Before the strategy is made: sets how long a worker may be silent, {job: number of its tasks}.
+
+    A thread of TensorFlow's in each worker gives signs of life, so a long step is no silence. A worker whose process
+    has ended is noticed at once, by its closed connections. There is no public call for this. Where a later version of
+    TensorFlow has moved what is called here, its default stands.
+    """
+    try:
+        from tensorflow.python.distribute import collective_all_reduce_strategy as collective
+        from tensorflow.python.eager import context
+
+        job_of = collective.coordination_config_pb2.CoordinatedJob
+        context.context().configure_coordination_service(
+            service_type="standalone",
+            service_leader=f"/job:{'chief' if 'chief' in counts else 'worker'}/replica:0/task:0",
+            heartbeat_timeout_in_ms=1000 * SILENT_SECONDS,
+            coordinated_jobs=[job_of(name=job, num_tasks=counts[job]) for job in ("chief", "worker") if job in counts],
+        )
+    except (ImportError, AttributeError, TypeError):
+        print(f"warning: a worker that falls silent may be noticed later than after {SILENT_SECONDS} s")

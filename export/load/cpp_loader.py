@@ -2,9 +2,10 @@
 
   python cpp_loader.py LIBRARY_DIR MODEL_DIR CASES.json
 
-A process of its own, by ctypes over TensorFlow's C API. CASES.json is a list of {"inputs": {tensor: npy file},
-"outputs": [tensor], "results": [npy file]}; printed is one JSON list with the status of each: [code, message], code 3
-being INVALID_ARGUMENT. Strings are arrays of dtype object (bytes); tensors are named "operation:index".
+A process of its own, by ctypes over TensorFlow's C API; it imports nothing of this package. CASES.json is a list of
+{"inputs": {tensor: npy file}, "outputs": [tensor], "results": [npy file]}; printed is one JSON list with the status of
+each: [code, message], code 3 being INVALID_ARGUMENT. Strings are arrays of dtype object (bytes);
+tensors are named "operation:index".
 """
 
 import ctypes
@@ -34,7 +35,8 @@ def load_library(folder):
     for name in (
         *pointers,
         *("TF_GetCode", "TF_SessionRun", "TF_NumDims", "TF_Dim", "TF_TensorType", "TF_TensorByteSize"),
-        *("TF_StringInit", "TF_StringCopy", "TF_StringGetSize"),
+        *("TF_StringInit", "TF_StringCopy", "TF_StringGetSize", "TF_StringDealloc"),
+        *("TF_DeleteStatus", "TF_DeleteTensor"),
     ):
         function = next(getattr(library, name) for library in reversed(found) if hasattr(library, name))
         if name in pointers:
@@ -46,25 +48,27 @@ def load_library(folder):
 
 
 class SavedModel:
-    """A session with the graph of a SavedModel, tag "serve"."""
+    """A session with the graph of a SavedModel, tag "serve". Several threads may use it at once."""
 
     def __init__(self, api, folder):
         self.api = api
-        self.status = ctypes.c_void_p(api.TF_NewStatus())
+        status = ctypes.c_void_p(api.TF_NewStatus())
         self.graph = ctypes.c_void_p(api.TF_NewGraph())
         options = ctypes.c_void_p(api.TF_NewSessionOptions())
         tags = (ctypes.c_char_p * 1)(b"serve")
         folder = str(folder).encode()
         self.session = ctypes.c_void_p(
-            api.TF_LoadSessionFromSavedModel(options, None, folder, tags, 1, self.graph, None, self.status)
+            api.TF_LoadSessionFromSavedModel(options, None, folder, tags, 1, self.graph, None, status)
         )
-        if self.error()[0]:
-            raise SystemExit(f"cannot load {folder}: {self.error()}")
+        if (error := self.error(status))[0]:
+            raise SystemExit(f"cannot load {folder}: {error}")
 
-    def error(self):
-        """[code, message] of the last call."""
-        message = ctypes.string_at(self.api.TF_Message(self.status)).decode(errors="replace")
-        return [self.api.TF_GetCode(self.status), message]
+    def error(self, status):
+        """[code, message] of a call; its status is given back."""
+        message = ctypes.string_at(self.api.TF_Message(status)).decode(errors="replace")
+        error = [self.api.TF_GetCode(status), message]
+        self.api.TF_DeleteStatus(status)
+        return error
 
     def output(self, name):
         """The output of the graph that a tensor's name describes."""
@@ -90,8 +94,16 @@ class SavedModel:
             ctypes.memmove(data, np.ascontiguousarray(array).ctypes.data, size)
         return tensor
 
+    def delete(self, tensor):
+        """Gives the room of a TF_Tensor back, and that of its strings, which TensorFlow leaves to their maker."""
+        if self.api.TF_TensorType(tensor) == TYPES["object"]:
+            data = self.api.TF_TensorData(tensor)
+            for i in range(self.api.TF_TensorByteSize(tensor) // STRING_BYTES):
+                self.api.TF_StringDealloc(ctypes.c_void_p(data + i * STRING_BYTES))
+        self.api.TF_DeleteTensor(tensor)
+
     def array(self, tensor):
-        """The contents of a TF_Tensor."""
+        """The contents of a TF_Tensor, which is given back."""
         tensor = ctypes.c_void_p(tensor)
         shape = [self.api.TF_Dim(tensor, i) for i in range(self.api.TF_NumDims(tensor))]
         name = NAMES[self.api.TF_TensorType(tensor)]
@@ -102,20 +114,27 @@ class SavedModel:
                 string = ctypes.c_void_p(data + i * STRING_BYTES)
                 length = self.api.TF_StringGetSize(string)
                 contents.append(ctypes.string_at(self.api.TF_StringGetDataPointer(string), length))
-            return np.array(contents, object).reshape(shape)
-        return np.frombuffer(ctypes.string_at(data, self.api.TF_TensorByteSize(tensor)), name).reshape(shape)
+            array = np.array(contents, object)
+        else:
+            array = np.frombuffer(ctypes.string_at(data, self.api.TF_TensorByteSize(tensor)), name)
+        self.api.TF_DeleteTensor(tensor)  # an answer's strings go with it
+        return array.reshape(shape)
 
     def run(self, inputs, outputs):
         """([code, message], arrays)."""
         feeds = (Output * len(inputs))(*map(self.output, inputs))
-        values = (ctypes.c_void_p * len(inputs))(*[self.tensor(array) for array in inputs.values()])
+        given = [self.tensor(array) for array in inputs.values()]
+        values = (ctypes.c_void_p * len(inputs))(*given)
         fetches = (Output * len(outputs))(*map(self.output, outputs))
         results = (ctypes.c_void_p * len(outputs))()
+        status = ctypes.c_void_p(self.api.TF_NewStatus())
         self.api.TF_SessionRun(
             *(self.session, None, feeds, values, len(inputs), fetches, results, len(outputs)),
-            *(None, 0, None, self.status),
+            *(None, 0, None, status),
         )
-        error = self.error()
+        for tensor in given:
+            self.delete(tensor)
+        error = self.error(status)
         return error, [] if error[0] else [self.array(result) for result in results]
 
 

@@ -1,0 +1,1 @@
+"""Many requests to what was exported: `python -m export.load`."""

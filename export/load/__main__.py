@@ -1,0 +1,75 @@
+r"""Sends many requests to what was exported: are all answers right, is none lost, does memory stay as it is?
+
+  python -m export.load server --saved_model=exports/vunet
+  python -m export.load server --saved_model=exports/vunet --requests=10000 --clients=8 --wrong=0.01
+  python -m export.load phone --tflite=exports/phone/vunet_int8.tflite --calls=100000
+
+server: transfers of drawn people, 1 to 4 of them in a request, their pictures PNG and JPEG files of 32 to 512 pixels,
+  from several clients at once. A process with TensorFlow's C++ loader answers, by turns without batching and with it
+  (--batching_rules, as TensorFlow Serving's --batching_parameters_file). Every answer is held against that to the same
+  request alone. With --wrong, so many requests are damaged; the others are asked as the clients in export/serving do.
+  Memory is that of the server, after the first tenth of the requests and at the end.
+phone: the signature "generate", again and again with several inputs; every answer is held against the first.
+
+With --out, the numbers are written as JSON, too. The exit status is 1 if an answer is wrong or lost, or memory grows by
+5 % or more.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from vunet_tf.command_line.startup import run, start_tensorflow
+from vunet_tf.files import atomic
+from vunet_tf.files.errors import InputError
+
+RULES = Path(__file__).parent.parent / "serving/batching.config"
+
+_SAVED_MODEL = flags.DEFINE_string("saved_model", None, "server: a version, or a folder of versions: then the newest.")
+_RULES = flags.DEFINE_string("batching_rules", str(RULES), "server: the rules of batching.")
+_REQUESTS = flags.DEFINE_integer("requests", 10_000, "server: how many, with batching and without.", lower_bound=20)
+_CLIENTS = flags.DEFINE_integer("clients", 8, "server: how many ask at once.", lower_bound=1)
+_WRONG = flags.DEFINE_float("wrong", 0.0, "server: the part of the requests that is damaged.", 0.0, 0.5)
+_TFLITE = flags.DEFINE_string("tflite", None, "phone: the file.")
+_CALLS = flags.DEFINE_integer("calls", 100_000, "phone: how many.", lower_bound=20)
+_SEED = flags.DEFINE_integer("seed", 0, "Other numbers give other requests.", lower_bound=0)
+_OUT = flags.DEFINE_string("out", None, "JSON file for the numbers.")
+
+
+def _server() -> None:
+    if not _SAVED_MODEL.value:
+        raise InputError("give --saved_model; `python -m export.load --help` explains")
+    if not Path(_RULES.value).is_file():
+        raise InputError(f"--batching_rules={_RULES.value}: there is no such file")
+    start_tensorflow()
+    from export.load import clients
+    from export.verify.measurements import artefacts
+
+    (version,) = artefacts([_SAVED_MODEL.value])
+    asked = clients.Asked(version, _REQUESTS.value, _CLIENTS.value, _WRONG.value, _SEED.value)
+    _end(clients.ask_server(asked, _RULES.value), clients.table, clients.faults)
+
+
+def _phone() -> None:
+    if not _TFLITE.value:
+        raise InputError("give --tflite; `python -m export.load --help` explains")
+    from export.load import phone
+
+    _end(phone.call(_TFLITE.value, _CALLS.value, _SEED.value), phone.table, phone.faults)
+
+
+def _end(found: dict, table, faults) -> None:
+    print(table(found))
+    if _OUT.value:
+        with atomic.writing(_OUT.value):
+            atomic.write_text(Path(_OUT.value), json.dumps(found, indent=1) + "\n")
+    for fault in faults(found):
+        print(f"FAULT: {fault}")
+    if faults(found):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run({"server": _server, "phone": _phone}, if_stopped="nothing was written")

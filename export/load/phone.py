@@ -1,0 +1,70 @@
+"""A TFLite file, called many times."""
+
+import statistics
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from export import runtime
+from export.load.server import memory_mib
+from vunet_tf.files.errors import InputError
+
+INPUTS = 16  # different ones
+GROWTH = 0.05  # of the memory, from which on it is a fault
+
+
+def call(path, calls: int, seed: int = 0) -> dict:
+    """What came of many calls of "generate" of a file: times in ms, memory in MiB.
+
+    Raises:
+        InputError: it cannot be read, or has no such signature.
+    """
+    random = np.random.default_rng(seed)
+    try:
+        file = runtime.load(path, threads=1)
+        example = file.example("generate")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"--tflite={path} cannot be used: {error}") from error
+    inputs = [
+        {name: random.uniform(-1, 1, value.shape).astype(np.float32) for name, value in example.items()}
+        for _ in range(INPUTS)
+    ]
+    first = [file.call("generate", given)["image"].tobytes() for given in inputs]
+    times, memory, different = [], [memory_mib()], 0
+    every = max(1, calls // 10)
+    for i in tqdm(range(calls), unit=" calls", disable=None):
+        start = time.perf_counter()
+        made = file.call("generate", inputs[i % INPUTS])["image"]
+        times.append(1000 * (time.perf_counter() - start))
+        different += made.tobytes() != first[i % INPUTS]
+        if (i + 1) % every == 0:
+            memory.append(memory_mib())
+    return {
+        "calls": calls,
+        "different": different,
+        "median_ms": statistics.median(times),
+        "p99_ms": statistics.quantiles(times, n=100)[-1],
+        "memory_mib": [round(value, 1) for value in memory],
+        "growth": memory[-1] / memory[1] - 1,  # the first tenth fills what is kept
+    }
+
+
+def table(found: dict) -> str:
+    """The same as text."""
+    memory = ", ".join(f"{value:.0f}" for value in found["memory_mib"])
+    return (
+        f"{found['calls']:,} calls, {found['different']} answers differ from the first of the same input\n"
+        f"{found['median_ms']:.2f} ms (median), {found['p99_ms']:.2f} ms (99th percentile), one thread\n"
+        f"memory at the start and after each tenth: {memory} MiB; {found['growth']:+.1%} since the first tenth"
+    )
+
+
+def faults(found: dict) -> list[str]:
+    """What must not be."""
+    told = []
+    if found["different"]:
+        told.append(f"{found['different']} answers differ")
+    if found["growth"] >= GROWTH:
+        told.append(f"memory grew by {found['growth']:.1%}")
+    return told

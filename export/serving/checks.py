@@ -1,0 +1,80 @@
+"""What a client does so that one wrong request costs no other request its answer.
+
+A server with batching answers a batch as a whole: one wrong request in it, and all others are refused with it. So the
+clients check a request before they send it, as the graph would. One that is right and is refused nevertheless was in a
+batch with a wrong one of somebody else: it is asked again, and then shares a batch with others.
+"""
+
+import io
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from vunet_tf.body.skeleton import JOINTS
+from vunet_tf.files.errors import InputError
+
+MAX_SIDE = 8192  # pixels of a picture that is sent
+MAX_PIXELS = 2**24  # of one that is sent compressed: 64 MiB when decoded
+TRIES = 4  # of a request that seems to be right
+_PAUSE = 0.02  # seconds at most before the second one; twice as long before each of the next
+_Answer = TypeVar("_Answer")
+
+
+class Refused(InputError):
+    """The server refused a request, or the batch that it was in."""
+
+
+def check(picture: bytes, shape, target) -> None:
+    """Raises InputError unless the graph would take this transfer; its words are those of the graph.
+
+    What only the model knows, as the number of channels of its shape maps, is left to the server.
+
+    Args:
+        picture: a PNG or JPEG file.
+        shape, target: (name of the input, its value), see `shapes.read_shape`.
+    """
+    if not picture.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+        raise InputError("image_bytes must be PNG or JPEG files")
+    try:
+        with Image.open(io.BytesIO(picture), formats=("PNG", "JPEG")) as image:
+            width, height = image.size
+            if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+                raise InputError(
+                    f"image_bytes must have 1 to {MAX_SIDE} pixels a side, {MAX_PIXELS} at most in all; height, width: "
+                    f"{height}, {width}"
+                )
+            image.load()
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise anything on broken files
+        raise InputError(f"image_bytes must be whole PNG or JPEG files, one is cut or damaged ({error})") from error
+    for prefix, (name, value) in (("", shape), ("target_", target)):
+        _check_shape(prefix + name, np.asarray(value))
+
+
+def _check_shape(name, value):
+    if name.endswith("joints"):
+        if value.shape != (len(JOINTS), 2):
+            raise InputError(f"{name} must have the shape [{len(JOINTS)}, 2], it has: {list(value.shape)}")
+        if not ((value >= 0) & (value <= 1)).all(axis=-1).any():
+            raise InputError(
+                f"{name} must have a joint inside the picture: they are fractions of its width and height, not pixels"
+            )
+    elif value.ndim != 3 or not all(1 <= side <= MAX_SIDE for side in value.shape[:2]):
+        raise InputError(f"{name} must be a picture of 1 to {MAX_SIDE} pixels a side, it has: {list(value.shape)}")
+
+
+def until_answered(ask: Callable[[], _Answer], tries: int = TRIES) -> _Answer:
+    """ask(), again where it raises `Refused`, up to `tries` times in all; for a request that `check` took."""
+    for left in reversed(range(tries)):
+        try:
+            return ask()
+        except Refused:
+            if not left:
+                raise
+            time.sleep(random.uniform(0, _PAUSE * 2 ** (tries - 1 - left)))  # not again with the same ones
+    raise ValueError("tries must be 1 or more")

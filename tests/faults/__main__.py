@@ -1,0 +1,68 @@
+"""Kills every command that writes, at random moments, and says whether the same command then ends with the same result.
+
+  python -m tests.faults                              twenty times each: about an hour on two cores
+  python -m tests.faults --commands=prepare --kills=4
+  python -m tests.faults --report=docs/trust.md       and writes the table into that document
+  python -m tests.faults --go_on                      after one that was stopped: only what it did not reach
+
+The exit status is 1 if there is a finding.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+# Everything on one thread: on several, sums are made in another order each time.
+os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+from . import report
+from .commands import COMMANDS, material
+from .kills import Tally, campaign
+from .processes import Forked, preload
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=20, help="of each command")
+    parser.add_argument("--commands", help="only these, with commas between")
+    parser.add_argument("--seed", type=int, default=0, help="other numbers give other moments")
+    parser.add_argument("--kept", default=".faults", help="folder for what was found of each command")
+    parser.add_argument("--report", help="document that gets the table, of all commands in --kept")
+    parser.add_argument("--go_on", action="store_true", help="leave out commands that are in --kept already")
+    arguments = parser.parse_args()
+    names = arguments.commands.split(",") if arguments.commands else list(COMMANDS)
+    if unknown := [name for name in names if name not in COMMANDS]:
+        sys.exit(f"error: --commands={','.join(unknown)}: known are {', '.join(COMMANDS)}")
+    kept = Path(arguments.kept)
+    kept.mkdir(parents=True, exist_ok=True)
+    if arguments.go_on:
+        names = [name for name in names if not (kept / f"{name}.json").is_file()]
+    folder = Path(tempfile.mkdtemp(prefix="vunet_faults"))  # a TemporaryDirectory would end with the first copy
+    try:
+        if names:
+            preload()
+            material(folder)
+        for name in names:
+            start = time.monotonic()
+            (folder / name).mkdir()
+            tally = campaign(COMMANDS[name](folder), folder / name, arguments.kills, arguments.seed, Forked)
+            (kept / f"{name}.json").write_text(tally.as_json())
+            fell = ", ".join(f"{tally.fell[when]} {when}" for when in ("before", "within", "after"))
+            told = f"{name}: {tally.kills} kills ({fell} writing), {tally.findings.total()} findings"
+            print(f"{told}; a run {tally.seconds:.1f} s; {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    tallies = [Tally.from_json((kept / f"{n}.json").read_text()) for n in COMMANDS if (kept / f"{n}.json").is_file()]
+    if arguments.report:
+        report.write(Path(arguments.report), tallies, arguments.seed)
+    return 1 if any(tally.findings for tally in tallies) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

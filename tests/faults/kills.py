@@ -1,0 +1,280 @@
+"""A command, killed many times: what it left each time, and whether the same command then ends as one never killed."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from .processes import started
+
+_LOOK = 0.002  # seconds between two looks at the folder
+_ORPHANS = 20.0  # seconds after which a process that outlived its parent is a finding
+_LATEST = 0.97  # of the whole run time: the latest moment
+_LIMIT = 900.0  # seconds of a whole run
+_PASSING = (".lock", ".probe")  # endings of files that come and go, and say nothing of the result
+
+
+class Command(NamedTuple):
+    """A command that writes into one folder.
+
+    name: of its row in the table.
+    arguments: of Python, as "-m" and a module, given the folder for output.
+    same: what "the same result" means, for the table.
+    begin: puts into the folder what is to be there before.
+    normal: (name, content, folder) of a file as what must be equal; None for a file that does not count.
+    unfinished: whether a file of this name and content, which differs from that of the whole result, may lie there
+        after a kill; raises or says no where it is half a file.
+    """
+
+    name: str
+    arguments: Callable[[Path], list[str]]
+    same: str = "every byte"
+    begin: Callable[[Path], None] = lambda folder: None
+    normal: Callable[[str, bytes, Path], object] = lambda name, content, folder: content
+    unfinished: Callable[[str, bytes], bool] = lambda name, content: False
+
+
+@dataclasses.dataclass
+class Tally:
+    """What was found of a command. fell: how many kills fell before, within and after the writing. seconds: of a whole
+    run; writing: seconds from the first change in its folder to the last one. findings: what, and how often."""
+
+    command: str
+    same: str
+    kills: int = 0
+    fell: Counter = dataclasses.field(default_factory=Counter)
+    seconds: float = 0.0
+    writing: float = 0.0
+    findings: Counter = dataclasses.field(default_factory=Counter)
+
+    def as_json(self) -> str:
+        """The tally as a text."""
+        return json.dumps(vars(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Tally":
+        """The inverse of `as_json`."""
+        fields = json.loads(text)
+        return cls(**{**fields, **{name: Counter(fields[name]) for name in ("fell", "findings")}})
+
+
+def campaign(command: Command, folder: Path, kills: int, seed: int, start=started, tell=print) -> Tally:
+    """Kills a command `kills` times, each time from its beginning, and lets it run to the end after each.
+
+    Half of the moments are spread evenly over its whole run time, and the others over the time in which it writes, as
+    counted from the first change that is seen in the folder: most of a run's seconds go into starting, and would hit
+    nothing else. Each lies at a random place of its share.
+
+    Args:
+        command: the command.
+        folder: an empty folder that may be filled.
+        kills: how often.
+        seed: other numbers give other moments.
+        start: `started` or `Forked`, see `processes`.
+        tell: called with a line for each finding.
+    """
+    tally, moments = Tally(command.name, command.same), random.Random(f"{command.name} {seed}")
+    out, log = folder / "out", folder / "log"
+
+    def run():
+        return start(command.arguments(out), log)
+
+    def fresh():
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        command.begin(out)
+        return _files(out)
+
+    before = fresh()
+    first, last, tally.seconds = _timeline(run, out, log)
+    tally.writing = last - first
+    whole = _compared(command, out)
+    for i in range(kills):
+        share = (i // 2 + moments.random()) / ((kills + 1) // 2)
+        fresh()
+        for attempt in range(4):
+            writes = i % 2 == 1
+            delay = share * (tally.writing if writes else _LATEST * tally.seconds) * 0.8**attempt
+            if _killed(run, out, delay, writes, tally):
+                break
+            fresh()  # it was quicker than the whole run that was measured: again, and earlier
+        else:
+            tally.findings["it could not be killed before its end"] += 1
+            continue
+        tally.kills += 1
+        _look(command, out, before, whole, tally)
+        _again(command, run, out, log, whole, tally)
+        for finding in tally.findings:
+            if tally.findings[finding] == 1:
+                tell(f"{command.name}, kill {i + 1}: {finding}")
+    return tally
+
+
+def _timeline(run, out, log):
+    """Seconds from the start to the first change in the folder, to the last one, and to the end of a whole run."""
+    start, seen = time.monotonic(), _signature(out)
+    process = run()
+    first = last = None
+    ended = False
+    while not ended:
+        ended = process.poll() is not None  # then it is looked at once more
+        if time.monotonic() - start > _LIMIT:
+            _end_session(process.pid)
+            raise RuntimeError(f"it takes longer than {_LIMIT} s")
+        if (now := _signature(out)) != seen:
+            seen, last = now, time.monotonic() - start
+            first = last if first is None else first
+        time.sleep(_LOOK)
+    if process.returncode or first is None:
+        raise RuntimeError(f"it fails without being killed, or writes nothing:\n{log.read_text()}")
+    return first, last, time.monotonic() - start
+
+
+def _killed(run, out, delay, writes, tally) -> bool:
+    """Kills the command after some seconds, or after some seconds of writing; False if it ended before."""
+    seen, process = _signature(out), run()
+    try:
+        while writes and process.poll() is None and _signature(out) == seen:
+            time.sleep(_LOOK)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        if process.wait() != -signal.SIGKILL:
+            return False
+        deadline = time.monotonic() + _ORPHANS
+        while _session(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if _session(process.pid):
+            tally.findings["processes outlive it"] += 1
+        return True
+    finally:
+        _end_session(process.pid)
+
+
+def _look(command, out, before, whole, tally):
+    """Looks at what the killed command left."""
+    left, hidden = {}, False
+    for name, content in _files(out).items():
+        if _is_hidden(name):
+            hidden |= not name.endswith(_PASSING)
+        else:
+            left[name] = content
+    if left == {name: content for name, content in before.items() if not _is_hidden(name)} and not hidden:
+        tally.fell["before"] += 1
+        return
+    found = {name: _normal(command, name, content, out) for name, content in left.items()}
+    tally.fell["after" if _counted(found) == _counted(whole) and not hidden else "within"] += 1
+    for name, content in left.items():
+        if before.get(name) == content or (name in whole and whole[name] == found[name]):
+            continue
+        try:
+            fine = command.unfinished(name, content)
+        except Exception as error:  # whatever reads it says that it is half a file
+            fine, name = False, f"{name} ({type(error).__name__}: {error})"
+        if not fine:
+            tally.findings[f"a file that is not whole: {_kind(name)}"] += 1
+
+
+def _again(command, run, out, log, whole, tally):
+    """The same command once more, to its end."""
+    process = run()
+    try:
+        status = process.wait(_LIMIT)
+    except subprocess.TimeoutExpired:
+        _end_session(process.pid)
+        tally.findings["it does not end"] += 1
+        return
+    if status:
+        tally.findings[f"status {status}: {log.read_text().strip().splitlines()[-1:]}"] += 1
+        return
+    names = [name for name in _files(out) if _is_hidden(name)]
+    if names:
+        tally.findings[f"left for ever: {', '.join(sorted({_kind(name) for name in names}))}"] += 1
+    made = _compared(command, out)
+    for name in sorted(_counted(whole).keys() | _counted(made).keys()):
+        if made.get(name) != whole.get(name):
+            tally.findings[f"another result: {name}"] += 1
+
+
+def _compared(command, out):
+    """{name: what must be equal} of the files under final names."""
+    files = {name: content for name, content in _files(out).items() if not _is_hidden(name)}
+    return {name: _normal(command, name, content, out) for name, content in files.items()}
+
+
+def _normal(command, name, content, out):
+    """What must be equal of a file; half a file has nothing that could be."""
+    try:
+        return command.normal(name, content, out)
+    except Exception as error:  # whatever reads it
+        return f"not whole: {error}"
+
+
+def _counted(files):
+    return {name: content for name, content in files.items() if content is not None}
+
+
+def _kind(name):
+    """A name without what is another one each time."""
+    return re.sub(r"unfinished-[0-9a-f]+", "unfinished-*", name)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """{name in the folder: content} of all files; a file that vanishes meanwhile is left out."""
+    found = {}
+    for path in _paths(folder):
+        try:
+            found[str(path.relative_to(folder))] = path.read_bytes()
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _paths(folder):
+    for root, _, names in os.walk(folder):
+        for name in names:
+            yield Path(root, name)
+
+
+def _is_hidden(name):
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _signature(folder) -> str:
+    """Changes with every file that is made, grows or goes."""
+    seen = hashlib.sha256()
+    for path in sorted(_paths(folder)):
+        if not path.name.endswith(_PASSING):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            seen.update(f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ino}\n".encode())
+    return seen.hexdigest()
+
+
+def _session(leader: int) -> list[int]:
+    """The living processes of a session."""
+    found = []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            state, _, _, session = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(session) == leader and state != "Z":
+            found.append(int(name))
+    return found
+
+
+def _end_session(leader: int) -> None:
+    for process in _session(leader):
+        os.kill(process, signal.SIGKILL)
