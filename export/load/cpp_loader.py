@@ -2,10 +2,10 @@
 
   python cpp_loader.py LIBRARY_DIR MODEL_DIR CASES.json
 
-A process of its own, by ctypes over TensorFlow's C API; it imports nothing of this package. CASES.json is a list of
-{"inputs": {tensor: npy file}, "outputs": [tensor], "results": [npy file]}; printed is one JSON list with the status of
-each: [code, message], code 3 being INVALID_ARGUMENT. Strings are arrays of dtype object (bytes);
-tensors are named "operation:index".
+It is a process of its own that calls TensorFlow's C API by ctypes. It imports nothing of this package. CASES.json is a
+list of {"inputs": {tensor: npy file}, "outputs": [tensor], "results": [npy file]}. The program prints one JSON list
+with the status of each case: [code, message]; code 3 is INVALID_ARGUMENT. Strings are arrays of dtype object (bytes).
+Tensors are named "operation:index".
 """
 
 import ctypes
@@ -17,7 +17,7 @@ import numpy as np
 
 TYPES = {"float32": 1, "int32": 3, "uint8": 4, "object": 7}
 NAMES = {number: name for name, number in TYPES.items()}
-STRING_BYTES = 24  # of a TF_TString
+STRING_BYTES = 24  # size of a TF_TString
 
 
 class Output(ctypes.Structure):
@@ -64,7 +64,7 @@ class SavedModel:
             raise SystemExit(f"cannot load {folder}: {error}")
 
     def error(self, status):
-        """[code, message] of a call; its status is given back."""
+        """[code, message] of a call. Its status is freed."""
         message = ctypes.string_at(self.api.TF_Message(status)).decode(errors="replace")
         error = [self.api.TF_GetCode(status), message]
         self.api.TF_DeleteStatus(status)
@@ -95,7 +95,7 @@ class SavedModel:
         return tensor
 
     def delete(self, tensor):
-        """Gives the room of a TF_Tensor back, and that of its strings, which TensorFlow leaves to their maker."""
+        """Frees a TF_Tensor that this class made, and its strings, which TensorFlow does not free."""
         if self.api.TF_TensorType(tensor) == TYPES["object"]:
             data = self.api.TF_TensorData(tensor)
             for i in range(self.api.TF_TensorByteSize(tensor) // STRING_BYTES):
@@ -103,7 +103,7 @@ class SavedModel:
         self.api.TF_DeleteTensor(tensor)
 
     def array(self, tensor):
-        """The contents of a TF_Tensor, which is given back."""
+        """The contents of a TF_Tensor, which is freed."""
         tensor = ctypes.c_void_p(tensor)
         shape = [self.api.TF_Dim(tensor, i) for i in range(self.api.TF_NumDims(tensor))]
         name = NAMES[self.api.TF_TensorType(tensor)]
@@ -117,11 +117,11 @@ class SavedModel:
             array = np.array(contents, object)
         else:
             array = np.frombuffer(ctypes.string_at(data, self.api.TF_TensorByteSize(tensor)), name)
-        self.api.TF_DeleteTensor(tensor)  # an answer's strings go with it
+        self.api.TF_DeleteTensor(tensor)  # this frees an answer's strings too
         return array.reshape(shape)
 
     def run(self, inputs, outputs):
-        """([code, message], arrays)."""
+        """Runs the graph. Returns ([code, message], arrays)."""
         feeds = (Output * len(inputs))(*map(self.output, inputs))
         given = [self.tensor(array) for array in inputs.values()]
         values = (ctypes.c_void_p * len(inputs))(*given)

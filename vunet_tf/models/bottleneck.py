@@ -26,7 +26,7 @@ from vunet_tf.models.prior import StandardNormalPrior
 from vunet_tf.models.shape_encoder import contracting_path
 from vunet_tf.objective import losses
 
-SMALLEST_PICTURE_SCALE = 1 / 255  # half a grey level of [-1, 1]: files know no smaller difference
+SMALLEST_PICTURE_SCALE = 1 / 255  # half a grey level on [-1, 1]; files cannot store a smaller difference
 NO_PARTS = "only a VU-Net with --latent=laid keeps an appearance part by part"
 
 

@@ -25,7 +25,7 @@ from vunet_tf.models.discriminator import PATCH_SCALES, discriminator
 from vunet_tf.models.layers import WeightNormConv2D, data_dependent_initialisation, with_weights
 from vunet_tf.objective import adversarial, losses
 
-INPUTS = ("image", "shape", "parts")  # what of a batch a model may look at; the rest is left alone
+INPUTS = ("image", "shape", "parts")  # the keys of a batch that a model may use
 USES = {
     "reconstruct": "make a picture again",
     "encode": "find the z of a picture",
@@ -56,11 +56,11 @@ class GenerativeModel(ConfiguredModel):
 
     Attributes:
         config: the `ModelConfig`.
-        appearance_input: the `AppearanceInput`: what `seen_by_f` takes of a batch.
-        latent: the `DiagonalGaussian` of the posterior and the prior, where the model has them.
-        own_likelihood: whether the model knows log p(x) exactly. Its `terms` are then -log p(x) alone.
-        has_density: whether the model states p(x | z). The evaluation takes a Laplace distribution where it does not.
-        wanted_shape: the key of a batch under which the shape stands that is asked for.
+        appearance_input: the `AppearanceInput`, which says what `seen_by_f` takes from a batch.
+        latent: the `DiagonalGaussian` of the posterior and the prior, if the model has them.
+        own_likelihood: whether the model knows log p(x) exactly. Its `terms` are then only -log p(x).
+        has_density: whether the model states p(x | z). If not, the evaluation takes a Laplace distribution.
+        wanted_shape: the key of a batch that holds the wanted shape.
         ADVERSARIAL: whether a discriminator alone trains the model.
         WIRINGS: names of the functional models that `wiring` gives.
         DRESS: the one of them that makes the picture of a wanted shape with an appearance z.
@@ -136,10 +136,10 @@ class GenerativeModel(ConfiguredModel):
             return made, {}
         return made, losses.kl_terms(self.kl, outputs["posterior"], outputs["prior"], outputs["z"])
 
-    # What it asks of a model that plays against a discriminator
+    # What the training step asks of a model with a discriminator
 
     def discriminator(self):
-        """A new discriminator, see `models.discriminator`; this one sees picture and shape map side by side."""
+        """A new discriminator, see `models.discriminator`. This one sees picture and shape map side by side."""
         config = self.config
         channels = PICTURE_CHANNELS + (config.shape_channels if config.draws_shapes else 0)
         return discriminator(config, channels, scales=PATCH_SCALES)
@@ -154,19 +154,19 @@ class GenerativeModel(ConfiguredModel):
         return pair(batch["image"]), pair(outputs["image"])
 
     def adversarial_terms(self, true, made):
-        """{name: scalar}: what the model minimises of the logits of true and of made pairs."""
+        """{name: scalar}: the losses that the model minimises, from the logits of true and of made pairs."""
         return {"generator": adversarial.non_saturating(made)}
 
     def curves(self, batch, outputs):
-        """{name: scalar}: what the curves show of this model besides."""
+        """{name: scalar}: what the curves of this model show besides its losses."""
         return {}
 
     def kl(self, posterior, prior, z):
-        """KL(q || p) of one latent in nats, [B], from what the training pass gives: z is the posterior's sample."""
+        """KL(q || p) of one latent in nats, [B], from the outputs of the training pass; z is the posterior's sample."""
         return self.latent.kl(posterior, prior)
 
     def log_prior(self, prior, z):
-        """log p(z) of one latent in nats, [B], from what the training pass gives as its "prior"."""
+        """log p(z) of one latent in nats, [B], by the "prior" among the outputs of the training pass."""
         return self.latent.log_prob(prior, z)
 
     def log_picture(self, image, outputs):

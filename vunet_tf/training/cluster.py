@@ -69,11 +69,14 @@ def strategy():
 
 
 def _expect_signs_of_life(counts):
-    """Before the strategy is made: sets how long a worker may be silent, {job: number of its tasks}.
+    """Sets how long a worker may be silent. Call it before the strategy is made.
 
-    A thread of TensorFlow's in each worker gives signs of life, so a long step is no silence. A worker whose process
-    has ended is noticed at once, by its closed connections. There is no public call for this. Where a later version of
-    TensorFlow has moved what is called here, its default stands.
+    In each worker a thread of TensorFlow gives signs of life, so a long step is no silence. When a worker's process
+    ends, the others notice it at once by its closed connections. There is no public call for this. If a later version
+    of TensorFlow has moved these functions, its default is used.
+
+    Args:
+        counts: {job: number of its tasks}.
     """
     try:
         from tensorflow.python.distribute import collective_all_reduce_strategy as collective

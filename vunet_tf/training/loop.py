@@ -211,8 +211,9 @@ class Loop:
     def _validate(self, journal, bar):
         """Measures the averaged weights on the valid split, and saves the model for use if it is the best so far.
 
-        While the weight of the KL term moves, losses cannot be compared and the latest model is kept; then the best.
-        Without validation it is always the latest; also with a discriminator, whose loss says nothing by its size.
+        While the weight of the KL term changes, losses cannot be compared, and the latest model is kept. After that the
+        best is kept. Without validation the latest is always kept; with a discriminator too, because the size of its
+        loss says nothing.
         """
         config = self.config
         settled = config.kl_schedule == "constant" or self.step > 0.75 * config.steps

@@ -40,7 +40,7 @@ def _dtype_policy(name):
 
 
 class Player(NamedTuple):
-    """One side of a training: the network that it changes, by what, and so that which of the terms gets smaller."""
+    """One side of a training: its network, the optimizer that changes it, and the name of its loss in the terms."""
 
     name: str
     network: keras.Model
@@ -59,8 +59,8 @@ class TrainingStep:
     Every random number depends only on (seed, step, place in the global batch). So a step gives the same weights on any
     number of replicas and after any number of restarts. Only dropout differs: each replica draws its own masks.
 
-    Where a discriminator takes part (--model=bigan, --adversarial) there are two players. Both step at once, each down
-    the gradient of its own loss, from the same pass over the same batch.
+    With a discriminator (--model=bigan, --adversarial) there are two players. Both make their step at the same time,
+    each along the gradient of its own loss, from the same pass over the same batch.
 
     Args:
         model_config, config: configurations of the model and of its training.
@@ -70,7 +70,7 @@ class TrainingStep:
         model: the `GenerativeModel`.
         discriminator: the other player's network, or None.
         players: the `Player`s, the model first.
-        step: steps done, skipped ones included (int64 variable).
+        step: the number of steps done, with those that were skipped (int64 variable).
     """
 
     def __init__(self, model_config: ModelConfig, config: TrainingConfig, strategy=None):
@@ -98,7 +98,7 @@ class TrainingStep:
         self.test = tf.function(self.test_step, autograph=False)
 
     def _discriminator(self):
-        """The other player's network, or None. Raises InputError where --adversarial does not suit the model."""
+        """The other player's network, or None. Raises InputError if --adversarial does not suit the model."""
         given, name = f"--adversarial={self.config.adversarial}", f"--model={self.model.config.model}"
         if self.model.ADVERSARIAL:
             if self.config.adversarial:
@@ -134,11 +134,11 @@ class TrainingStep:
             training: whether dropout is active.
 
         Returns:
-            {"loss": the negative ELBO as minimised, "reconstruction", "error": mean |x - x_hat| in grey levels, of a
-            model that makes a picture in its training pass, "kl": nats, all scales together, then every term by
-            itself}. With a discriminator also {"adversarial": what the model minimises of it, part of "loss" with the
-            weight --adversarial, its terms, "discriminator": the discriminator's own loss, "r1": in training, part of
-            that}.
+            {"loss": the negative ELBO that is minimised, "reconstruction", "error": mean |x - x_hat| in grey levels (if
+            the training pass makes a picture), "kl": the sum over all scales in nats, and then each term by itself}.
+            With a discriminator also {"adversarial": the model's adversarial loss, a part of "loss" with the weight
+            --adversarial, then its terms, "discriminator": the discriminator's own loss, "r1": a part of that loss, in
+            training only}.
         """
         seen = {key: batch[APPEARANCE + key] for key in INPUTS if APPEARANCE + key in batch}
         inputs = self.model.training_inputs(batch, appearance_from=seen or None)
@@ -191,12 +191,12 @@ class TrainingStep:
         return context.all_reduce(tf.distribute.ReduceOp.SUM, means)
 
     def _gradients(self, batch):
-        """On each replica: (for each player, gradients of the global batch's mean loss; its terms)."""
+        """On each replica: ([the gradients of the global batch's mean loss, for each player], terms)."""
         context = tf.distribute.get_replica_context()
         noise = self._share_of_noise(batch, self._seed(self.step))
         with tf.GradientTape(persistent=len(self.players) > 1) as tape:
             terms = self.loss_terms(batch, noise, training=True)
-            # Mean losses of n replicas, summed: n times the mean over the global batch. For the gradient only.
+            # The sum of n replicas' mean losses is n times the mean over the global batch. Only the gradient needs it.
             shares = [terms[player.loss] / context.num_replicas_in_sync for player in self.players]
         gradients = []
         for player, share in zip(self.players, shares, strict=True):
@@ -286,7 +286,7 @@ class TrainingStep:
     # State
 
     def _state_variables(self):
-        """Everything that a run needs to go on exactly, by place: Keras numbers its names anew in every process."""
+        """Everything that a run needs to go on exactly. Keys are numbers: Keras's names differ between processes."""
         variables = {}
         for player in self.players:
             slots = "optimizer" if player.network is self.model else f"{player.name}_optimizer"
@@ -303,9 +303,9 @@ class TrainingStep:
         """Goes on from `state`.
 
         Args:
-            state: of a training step of the same model.
-            new_run: a second round: weights and optimizer slots are taken, steps and schedules start anew. If the
-                first round had no discriminator, that starts anew too.
+            state: the state of a training step of the same model.
+            new_run: True for a second round: it takes weights and optimizer slots, and steps and schedules start anew.
+                If the first round had no discriminator, the discriminator starts anew too.
 
         Raises:
             ValueError: the state is of another model, or an earlier version of this program wrote it.
