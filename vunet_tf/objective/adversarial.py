@@ -35,12 +35,12 @@ def encoder_loss(true):
 
 
 def r1(gradients):
-    """R1 = 1/2 E[||grad D(true)||^2], a scalar, of the logit's gradient by its inputs (Mescheder et al. 2018, Eq. 9).
+    """R1 = 1/2 E[||grad D(true)||^2], a scalar: the gradient of the logit by its inputs (Mescheder et al. 2018, Eq. 9).
 
-    It keeps D from becoming steep around true pairs; there D should become flat.
+    It keeps D from growing steep around true pairs, where it should become flat.
 
     Args:
-        gradients: the gradients of the sum of all logits by each input, [B, ...].
+        gradients: of the sum of all logits, by each input, [B, ...].
     """
     squares = [ops.sum(ops.square(ops.cast(g, "float32")), axis=tuple(range(1, ops.ndim(g)))) for g in gradients]
     return ops.mean(sum(squares)) / 2
