@@ -70,7 +70,7 @@ def grid(rows, gap: int = 2, background: int = 255) -> np.ndarray:
 
 
 class Header(NamedTuple):
-    """What stands before a row or above a column: a small text, and [H, W, 1 or 3] uint8 pictures."""
+    """The head of a row or a column: a small text, and [H, W, 1 or 3] uint8 pictures."""
 
     label: str = ""
     pictures: tuple[np.ndarray, ...] = ()
