@@ -14,7 +14,7 @@ from vunet_tf.files.errors import InputError
 _DRAWN_SIZE = 256  # pixels
 
 
-def read_shape(path, picture=None) -> tuple[str, np.ndarray]:
+def read_shape(path: Path | str, picture: Path | str | None = None) -> tuple[str, np.ndarray]:
     """The name of the input and its value for one example.
 
     A JSON file holds joints, in any format of `keypoint_files`: ("joints", float32 [15, 2]), fractions of the picture,
@@ -38,7 +38,7 @@ def read_shape(path, picture=None) -> tuple[str, np.ndarray]:
     return "shape", pixels.reshape(*pixels.shape[:2], -1)
 
 
-def estimated(picture, pose_model=None) -> tuple[str, np.ndarray]:
+def estimated(picture: Path | str, pose_model: Path | None = None) -> tuple[str, np.ndarray]:
     """As `read_shape`, the joints of the largest person in a photograph, by the pose estimator.
 
     Args:
@@ -55,7 +55,9 @@ def estimated(picture, pose_model=None) -> tuple[str, np.ndarray]:
     return "joints", keypoints.mark_unseen(person.joints)
 
 
-def joints_of(named: str, dataset_dir=None, pose_model=None) -> tuple[np.ndarray, bytes | None]:
+def joints_of(
+    named: str, dataset_dir: Path | str | None = None, pose_model: Path | None = None
+) -> tuple[np.ndarray, bytes | None]:
     """Joints [15, 2] as fractions, and the picture's file where it is no file already.
 
     Raises:
@@ -103,7 +105,7 @@ def _drawn(number: int) -> tuple[np.ndarray, bytes]:
     return pose.joints, pictures.encode(draw(sample_look(0, number), pose, _DRAWN_SIZE).image, "png")
 
 
-def read_bytes(path) -> bytes:
+def read_bytes(path: Path | str) -> bytes:
     """A file's bytes. Raises InputError if it cannot be read."""
     try:
         return Path(path).read_bytes()

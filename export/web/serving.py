@@ -2,9 +2,10 @@
 
 import functools
 import http.server
+from pathlib import Path
 
 
-def server(folder, port: int = 0) -> http.server.ThreadingHTTPServer:
+def server(folder: Path | str, port: int = 0) -> http.server.ThreadingHTTPServer:
     """A web server for a folder, to this machine alone; silent."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):

@@ -75,7 +75,7 @@ class TransferBaselines:
         return band_colours(decoded(example), figure(example))
 
 
-def band_colours(picture, mask=None, bands=8) -> np.ndarray:
+def band_colours(picture: np.ndarray, mask: np.ndarray | None = None, bands: int = 8) -> np.ndarray:
     """Mean colours [bands + 1, 3] of the figure's horizontal bands from top to bottom, and last of what is around it.
 
     Which colours a figure wears where, whatever its pose: bands of equal height between the highest and the lowest

@@ -13,7 +13,7 @@ from vunet_tf.files.errors import InputError
 UNSEEN = np.float32(-1.0)
 
 
-def to_canonical(points, schema: str | tuple[str, ...], visible=None) -> np.ndarray:
+def to_canonical(points: np.ndarray, schema: str | tuple[str, ...], visible: np.ndarray | None = None) -> np.ndarray:
     """Reorders keypoints of a schema into the canonical 15 joints.
 
     Args:
@@ -46,7 +46,7 @@ def to_canonical(points, schema: str | tuple[str, ...], visible=None) -> np.ndar
     return canonical
 
 
-def pixels_to_fractions(points, width: int, height: int) -> np.ndarray:
+def pixels_to_fractions(points: np.ndarray, width: int, height: int) -> np.ndarray:
     """Turns pixel coordinates, whole numbers at the pixels' centres (as COCO's), into fractions of the picture.
 
     Args:
@@ -59,7 +59,7 @@ def pixels_to_fractions(points, width: int, height: int) -> np.ndarray:
     return ((np.asarray(points, np.float32) + 0.5) / np.array([width, height], np.float32)).astype(np.float32)
 
 
-def fractions_to_pixels(points, width: int, height: int) -> np.ndarray:
+def fractions_to_pixels(points: np.ndarray, width: int, height: int) -> np.ndarray:
     """The inverse of `pixels_to_fractions`, for seen joints."""
     return np.asarray(points, np.float32) * np.array([width, height], np.float32) - 0.5
 

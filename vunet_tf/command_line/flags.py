@@ -10,6 +10,7 @@ import re
 import sys
 import textwrap
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -41,7 +42,7 @@ def _ending(words):
     return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
-def define(settings_class, from_dataset=(), into: flags.FlagValues = flags.FLAGS) -> None:
+def define(settings_class: type, from_dataset: Sequence[str] = (), into: flags.FlagValues = flags.FLAGS) -> None:
     """Defines a flag for every field of a dataclass.
 
     Args:
@@ -66,7 +67,7 @@ def define_pose_model() -> flags.FlagHolder:
     )
 
 
-def values(settings_class, of: flags.FlagValues = flags.FLAGS) -> dict:
+def values(settings_class: type, of: flags.FlagValues = flags.FLAGS) -> dict:
     """{field: the value of its flag}, as the dataclass takes them.
 
     Raises:
@@ -86,7 +87,7 @@ def values(settings_class, of: flags.FlagValues = flags.FLAGS) -> dict:
     return found
 
 
-def descriptions(settings_class) -> dict[str, str]:
+def descriptions(settings_class: type) -> dict[str, str]:
     """What the docstring of a dataclass says of each field, {name: text}; {} where Python leaves docstrings out."""
     _, _, attributes = (settings_class.__doc__ or "").partition("Attributes:\n")
     entries = re.findall(r"^(\w+): (.+(?:\n +.+)*)", textwrap.dedent(attributes.split("\n\n")[0]), re.MULTILINE)

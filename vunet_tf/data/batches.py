@@ -5,7 +5,7 @@ an uninterrupted one would have seen, on any number of replicas and workers.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -177,7 +177,7 @@ def shape_of(example: Example, size: int) -> tf.Tensor:
     return to_float(tf.io.decode_image(example.shape, expand_animations=False))
 
 
-def undamaged(batches, directory: Path | str):
+def undamaged(batches: Iterable, directory: Path | str) -> Iterator:
     """Iterates over batches of a dataset; a damaged record, or one that holds no example, is an InputError."""
     try:
         yield from batches

@@ -54,7 +54,7 @@ class Pool(Protocol):
 
 
 def made_in_order(
-    source: Source, order, workers: int, scheduler: Scheduler | None = None
+    source: Source, order: Sequence[int], workers: int, scheduler: Scheduler | None = None
 ) -> Iterator[list[Example | Rejected]]:
     """What comes of each item, in order; a few items are made ahead.
 

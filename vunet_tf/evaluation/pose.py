@@ -10,13 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from vunet_tf.body import keypoints
-from vunet_tf.body.estimation import largest, open_estimator
+from vunet_tf.body.estimation import Estimate, largest, open_estimator
 from vunet_tf.data.dataset import read_info
 from vunet_tf.evaluation.estimator import SIDE
 from vunet_tf.evaluation.examples import batches, evenly, text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, mean
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_uint8
+from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "pose"
 TRUE = "true pictures"
@@ -26,7 +27,7 @@ LARGEST = 256  # examples measured
 
 
 def measure(
-    model, directory: Path | str, split: str, positions: list[int], batch_size: int, seed: int
+    model: GenerativeModel, directory: Path | str, split: str, positions: list[int], batch_size: int, seed: int
 ) -> list[Measure | Missing]:
     """Both quantities, of the model's transfers and of the true pictures of the same people in the same shapes."""
     if read_info(directory).joints is None:
@@ -46,7 +47,7 @@ def measure(
     return [mean(SECTION, split, quantity, of, values, appearances, seed) for quantity, of, values in rows]
 
 
-def error_of(found, truth: np.ndarray) -> float:
+def error_of(found: Estimate | None, truth: np.ndarray) -> float:
     """The mean distance of an `Estimate`'s joints from the seen ones of [15, 2] fractions; NaN without an estimate."""
     if found is None:
         return np.nan

@@ -18,6 +18,7 @@ from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.evaluation.examples import batches, progress, text
 from vunet_tf.evaluation.measures import Measure, Missing, Quantity, mean, measured
 from vunet_tf.evaluation.metrics import ratio_interval
+from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "disentanglement"
 PROBE = "probe of z"
@@ -30,7 +31,9 @@ RIDGE_PENALTIES = np.logspace(-2, 5, 8)
 one_thread = threadpool_limits.wrap(limits=1)  # the matrices are small: threads would wait for each other
 
 
-def encodings(model, directory: Path | str, split: str, positions: list[int], batch_size: int):
+def encodings(
+    model: GenerativeModel, directory: Path | str, split: str, positions: list[int], batch_size: int
+) -> tuple[np.ndarray, dict[str, list]]:
     """(z [N, D] float32, the posterior's means of all scales side by side; {key: labels or joints of the examples})."""
     z, known = [], {"appearance_id": [], "shape_id": [], "attributes": [], "joints": []}
     crops = model.appearance_input.crops
@@ -95,7 +98,9 @@ def explained(
     return errors[asked], variances[asked]
 
 
-def measure(z: np.ndarray, known: dict[str, list], split: str, seed: int, more=None) -> list[Measure | Missing]:
+def measure(
+    z: np.ndarray, known: dict[str, list], split: str, seed: int, more: tuple[np.ndarray, dict[str, list]] | None = None
+) -> list[Measure | Missing]:
     """How well joints, shape and attributes are read from z, beside chance.
 
     Args:

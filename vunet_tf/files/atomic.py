@@ -6,13 +6,13 @@ import fcntl
 import io
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vunet_tf.files.errors import InputError
 
 
-def write(path: Path, write_to) -> None:
+def write(path: Path, write_to: Callable[[Path], object]) -> None:
     """Calls `write_to(temporary path beside path)`, then renames: a reader sees the old file or the new one.
 
     The temporary path ends like `path`, and begins with a dot.

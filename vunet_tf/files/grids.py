@@ -28,7 +28,7 @@ def label(text: str, width: int, height: int = 16) -> np.ndarray:
     return np.asarray(picture)
 
 
-def grid(rows, gap: int = 2, background: int = 255) -> np.ndarray:
+def grid(rows: Sequence[Sequence[np.ndarray | None]], gap: int = 2, background: int = 255) -> np.ndarray:
     """Lays pictures out in rows.
 
     Args:

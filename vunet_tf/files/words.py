@@ -12,7 +12,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def shown(value) -> str:
+def shown(value: object) -> str:
     """A value out of a file as a message shows it: of a long one only the beginning and the end."""
     return reprlib.repr(value)
 

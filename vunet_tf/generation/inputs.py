@@ -96,7 +96,7 @@ class Inputs:
                 reject(Rejected(name, str(error)))
                 self._items.append(_Item(1, lambda: ()))  # it counts, and is told once
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(item.count for item in self._items)
 
     def __iter__(self) -> Iterator[Input]:

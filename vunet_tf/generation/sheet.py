@@ -43,7 +43,7 @@ class Sheet:
     def __init__(self, cells: Iterable[Cell], total: int, size: int, by_column: bool = False):
         self._cells, self._total, self._size, self.by_column = iter(cells), total, size, by_column
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._total
 
     def __iter__(self) -> Iterator[Cell]:

@@ -34,7 +34,7 @@ def presets() -> dict[str, dict]:
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(_HERE.glob(f"*/{INFO}"))}
 
 
-def folder_of(run_dir, flag="--run_dir") -> Path:
+def folder_of(run_dir: Path | str, flag: str = "--run_dir") -> Path:
     """The folder that a flag means: a folder of that name, else the preset of that name.
 
     Raises:

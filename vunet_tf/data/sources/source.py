@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class Options(Settings):
     poses: int = 1000
     examples: int = 8000
 
-    def with_defaults(self, **defaults) -> "Options":
+    def with_defaults(self, **defaults: Any) -> "Options":
         """These options, with a source's own defaults for what was not given."""
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
 
@@ -177,7 +178,7 @@ def completed(joints: np.ndarray, found: Estimate | None) -> np.ndarray:
     return joints if found is None else np.where(np.isnan(joints), found.person().joints, joints)
 
 
-def square_around(bbox, margin: float, least: int = 0) -> pictures.Box:
+def square_around(bbox: Sequence[float], margin: float, least: int = 0) -> pictures.Box:
     """The square around a person.
 
     Args:
@@ -219,7 +220,7 @@ def person_example(
     box: pictures.Box,
     options: Options,
     mask: Mask | None = None,
-    **fields,
+    **fields: Any,
 ) -> Example:
     """Cuts a person out of a picture, joints and all.
 
