@@ -1,6 +1,6 @@
 """The pictures of training appearances that a dataset has: what the baselines choose from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +74,7 @@ def _slim(example):
     return example._replace(joints=None, shape=None, attributes={})
 
 
-def _thumbnails(directory, split, positions: Iterable[int]):
+def _thumbnails(directory, split, positions: Sequence[int]):
     """Small shape maps [N, values] of examples, in the order of their positions."""
     batches = evaluation_batches(directory, 64, split=split, positions=positions)
     made = [

@@ -112,7 +112,7 @@ def regions_of(maps: np.ndarray, joints: Sequence[np.ndarray]) -> list[str]:
         maps: [N, m, m, K] of N people.
         joints: of the same people, [15, 2] each.
     """
-    masses = sum(region_masses(one, person) for one, person in zip(maps, joints, strict=True))
+    masses = np.sum([region_masses(one, person) for one, person in zip(maps, joints, strict=True)], axis=0)
     return [[*REGIONS, BACKGROUND][i] for i in masses.argmax(0)]
 
 

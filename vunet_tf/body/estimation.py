@@ -56,7 +56,7 @@ class Estimate(NamedTuple):
     joints: np.ndarray
     confidence: np.ndarray
     score: float
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
     mask: Mask
 
     def person(self) -> Person:

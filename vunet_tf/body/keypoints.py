@@ -13,7 +13,9 @@ from vunet_tf.files.errors import InputError
 UNSEEN = np.float32(-1.0)
 
 
-def to_canonical(points: np.ndarray, schema: str | tuple[str, ...], visible: np.ndarray | None = None) -> np.ndarray:
+def to_canonical(
+    points: np.ndarray, schema: str | tuple[str, ...], visible: np.ndarray | np.bool | None = None
+) -> np.ndarray:
     """Reorders keypoints of a schema into the canonical 15 joints.
 
     Args:
@@ -72,7 +74,7 @@ def mark_unseen(joints: np.ndarray) -> np.ndarray:
 def seen(joints: np.ndarray) -> np.ndarray:
     """Which joints lie in the picture: [..., 15, 2] fractions to [..., 15] booleans. NaN counts as unseen."""
     with np.errstate(invalid="ignore"):
-        return ((joints >= 0) & (joints <= 1)).all(axis=-1)
+        return ((joints >= 0) & (joints <= 1)).all(axis=-1)  # type: ignore[return-value]  # of [2] it is one number
 
 
 def mirror(joints: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import re
 import sys
 import textwrap
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -25,7 +25,12 @@ CONFIGS = Path(__file__).parents[2] / "configs"  # the flagfiles of a clone
 flags.disclaim_key_flags()  # they belong to the command that asks for them
 
 
-_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, tuple: flags.DEFINE_list}
+_DEFINE: dict[type, Callable] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    tuple: flags.DEFINE_list,
+}
 
 
 def _kind(annotation):
@@ -82,7 +87,9 @@ def values(settings_class: type, of: flags.FlagValues = flags.FLAGS) -> dict:
             try:
                 value = tuple(map(float, value)) if numbers else tuple(value)
             except ValueError:
-                raise InputError(f"--{field.name}={','.join(value)}: must be numbers with commas between") from None
+                raise InputError(
+                    f"--{field.name}={','.join(map(str, value))}: must be numbers with commas between"
+                ) from None
         found[field.name] = value
     return found
 

@@ -128,7 +128,7 @@ def evaluation_batches(
     batch_size: int,
     *,
     split: str = "valid",
-    positions: Sequence[int] | None = None,
+    positions: Sequence[int] | np.ndarray | None = None,
     crops: Crops | None = None,
 ) -> tf.data.Dataset:
     """Every example of a split once, in the order of the files; the last batch may be smaller.

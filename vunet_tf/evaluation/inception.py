@@ -84,7 +84,7 @@ def measure(
             outputs[of].append(inception(pictures))
         appearances += text(batch["appearance_id"])
     outputs = {of: [np.concatenate(each) for each in zip(*made, strict=True)] for of, made in outputs.items()}
-    found = []
+    found: list[Measure | Missing] = []
     distance = Quantity(f"FID against the {len(appearances)} true pictures of {split}", "", "lower")
     for of, (features, *probabilities) in outputs.items():
         if probabilities:

@@ -123,7 +123,7 @@ def spread(features: np.ndarray) -> np.ndarray:
     return np.linalg.norm(features - features.mean(-2, keepdims=True), axis=-1).mean(-1)
 
 
-def mean_pairwise_error(pictures: np.ndarray) -> float:
+def mean_pairwise_error(pictures: Sequence[np.ndarray] | np.ndarray) -> float:
     """Mean |a - b| on the 0-255 scale over all pairs of pictures [N, H, W, 3]: how much they differ. NaN for one."""
     pairs = combinations(_wide(pictures), 2)
     distances = [np.abs(a - b).mean() for a, b in pairs]

@@ -36,13 +36,14 @@ def measure(
         estimator = open_estimator()
     except InputError as error:
         return [Missing(SECTION, split, "all", str(error))]
-    errors, appearances = {MODEL: [], TRUE: []}, []
+    errors: dict[str, list[float]] = {MODEL: [], TRUE: []}
+    appearances = []
     for batch, made in _transfers(model, directory, split, evenly(positions, LARGEST), batch_size):
         appearances += text(batch["appearance_id"])
         for of, shown in ((MODEL, made), (TRUE, to_uint8(batch["image"]))):
             for people, truth in zip(estimator.people(shown), batch["joints"], strict=True):
                 errors[of].append(error_of(largest(people), truth))
-    rows = [(ERROR, of, values) for of, values in errors.items()]
+    rows: list[tuple] = [(ERROR, of, values) for of, values in errors.items()]
     rows += [(FOUND, of, np.isfinite(values)) for of, values in errors.items()]
     return [mean(SECTION, split, quantity, of, values, appearances, seed) for quantity, of, values in rows]
 

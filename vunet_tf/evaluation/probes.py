@@ -117,6 +117,7 @@ def measure(
         z, known, asked = _joined(z, known, *more)
     groups = np.array(known["appearance_id"])
     features = reduced(z, seed)
+    found: list[Measure | Missing]
     if known["joints"]:
         found = _joints(features, np.array(known["joints"]), groups, asked, split, seed)
     else:

@@ -78,8 +78,8 @@ def measure(
     for of in (whose, TRUE):
         differences = metrics.absolute_error(known[of], np.roll(known[of], 1, axis=0))
         found.append(row(VARIETY, of, metrics.mean_interval(differences, appearances, seed)))
-    energies = [metrics.gradient_energy(known[of]) for of in (whose, TRUE)]
-    found.append(row(SHARPNESS, whose, metrics.ratio_interval(*energies, appearances, seed)))
+    made, true = (metrics.gradient_energy(known[of]) for of in (whose, TRUE))
+    found.append(row(SHARPNESS, whose, metrics.ratio_interval(made, true, appearances, seed)))
     return found
 
 

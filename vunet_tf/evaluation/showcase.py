@@ -35,7 +35,7 @@ def transfers(task: TransferTask, tally: Tally) -> np.ndarray:
     groups = chosen(tally)
     questions = {q.position: q for batch in task.questions(_all(groups)) for q in batch}
     answers = list(next(iter(questions.values())).made)
-    rows = [["", "reference", "shape", "truth", *answers]]
+    rows: list[list] = [["", "reference", "shape", "truth", *answers]]
     for name, positions in groups.items():
         for position in positions:
             question = questions[position]

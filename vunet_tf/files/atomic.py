@@ -28,7 +28,7 @@ def write(path: Path, write_to: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Writes a file, whole or not at all."""
     write(path, lambda temporary: temporary.write_bytes(content))
 

@@ -77,7 +77,10 @@ class Header(NamedTuple):
 
 
 def draw_table(
-    cells: Sequence[Sequence[np.ndarray | None]], rows: Sequence[Header], columns: Sequence[Header], least: int = 96
+    cells: Sequence[Sequence[np.ndarray | None] | np.ndarray],
+    rows: Sequence[Header],
+    columns: Sequence[Header],
+    least: int = 96,
 ) -> np.ndarray:
     """Draws a table. A long one is cut into strips: of rows, side by side, or else of columns, one below the other.
 

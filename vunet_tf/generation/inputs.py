@@ -49,7 +49,7 @@ class Input(NamedTuple):
 class _Item(NamedTuple):
     """Inputs that are read together: how many there are, and what reads them."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # no tuple asks it how often it has something
     read: Callable[[], Iterable[Input | Rejected]]
 
 

@@ -180,7 +180,7 @@ class Sheet:
             raise InputError("no picture was made")
         rows = {cell.row: cell.row_header for cell in cells}
         columns = {cell.column: cell.column_header for cell in cells}
-        made = [[None] * len(columns) for _ in rows]
+        made: list[list[np.ndarray | None]] = [[None] * len(columns) for _ in rows]
         for cell in cells:
             made[cell.row][cell.column] = cell.picture
         return made, [rows[i] for i in range(len(rows))], [columns[j] for j in range(len(columns))]

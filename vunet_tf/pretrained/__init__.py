@@ -15,6 +15,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def pack(weights: Sequence[np.ndarray]) -> bytes:
     A large one is stored in int8, each slice of its last axis (an output channel) with a scale of its own, float32:
     weight = integer * scale. The others are stored in float16.
     """
-    packed = {}
+    packed: dict[str, Any] = {}
     for i, weight in enumerate(weights):
         if weight.size < _LARGE:
             packed[f"{i}"] = weight.astype(np.float16)

@@ -93,7 +93,8 @@ class Options(Settings):
         """These options with absolute paths, the folder of the pose estimator's weights among them."""
         pose_model = self.pose_model or (default_directory() if self.estimate else None)
         paths = {"pose_model": pose_model, **{name: getattr(self, name) for name in _READ_WHILE_WORKING}}
-        return replace(self, **{name: Path(os.path.abspath(path)) for name, path in paths.items() if path})
+        absolute: dict[str, Any] = {name: Path(os.path.abspath(path)) for name, path in paths.items() if path}
+        return replace(self, **absolute)
 
     def read_while_working(self) -> tuple[Path, ...]:
         """Files and folders out of which pictures are made after the source was opened."""
@@ -131,8 +132,8 @@ class Source:
     """
 
     items: Sequence
-    make: Callable[[object], list[Example | Rejected]]
-    name_of: Callable[[object], str]
+    make: Callable[[Any], Sequence[Example | Rejected]]
+    name_of: Callable[[Any], str]
     image_size: int
     has_joints: bool
     how: dict[str, str]
