@@ -57,9 +57,10 @@ docs: $(VENV)/.installed ## build the site of the documents and of the Python AP
 fuzz: $(VENV)/.installed ## try hostile and broken input on every reader, for ten minutes (docs/trust.md)
 	$(RUN) -m tests.fuzz --seconds=600
 
-lint: $(VENV)/.installed ## check style and formatting
+lint: $(VENV)/.installed ## check style, formatting and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 clean: ## remove the virtual environment and what the demo and the site made, nothing else
 	@for path in $(VENV) *.egg-info $$(cat .demo 2>/dev/null | sort -u) .demo; do \

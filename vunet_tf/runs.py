@@ -17,6 +17,7 @@ import importlib.metadata
 import io
 import json
 import platform
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,7 +91,7 @@ class Run(NamedTuple):
         return self.dataset_dir
 
 
-def save(model, run_dir, fitting: Fitting):
+def save(model: GenerativeModel, run_dir: Path | str, fitting: Fitting) -> None:
     """Writes `model` into `run_dir`, which is made if it is not there. Each file is written completely or not at all.
 
     Args:
@@ -112,7 +113,9 @@ def save(model, run_dir, fitting: Fitting):
 
 
 @contextlib.contextmanager
-def open_for_training(run_dir, model_config, chief=True):
+def open_for_training(
+    run_dir: Path | str, model_config: ModelConfig, chief: bool = True
+) -> Iterator[Callable[[int, str], list[str]]]:
     """Opens a new run, or one that goes on, during the block. A new run that never begins leaves no folder.
 
     Args:
@@ -185,7 +188,7 @@ def _settings(entry):
     return flags | entry["versions"]
 
 
-def history(run_dir) -> list[dict]:
+def history(run_dir: Path | str) -> list[dict]:
     """The starts of a run's training that changed something, and the first start. [] if none are kept.
 
     Returns:
@@ -206,7 +209,7 @@ def history(run_dir) -> list[dict]:
         raise InputError(f"{path} is damaged: {json_fault(error)}") from error
 
 
-def load(run_dir, dataset_dir=None) -> Run:
+def load(run_dir: Path | str, dataset_dir: Path | str | None = None) -> Run:
     """A trained run.
 
     Args:
@@ -247,7 +250,7 @@ def load(run_dir, dataset_dir=None) -> Run:
     return Run(run_dir, model, fitting, flags, Path(dataset_dir) if dataset_dir else None)
 
 
-def read_weights(model, path):
+def read_weights(model: GenerativeModel, path: Path | str) -> None:
     """Sets the weights of `model` to those of a file that `save` wrote.
 
     Raises:

@@ -13,7 +13,13 @@ _REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITI
 MAX_MESSAGE = 64 * 2**20  # bytes; gRPC's own limit is 4 MiB, which one large picture can exceed
 
 
-def request(model: str, picture: bytes, shape, target, version: int | None = None):
+def request(
+    model: str,
+    picture: bytes,
+    shape: tuple[str, np.ndarray],
+    target: tuple[str, np.ndarray],
+    version: int | None = None,
+) -> predict_pb2.PredictRequest:
     """The `PredictRequest` of one transfer. `shape` and `target` are as `shapes.read_shape` gives them."""
     message = predict_pb2.PredictRequest()
     message.model_spec.name, message.model_spec.signature_name = model, "transfer_bytes"
@@ -27,7 +33,15 @@ def request(model: str, picture: bytes, shape, target, version: int | None = Non
     return message
 
 
-def transfer(server: str, model: str, picture: bytes, shape, target, version=None, timeout: float = 30.0) -> bytes:
+def transfer(
+    server: str,
+    model: str,
+    picture: bytes,
+    shape: tuple[str, np.ndarray],
+    target: tuple[str, np.ndarray],
+    version: int | None = None,
+    timeout: float = 30.0,
+) -> bytes:
     """The PNG file of a transfer.
 
     Args:

@@ -5,12 +5,14 @@ import json
 import urllib.error
 import urllib.request
 
+import numpy as np
+
 from export.serving import checks
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import DOCUMENT_ERRORS, shortened
 
 
-def request_body(picture: bytes, shape, target) -> bytes:
+def request_body(picture: bytes, shape: tuple[str, np.ndarray], target: tuple[str, np.ndarray]) -> bytes:
     """The JSON of one transfer. `shape` and `target` are as `shapes.read_shape` gives them."""
     instance = {"image_bytes": {"b64": base64.b64encode(picture).decode()}}
     for prefix, (name, value) in (("", shape), ("target_", target)):
@@ -33,7 +35,15 @@ def answer(body: bytes) -> bytes:
         raise InputError(f"this is no answer of TensorFlow Serving: {body[:200]!r}") from error
 
 
-def transfer(server: str, model: str, picture: bytes, shape, target, version=None, timeout: float = 30.0) -> bytes:
+def transfer(
+    server: str,
+    model: str,
+    picture: bytes,
+    shape: tuple[str, np.ndarray],
+    target: tuple[str, np.ndarray],
+    version: int | None = None,
+    timeout: float = 30.0,
+) -> bytes:
     """The PNG file of a transfer.
 
     Args:

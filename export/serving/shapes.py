@@ -14,7 +14,7 @@ from vunet_tf.files.errors import InputError
 _DRAWN_SIZE = 256  # pixels
 
 
-def read_shape(path, picture=None) -> tuple[str, np.ndarray]:
+def read_shape(path: Path | str, picture: Path | str | None = None) -> tuple[str, np.ndarray]:
     """The name of the input and its value for one example.
 
     A JSON file holds joints, in any format of `keypoint_files`. They give ("joints", float32 [15, 2]) in fractions of
@@ -38,7 +38,7 @@ def read_shape(path, picture=None) -> tuple[str, np.ndarray]:
     return "shape", pixels.reshape(*pixels.shape[:2], -1)
 
 
-def estimated(picture, pose_model=None) -> tuple[str, np.ndarray]:
+def estimated(picture: Path | str, pose_model: Path | None = None) -> tuple[str, np.ndarray]:
     """Like `read_shape`, but the pose estimator finds the joints of the largest person in a photograph.
 
     Args:
@@ -55,7 +55,9 @@ def estimated(picture, pose_model=None) -> tuple[str, np.ndarray]:
     return "joints", keypoints.mark_unseen(person.joints)
 
 
-def joints_of(named: str, dataset_dir=None, pose_model=None) -> tuple[np.ndarray, bytes | None]:
+def joints_of(
+    named: str, dataset_dir: Path | str | None = None, pose_model: Path | None = None
+) -> tuple[np.ndarray, bytes | None]:
     """Joints [15, 2] in fractions, and the bytes of the picture, or None if the user named a picture file.
 
     Args:
@@ -106,7 +108,7 @@ def _drawn(number: int) -> tuple[np.ndarray, bytes]:
     return pose.joints, pictures.encode(draw(sample_look(0, number), pose, _DRAWN_SIZE).image, "png")
 
 
-def read_bytes(path) -> bytes:
+def read_bytes(path: Path | str) -> bytes:
     """A file's bytes. Raises InputError if it cannot be read."""
     try:
         return Path(path).read_bytes()

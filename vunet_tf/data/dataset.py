@@ -16,6 +16,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -299,7 +300,7 @@ class DatasetWriter:
         self._reject_rows.writerow(rejected)
         self.reasons[rejected.reason] += 1
 
-    def finish(self, **info) -> DatasetInfo:
+    def finish(self, **info: Any) -> DatasetInfo:
         """Closes all files and writes `dataset.json`. `info` has the fields of `DatasetInfo` that are not counted here.
 
         Raises:

@@ -36,7 +36,7 @@ class Scorer:
     def __init__(self, vgg: VGG19Features | None = None):
         self._vgg = vgg
 
-    def __call__(self, truth, made, masks=None) -> dict[str, np.ndarray]:
+    def __call__(self, truth: np.ndarray, made: np.ndarray, masks: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Scores [B] of pictures [B, S, S, 3] uint8, by key: those of QUANTITIES, and the two energies of `SHARPNESS`.
 
         With masks [B, S, S], scores inside the figure are among them."""

@@ -22,6 +22,7 @@ from vunet_tf.evaluation.examples import batches, evenly, masks, progress, read_
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing
 from vunet_tf.evaluation.scoring import Scorer, Tally
 from vunet_tf.files.pixels import to_uint8
+from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "transfer"
 
@@ -53,7 +54,15 @@ class TransferTask:
         batch_size: number of pictures made at a time.
     """
 
-    def __init__(self, model, directory: Path | str, split: str, selector=None, limit: int = 0, batch_size: int = 32):
+    def __init__(
+        self,
+        model: GenerativeModel,
+        directory: Path | str,
+        split: str,
+        selector: str | None = None,
+        limit: int = 0,
+        batch_size: int = 32,
+    ):
         self.split, self.references = split, references.choose(directory, split, selector)
         self._model, self._directory, self._batch_size = model, directory, batch_size
         self._index = read_index(directory, split)

@@ -7,7 +7,7 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vunet_tf.files.errors import InputError
@@ -15,7 +15,7 @@ from vunet_tf.files.errors import InputError
 _UNFINISHED = ".unfinished-"  # the beginning of the name of a file or folder that is being written
 
 
-def write(path: Path, write_to) -> None:
+def write(path: Path, write_to: Callable[[Path], object]) -> None:
     """Calls `write_to(temporary path beside path)`, then renames. A reader sees either the old file or the new one.
 
     The name of the temporary path begins with a dot and ends like `path`. Leftovers of killed processes are removed.
@@ -28,7 +28,7 @@ def write(path: Path, write_to) -> None:
         _sync_folder(path.parent)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Writes a file, whole or not at all."""
     write(path, lambda temporary: temporary.write_bytes(content))
 

@@ -141,7 +141,7 @@ class VAE(GenerativeModel):
     | "sample" | {"noise"} | {"image", "z"}, z from the prior |
     """
 
-    WIRINGS = ("encode", "generate", "sample")
+    WIRINGS: tuple[str, ...] = ("encode", "generate", "sample")
     NAME = "vae"
     has_density = True
 
