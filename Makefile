@@ -47,8 +47,9 @@ test: $(VENV)/.installed ## run the tests
 weights: $(VENV)/.installed ## fetch the weights of the pose estimator, for photographs without keypoints
 	$(RUN) -m vunet_tf.estimate get
 
-slowtest: $(VENV)/.installed ## run the tests that take minutes: kill a training twenty times, learn eight figures
+slowtest: $(VENV)/.installed ## run what takes long: kill every command twenty times, learn eight figures (docs/trust.md)
 	$(RUN) -m pytest -m slow
+	$(RUN) -m tests.faults
 
 fuzz: $(VENV)/.installed ## try hostile and broken input on every reader, for ten minutes (docs/trust.md)
 	$(RUN) -m tests.fuzz --seconds=600
