@@ -10,6 +10,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vunet_tf/__init__.py").rea
 
 EXPORT = ["ai-edge-quantizer>=0.10,<0.11", "tensorflow-serving-api>=2.21,<2.22"]
 CLUSTER = ["distributed>=2025.1,<2027"]
+DOCS = ["zensical>=0.0.73,<0.1", "mkdocstrings-python>=2.0,<3"]
 
 setup(
     name="vunet-tf",
@@ -50,9 +51,11 @@ setup(
     extras_require={
         "export": EXPORT,
         "cluster": CLUSTER,
+        "docs": DOCS,
         "dev": [
             *EXPORT,
             *CLUSTER,
+            *DOCS,
             "hypothesis>=6.150,<7",
             "playwright>=1.50,<2",
             "pytest>=9,<9.2",  # with 9.2, pytest-xdist 3.8 takes no notice of groups, and models are made twice

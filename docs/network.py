@@ -8,7 +8,7 @@ PARTS: list[str] = []
 
 
 def box(x, y, width, height, colour, *lines, rounded=6):
-    """A box whose lines of text stand in its middle."""
+    """A box with lines of text in its middle."""
     PARTS.append(
         f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="{rounded}" fill="{colour}" stroke="{INK}"/>'
     )
@@ -30,7 +30,7 @@ def arrow(*points, dashed=False):
 
 
 def scales(x, colour, names, grows):
-    """A column of boxes, one for each scale of a network; they become smaller, or larger, from the top down."""
+    """A column of boxes, one for each scale of a network. From the top down they shrink, or grow if `grows`."""
     for i, name in enumerate(names):
         width = 150 - 26 * (len(names) - 1 - i if grows else i)
         box(x - width / 2, 150 + 62 * i, width, 40, colour, name)
@@ -71,7 +71,7 @@ def drawing() -> str:
     box(75, 430, 150, 46, RED, "prior p(z | y)")
     arrow((150, 378), (150, 428))
     arrow((227, 453), (625, 453), (625, 386), dashed=True)
-    text(420, 445, "to invent a look, z comes from the prior", 13)
+    text(420, 445, "to sample an appearance, z comes from the prior", 13)
     text(684, 425, "training: KL(q || p)", 13)
 
     arrow((450, 148), (450, 100))

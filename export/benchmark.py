@@ -1,20 +1,21 @@
-r"""Measures the generator G(shape, z) as TFLite beside what this machine can do at all.
+r"""Measures the speed of the generator G(shape, z) as TFLite, beside the speed that this machine can reach.
 
   python -m export.benchmark
   python -m export.benchmark --models=market,mobile --rounds=50
 
-For each model (initialised, not trained: the speed is the same) and precision the time of one picture, batch 1, on one
-and on two threads, in turns with a large float32 matrix product in the same process, so that what else the machine does
-hits all alike. The median and the smallest of all rounds are shown, and for float32 the part of the matrix product's
-speed that the convolutions reach (2 operations per multiply-accumulate; smallest against smallest, all cores).
+For each model and precision it prints the time of one picture (batch 1) on one and on two threads. The models are
+initialised and not trained, which does not change the speed. They are measured in turns with a large float32 matrix
+product in the same process, so that other programs slow all alike. The median and the smallest of all rounds are shown.
+For float32, the table also shows which part of the matrix product's speed the convolutions reach (2 operations per
+multiply-accumulate; smallest against smallest, all cores).
 
   market   128 pixels, the paper's size
   coco     256 pixels, the paper's size
   mobile   128 pixels, the widths and the activation of configs/mobile.flags
 
-int8 computes the decoder's last scale in float32 (weights in float16), as `python -m export.tflite` makes it; "int8
-all" has it in int8, too. It is faster than float32 only where the processor multiplies bytes (AVX-VNNI, AVX512-VNNI,
-Arm's dot product).
+int8 computes the decoder's last scale in float32 (weights in float16), as `python -m export.tflite` makes it. "int8
+all" also computes that scale in int8. It is faster than float32 only where the processor multiplies bytes (AVX-VNNI,
+AVX512-VNNI, Arm's dot product).
 """
 
 import dataclasses
@@ -41,12 +42,14 @@ MODELS = {
 MATRIX = 2048  # side of the matrices of the product
 BYTE_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp")  # as /proc/cpuinfo names them
 
-_MODELS = flags.DEFINE_list("models", "market,mobile", f"Of {', '.join(MODELS)}.")
-_ROUNDS = flags.DEFINE_integer("rounds", 20, "How often each is measured.", lower_bound=1)
+_MODELS = flags.DEFINE_list(
+    "models", "market,mobile", f"Models to measure, of {', '.join(MODELS)}, with commas between."
+)
+_ROUNDS = flags.DEFINE_integer("rounds", 20, "How many times each model is measured.", lower_bound=1)
 
 
 def generator(config: ModelConfig) -> dict[str, bytes]:
-    """{precision, and "int8 all": TFLite file with the one signature "generate"} of an initialised model."""
+    """{precision or "int8 all": TFLite file with only the signature "generate"} for an initialised model."""
     from export.tflite import PRECISIONS, graph, quantise
     from vunet_tf.models import registry
 
@@ -69,12 +72,12 @@ def generator(config: ModelConfig) -> dict[str, bytes]:
 
 
 def _without_prior(config):
-    """G is the same whatever the prior, and most weights of a model are an autoregressive prior's."""
+    """The configuration with a small prior. G does not depend on it, and an autoregressive one has most weights."""
     return dataclasses.replace(config, prior="standard_normal")
 
 
 def byte_products() -> list[str]:
-    """Which instructions for products of bytes this processor has, where the system tells."""
+    """The instructions for products of bytes that this processor has, if the system tells."""
     try:
         with open("/proc/cpuinfo") as file:
             told = set(file.read().split())

@@ -1,6 +1,6 @@
-"""Runs what was exported: a SavedModel by TensorFlow, a TFLite file by LiteRT; and measures how fast it is.
+"""Runs exported models: a SavedModel with TensorFlow, a TFLite file with LiteRT. It also measures how fast they are.
 
-TensorFlow is imported only for a SavedModel, so that what a TFLite file needs can be measured.
+TensorFlow is imported only for a SavedModel, so that the memory of a TFLite file can be measured.
 """
 
 import atexit
@@ -19,7 +19,7 @@ import numpy as np
 
 
 class SavedModel:
-    """A version of a SavedModel; `call(signature, inputs)` gives {output: array}."""
+    """A version of a SavedModel. `call(signature, inputs)` gives {output: array}."""
 
     def __init__(self, path, threads: int | None = None):
         import tensorflow as tf
@@ -37,7 +37,7 @@ class SavedModel:
         return {name: value.numpy() for name, value in self._signatures[signature](**given).items()}
 
     def example(self, signature: str) -> dict[str, np.ndarray]:
-        """Inputs of a signature for a batch of one: pictures of 64 pixels or as they must be, joints in the middle."""
+        """Inputs of a signature for a batch of one: pictures of 64 pixels if the size is free, joints in the middle."""
         specs = self._signatures[signature].structured_input_signature[1]
         return {
             name: np.full([1, *(side or 64 for side in spec.shape[1:])], 0.5).astype(spec.dtype.as_numpy_dtype)
@@ -46,14 +46,14 @@ class SavedModel:
 
 
 class TFLiteFile:
-    """A TFLite file, its path or its content; `call(signature, inputs)` gives {output: array}.
+    """A TFLite file, given by its path or its content. `call(signature, inputs)` gives {output: array}.
 
     It runs in LiteRT's CompiledModel, as it does in apps and browsers. CompiledModel crashes on a damaged file that it
     opens itself, so the file is read here. It also takes inputs of any size, so `call` compares their shapes.
 
     Raises:
         OSError: the file cannot be read.
-        RuntimeError: it is damaged, or no TFLite file.
+        RuntimeError: it is damaged, or is not a TFLite file.
     """
 
     def __init__(self, file, threads: int = 2):
@@ -80,7 +80,7 @@ class TFLiteFile:
         return self._signatures[name]
 
     def call(self, signature: str, inputs: dict) -> dict[str, np.ndarray]:
-        """The outputs of a signature for a batch of one; all arrays are float32.
+        """The outputs of a signature for a batch of one. All arrays are float32.
 
         Raises:
             ValueError: the file has no such signature, or it takes other inputs.
@@ -103,7 +103,7 @@ class TFLiteFile:
 
 @contextlib.contextmanager
 def _silent():
-    """Shows nothing of what C++ writes to standard error: LiteRT tells there of its every step, and has no switch."""
+    """Hides what C++ writes to standard error. LiteRT reports every step there and cannot be told not to."""
     shown = os.dup(2)
     _mute()
     try:
@@ -121,12 +121,12 @@ def _mute():
 @functools.cache
 @_silent()
 def _environment():
-    """What LiteRT keeps until the process ends; it would tell of that end, too."""
+    """What LiteRT keeps until the process ends. Its report at the end is hidden, too."""
     from ai_edge_litert.compiled_model import Environment, TensorBuffer
 
     atexit.register(_mute)
     number = np.zeros(1, np.float32)
-    TensorBuffer.create_from_host_memory(number).write(number)  # LiteRT makes an environment of its own for this
+    TensorBuffer.create_from_host_memory(number).write(number)  # LiteRT makes a second environment for this
     return Environment.create()
 
 
@@ -136,12 +136,12 @@ def is_saved_model(path) -> bool:
 
 
 def load(path, threads: int | None = None):
-    """A `SavedModel` or a `TFLiteFile`. TensorFlow takes a number of threads only before it has done anything."""
+    """A `SavedModel` or a `TFLiteFile`. TensorFlow accepts a number of threads only before its first operation."""
     return TFLiteFile(path, threads or 2) if Path(path).suffix == ".tflite" else SavedModel(path, threads)
 
 
 class Speed(NamedTuple):
-    """How a signature runs: times in milliseconds, memory in MiB beyond what Python and the libraries take."""
+    """Speed of a signature: times in milliseconds, and memory in MiB beyond that of Python and the libraries."""
 
     load_ms: float
     median_ms: float
@@ -152,10 +152,10 @@ class Speed(NamedTuple):
 def measure(path, signature: str, threads: int, seconds: float = 2.0) -> Speed:
     """Loads an artefact and calls a signature with a batch of one for some seconds, at least ten times.
 
-    For a process of its own: threads are set once in TensorFlow, and memory is that of the process.
+    Call it in a new process: TensorFlow's threads can be set only once, and memory is that of the process.
     """
     if is_saved_model(path):
-        import tensorflow  # noqa: F401  (its size is not the model's)
+        import tensorflow  # noqa: F401  (its memory is not the model's)
     else:
         _environment()
     before = _peak_mib()
@@ -174,7 +174,7 @@ def measure(path, signature: str, threads: int, seconds: float = 2.0) -> Speed:
 
 
 def _peak_mib():
-    """Peak memory of this process. Linux counts that of the process which started it into `ru_maxrss`."""
+    """Peak memory of this process in MiB. On Linux, `ru_maxrss` may be that of the process which started it."""
     status = Path("/proc/self/status")
     peak = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.is_file() else None
     return (int(peak[1]) if peak else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024

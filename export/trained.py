@@ -1,4 +1,4 @@
-"""What is exported: a run, its weight normalisation folded, and its description for clients."""
+"""What is exported: a run with its weight normalisation folded, and its description for clients."""
 
 import datetime
 
@@ -16,7 +16,7 @@ def load(run_dir, dataset_dir=None) -> Run:
     """A run ready for export: as `runs.load` gives it, but its model has plain convolutions.
 
     Raises:
-        InputError: as `runs.load`; or the model cannot be exported, or has weights that are no finite numbers.
+        InputError: as `runs.load`; or the model cannot be exported, or has weights that are not finite.
     """
     if not run_dir:
         raise InputError("give --run_dir; --help explains")
@@ -30,7 +30,7 @@ def load(run_dir, dataset_dir=None) -> Run:
 
 
 def describe(run: Run) -> dict:
-    """What a client must know of a run, as JSON values."""
+    """What a client must know about a run, as JSON values."""
     config = run.model.config
     return {
         "model": "VU-Net (Esser, Sutter, Ommer, CVPR 2018)" if config.model == "vunet" else f"--model={config.model}",

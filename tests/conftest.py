@@ -1,4 +1,4 @@
-"""What several tests share: real data where it is there, and small things made on the spot."""
+"""Shared by several tests: real data, if it is there, and small data that is made here."""
 
 import json
 import os
@@ -16,11 +16,11 @@ from vunet_tf.people import draw, sample_look, sample_pose
 DATA = Path(__file__).parent.parent.parent / "shared/data"
 
 
-# Files that take a minute or more: begun first, so that at the end no process waits for another.
+# Test files that take a minute or more. They begin first, so that no process waits for another at the end.
 LONG = ("test_train", "test_saved_model", "test_evaluate", "test_models", "test_laid", "test_tflite", "test_verify")
 
 
-# Files that need the same exported models: in one process, which makes them once (--dist=loadgroup).
+# Test files that need the same exported models. They run in one process, which makes these once (--dist=loadgroup).
 EXPORTS = ("test_saved_model", "test_serving_clients", "test_tflite", "test_verify", "test_load")
 
 
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def photos_dir():
-    """The folder of photographs with COCO keypoints; tests that need it are skipped where it is absent."""
+    """The folder of photographs with COCO keypoints. Tests that need it are skipped if it is absent."""
     if not (DATA / "photos").is_dir():
         pytest.skip(f"needs the photographs in {DATA}")
     return DATA / "photos"
@@ -41,7 +41,7 @@ def photos_dir():
 
 @pytest.fixture(scope="session")
 def blazepose():
-    """The pose estimator; tests that need its weights are skipped where they are absent."""
+    """The pose estimator. Tests that need its weights are skipped if they are absent."""
     from vunet_tf.body.estimation import open_estimator
     from vunet_tf.files.errors import InputError
 
@@ -53,7 +53,7 @@ def blazepose():
 
 @pytest.fixture(scope="session")
 def sprites_dir():
-    """The folder of sprite sheets; tests that need it are skipped where it is absent."""
+    """The folder of sprite sheets. Tests that need it are skipped if it is absent."""
     if not (DATA / "sprites").is_dir():
         pytest.skip(f"needs the sprites in {DATA}")
     return DATA / "sprites"
@@ -86,12 +86,12 @@ def figure_people():
 
 @pytest.fixture(params=["figures", "photos"])
 def people(request):
-    """Both of the above, one after the other."""
+    """Both kinds of people above, one after the other."""
     return request.getfixturevalue({"figures": "figure_people", "photos": "photo_people"}[request.param])
 
 
 def saved_run(directory, dataset, **config):
-    """An untrained run on a dataset, initialised by a batch of it, as `train` would leave it."""
+    """An untrained run on a dataset, as `train` would write it. It is initialised by a batch of the dataset."""
     import keras
 
     from vunet_tf import ModelConfig, runs
@@ -156,15 +156,16 @@ def vae_run(digits_dataset, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def figures_run(figures_dataset, tmp_path_factory):
-    """An untrained run on drawn people, F seeing body parts."""
+    """An untrained run on drawn people, in which F sees body parts."""
     return saved_run(tmp_path_factory.mktemp("runs") / "figures", figures_dataset)
 
 
 @pytest.fixture(scope="session")
 def laid_run(figures_dataset, tmp_path_factory):
-    """An untrained run on drawn people, the appearance kept part by part."""
+    """An untrained run on drawn people, with one code for each of six parts, and two codes of a texture."""
     config = {"appearance": "picture", "latent": "laid", "parts": 6, "code_channels": 4, "variance": "learned"}
-    return saved_run(tmp_path_factory.mktemp("runs") / "laid", figures_dataset, activation="leaky_relu", **config)
+    config |= {"texture_codes": 2, "activation": "leaky_relu"}
+    return saved_run(tmp_path_factory.mktemp("runs") / "laid", figures_dataset, **config)
 
 
 @pytest.fixture(scope="session")

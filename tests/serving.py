@@ -1,4 +1,4 @@
-"""A SavedModel as a server runs it: by the C++ loader, in a process that has neither this package nor Keras."""
+"""A SavedModel as a server runs it: with the C++ loader, in a process that has neither this package nor Keras."""
 
 import json
 import subprocess

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import vunet_tf
+
 ROOT = Path(__file__).parent.parent
 
 # The longest matching prefix decides. Layer n may import layers < n, and its own layer inside the same room.
@@ -43,7 +45,7 @@ def module_name(path):
 
 
 def layer_entry(module):
-    """The key of LAYERS that speaks for `module`: its longest prefix."""
+    """The key of LAYERS for `module`: its longest prefix."""
     parts = module.split(".")
     for end in range(len(parts), 0, -1):
         if (prefix := ".".join(parts[:end])) in LAYERS and (prefix != "vunet_tf" or len(parts) == 1):
@@ -51,9 +53,13 @@ def layer_entry(module):
     raise AssertionError(f"{module} has no layer: add its room to LAYERS")
 
 
+def for_type_checkers(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
 def imported_modules(path):
-    names = {module_name(p) for p in FILES}
-    for node in ast.walk(ast.parse(path.read_text())):
+    names, tree = {module_name(p) for p in FILES}, ast.parse(path.read_text())
+    for node in ast.walk(ast.Module([each for each in tree.body if not for_type_checkers(each)], [])):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -78,8 +84,14 @@ def test_imports_only_from_layers_below(path):
 
 
 def test_the_root_has_few_files():
-    """A newcomer sees the commands there, and rooms."""
+    """The package's root has only the commands and the folders of subjects, so that a newcomer finds them."""
     assert len([path for path in (ROOT / "vunet_tf").iterdir() if path.is_file()]) <= 10
+
+
+def test_type_checkers_find_what_the_package_gives():
+    (block,) = filter(for_type_checkers, ast.parse((ROOT / "vunet_tf/__init__.py").read_text()).body)
+    shown = {alias.name: node.module for node in block.body for alias in node.names}
+    assert shown == vunet_tf._PUBLIC and sorted(shown) == sorted(vunet_tf.__all__)
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
@@ -89,7 +101,7 @@ def test_only_two_modules_import_tensorflow_probability(path):
 
 
 def test_what_workers_import_does_not_start_tensorflow():
-    """It takes seconds and hundreds of megabytes, and `prepare` starts a worker for each core. Nor do clients."""
+    """TensorFlow takes seconds and hundreds of megabytes, and `prepare` starts a worker for each core."""
     modules = "vunet_tf.prepare, vunet_tf.data.workers, export.serving.shapes, export.serving.rest_client"
     code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""What stands in for a shape that training has not, and which appearance is the nearest."""
+"""Baselines: which pictures replace a shape that training does not have, and which appearance is the nearest."""
 
 import tracemalloc
 
@@ -18,7 +18,7 @@ from vunet_tf.files import pictures
 
 @pytest.fixture
 def folder(tmp_path):
-    """Pictures of 16 pixels with edge maps: every one has a shape and an appearance of its own."""
+    """Pictures of 16 pixels with edge maps. Each has its own shape and its own appearance."""
     (tmp_path / "pictures").mkdir()
     for i in range(16):
         noise = np.random.default_rng(i).integers(0, 256, (4, 4, 3), np.uint8)
@@ -73,7 +73,7 @@ def test_baselines_of_plain_colours(shape_of_reference):
 
 
 def test_the_memory_does_not_grow_with_the_shapes(monkeypatch):
-    """Sums of pictures of ten shapes are kept, not of all; and the answers stay the same."""
+    """The sums of pictures are kept for ten shapes and not for all. The answers stay the same."""
     monkeypatch.setattr(transfer, "BYTES_OF_SUMS", 10 * 8 * 8 * 3 * 4, raising=False)
     baselines, reference = TransferBaselines(ThreeColours()), plain("red", "known", (250, 0, 0))
 

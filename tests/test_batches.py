@@ -1,4 +1,4 @@
-"""Batches: every example once an epoch, and the same ones at a position whatever happened before it."""
+"""Batches: every example comes once per epoch, and a position always has the same ones."""
 
 import colorsys
 import json
@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(figures, m
 @pytest.mark.parametrize("memory_limit", [IN_MEMORY, FROM_DISK])
 @pytest.mark.parametrize("first_batch", [1, 6, 7, 20])
 def test_a_resumed_run_goes_on_where_it_was(figures, memory_limit, first_batch):
-    """50 examples in batches of 8: the seventh batch runs over the end of an epoch."""
+    """With 50 examples in batches of 8, the seventh batch spans the end of an epoch."""
     options = {"seed": 3, "mirror": True, "memory_limit": memory_limit}
     whole = take(figures, first_batch + 3, **options)
     assert_same(take(figures, 3, first_batch=first_batch, **options), whole[first_batch:])
@@ -148,7 +148,7 @@ def test_mirroring_flips_half_of_the_examples_with_their_shapes_and_sides(figure
 
 
 def appearance_of(directory, split="train"):
-    """From the bytes of a picture in a batch to its appearance_id."""
+    """{bytes of a picture in a batch: its appearance_id}."""
     batches = evaluation_batches(directory, 100, split=split)
     return {
         image.tobytes(): label
@@ -158,7 +158,7 @@ def appearance_of(directory, split="train"):
 
 
 def test_partners_are_other_pictures_of_the_same_appearance(figures):
-    """Every other picture is drawn about equally often; a look of a single picture is its own partner."""
+    """Every other picture is chosen about equally often. If a look has only one picture, this is its own partner."""
     label = appearance_of(figures, "valid")  # 8 looks in 8 poses
     pairs = Counter()
     batches = take(figures, 160, split="valid", appearance_from="other", crops=Crops(8, 16))
@@ -178,7 +178,7 @@ def test_partners_are_other_pictures_of_the_same_appearance(figures):
 
 
 def shard_of(directory, split):
-    """From the bytes of a picture in a batch to the number of its shard."""
+    """{bytes of a picture in a batch: number of its shard}."""
     info = read_info(directory)
     shards = np.repeat(np.arange(len(info.splits[split])), [shard.examples for shard in info.splits[split]])
     pictures = [image for batch in evaluation_batches(directory, 100, split=split) for image in batch["image"].numpy()]
@@ -222,7 +222,7 @@ def test_partners_from_disk_come_from_the_same_group_of_shards(figures, group):
 
 
 def shards_in_turn(epoch, shard, group):
-    """The shards of an epoch group by group: each group's records stand together."""
+    """The shards of an epoch, group by group: the records of a group come together."""
     found = []
     while len(found) < len(set(shard.values())):
         members = list(dict.fromkeys(shard[target] for target, _ in epoch))[:group]
@@ -287,7 +287,7 @@ def test_what_the_appearance_encoder_sees_is_flipped_alone(figures):
 
 
 def test_shifted_pictures_take_their_shapes_along(figures, maps):
-    """By the pixels: the overlap of picture and shape map is the same, moved; up to the limit and no further."""
+    """By the pixels: picture and shape map are the same as before but moved, up to the limit and no further."""
     plain, moved = take(maps, 6, seed=1), take(maps, 6, seed=1, shift=3)
     offsets = set()
     for batch, other in zip(plain, moved, strict=True):
@@ -327,7 +327,7 @@ def test_a_partner_is_not_shifted(figures):
 
 
 def test_hues_turn_by_one_angle_for_picture_and_partner(figures):
-    """Value and saturation stay; the turn of the hue is the same wherever there is colour, in both pictures."""
+    """Value and saturation stay. The hue turns by the same angle wherever there is colour, in both pictures."""
     plain, turned = (take(figures, 3, seed=2, appearance_from="other", hue=hue) for hue in (0, 0.2))
     turns = []
     for batch, other in zip(plain, turned, strict=True):
@@ -397,7 +397,7 @@ def test_shape_maps_come_from_the_records(maps):
 
 
 def test_parts_of_the_stickman_lie_where_the_picture_s_do(figures):
-    """The torso's crop of the stickman is the torso's channel, filled but for its rim."""
+    """The crop of the torso shows the stickman's torso channel, which is filled except at its rim."""
     batch = next(iter(evaluation_batches(figures, 100, split="valid", crops=Crops(8, 16))))
     crops = crop_body_parts(batch["shape"], batch["joints"], 16, 16)
     assert crops.shape == batch["parts"].shape == (64, 16, 16, 24)

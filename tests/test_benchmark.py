@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say, here of tiny models."""
+"""The benchmarks measure what they claim, here for tiny models."""
 
 import numpy as np
 import pytest

@@ -22,7 +22,7 @@ def crops(pictures, joints, height=SIZE, width=SIZE, num_parts=10):
 
 
 def corners_in_pixels(joints, height, width):
-    """Where the parts of one person lie, from the description of the format: name to 4 corners, in NumPy."""
+    """{name: 4 corners} of the parts of one person in NumPy, written from the description of the format."""
     point = {name: joints[i] * [width, height] for name, i in JOINT_INDEX.items() if (joints[i] >= 0).all()}
 
     def box(top, bottom, aspect):
@@ -62,7 +62,7 @@ def opencv_crop(picture, corners, height, width):
 
 @pytest.mark.parametrize(("height", "width"), [(SIZE, SIZE), (40, 24)])
 def test_equals_opencv_on_real_poses(people, height, width):
-    """Mean absolute difference at most 2 of 255 in every part of every person; missing exactly where it should be."""
+    """The mean absolute difference is at most 2 of 255 in every part of every person. The right parts are missing."""
     pictures, joints = people
     assert len(joints) >= 50
     ours = (crops(pictures, joints, height, width) + 1) * 127.5
@@ -174,7 +174,7 @@ def test_a_back_view_is_not_degenerate():
 @settings(max_examples=25, deadline=None)
 @given(quarter=st.integers(1, 3), index=st.integers(0, 59))
 def test_crops_do_not_change_when_the_picture_is_turned(figure_people, quarter, index):
-    """In-plane normalisation: a picture turned by a right angle, joints and all, has the same limbs."""
+    """In-plane normalisation: a picture that is turned by a right angle with its joints gives the same limbs."""
     picture, joints = figure_people[0][index : index + 1], figure_people[1][index : index + 1]
     turned_picture = np.rot90(picture, quarter, axes=(1, 2)).copy()
     turned = joints.copy()

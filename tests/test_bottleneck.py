@@ -1,4 +1,4 @@
-"""The models with a bottleneck: what each equation says, what each can do, and the digits they are tried on."""
+"""The models with a bottleneck: their equations, their uses, and the digits."""
 
 import dataclasses
 import functools

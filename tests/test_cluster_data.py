@@ -1,4 +1,4 @@
-"""`prepare` on a Dask cluster makes what one process makes, also when a worker is lost; what cannot be is told."""
+"""`prepare` on a Dask cluster makes the same as one process, also if a worker is lost; errors are clear."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ IN_PROCESS = {"processes": False, "protocol": "tcp://", "host": "127.0.0.1", "da
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two worker processes of one thread each, and a scheduler in this one."""
+    """Two worker processes with one thread each, and a scheduler in this process."""
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
     ) as found:
@@ -37,7 +37,7 @@ def contents(directory):
 
 
 def test_a_lost_worker_changes_nothing(cluster, tmp_path, monkeypatch):
-    """One of two is killed while both work."""
+    """One of two workers is killed while both work."""
     monkeypatch.setattr("vunet_tf.data.sources.figures.GRID", 4)
     source = SOURCES["figures"](Options(looks=100, poses=100, examples=250, image_size=32))
     with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
@@ -64,7 +64,7 @@ def test_a_lost_worker_changes_nothing(cluster, tmp_path, monkeypatch):
 
 
 def test_the_command_gives_the_same_with_names_from_here(cluster, monkeypatch, tmp_path):
-    """Paths are given as seen from this folder, where the workers are not; what is left out is the same too."""
+    """Paths are relative to this folder, and the workers run in another one. The same pictures are left out."""
     (tmp_path / "noise").mkdir()
     for i, picture in enumerate(np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), np.uint8)):
         (tmp_path / "noise" / f"{i}.png").write_bytes(encode(picture, "png"))
@@ -106,7 +106,7 @@ def begin(address):
 
 
 def test_a_scheduler_that_does_not_answer_is_one_error_soon(monkeypatch):
-    """Nobody listens there; somebody who says nothing; an address that is none; a scheduler without workers."""
+    """Nobody listens at the address; a listener is silent; the address is invalid; a scheduler has no workers."""
     monkeypatch.setattr("vunet_tf.data.cluster.CONNECT_SECONDS", 1)
     monkeypatch.setattr("vunet_tf.data.cluster.WORKERS_SECONDS", 1)
     with socket.socket() as silent:

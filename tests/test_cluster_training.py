@@ -1,4 +1,4 @@
-"""Training on several machines: who is who under Slurm and Kubeflow, and what it costs on paper.
+"""Training on several machines: how they know each other under Slurm and Kubeflow, and the computed costs.
 
 That two processes train as one, and what happens when one of them is lost, is in test_train.
 """
@@ -158,7 +158,7 @@ def test_the_tfjob_is_one():
 
 
 def run_script(folder, status, **environment):
-    """What the Slurm script does: its status, and the calls of srun and scontrol, which these stand for."""
+    """Runs the Slurm script with fake srun and scontrol: gives its status and their calls."""
     for name, code in (("srun", status), ("scontrol", 0)):
         (folder / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {folder / "calls"}\nexit {code}\n')
         (folder / name).chmod(0o755)
@@ -181,7 +181,7 @@ def test_the_slurm_script_starts_the_training_and_goes_on_after_preemption(tmp_p
 
 
 def test_a_ring_sends_each_piece_around():
-    """Simulated: three workers pass thirds of their numbers on, first to add them up, then to spread the sums."""
+    """A simulation: three workers pass on thirds of their numbers, first to add them up, then to spread the sums."""
     workers, numbers = 3, 12
     held = [[(k + 1) * 10**i for i in range(3)] for k in range(workers)]  # a number stands for a third
     sent = [0] * workers

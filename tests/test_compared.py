@@ -1,4 +1,4 @@
-"""All models by the same measures, and out of Python."""
+"""All models with the same measures, and exported."""
 
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ def test_a_conditional_vae_has_bits_and_samples(runs):
 
 
 def test_the_bits_of_a_gaussian_are_those_by_hand(runs):
-    """With z the only cause of chance, one sample: -(log p(x + u | z) + log p(z) - log q(z)) / D in bits of a level."""
+    """If only z is random, one sample gives -(log p(x + u | z) + log p(z) - log q(z)) / D in bits of a level."""
     model = runs["vae_joint"].model
     image = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
     batch, seed = {"image": tf.constant(image), "shape": tf.constant(image)}, tf.constant([0, 5])

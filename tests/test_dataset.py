@@ -1,4 +1,4 @@
-"""The dataset on disk: whole or not at all, and refused when it is damaged."""
+"""The dataset on disk: it is complete or not there at all, and it is refused if it is damaged."""
 
 import json
 import os
@@ -148,7 +148,7 @@ def test_two_runs_do_not_write_the_same_dataset(tmp_path):
 
 
 def test_what_a_killed_run_left_is_cleared_away(tmp_path):
-    """A half-written dataset goes; an old one that was about to be replaced comes back."""
+    """A half-written dataset is removed; an old one that was about to be replaced comes back."""
     (tmp_path / ".d.partial").mkdir()
     (tmp_path / ".d.partial/train-00000.tfrecord").write_bytes(b"half")
     write(tmp_path / "d", [example(1)])

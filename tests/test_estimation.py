@@ -1,4 +1,4 @@
-"""People found in pictures and videos, and what commands make of them.
+"""People that are found in pictures and videos, and how the commands use them.
 
 Most tests have an estimator that knows the truth. Those of BlazePose itself need its weights and the photographs.
 """
@@ -42,7 +42,7 @@ UNCLEAR = [f"coco_{n}*" for n in ("1297742", "1691872", "1699226", "2165734", "1
 
 
 def drawn(number):
-    """A drawn person, and the estimate that is true of it."""
+    """A drawn person, and the true estimate of it."""
     pose = sample_pose(3, number)
     figure = draw(sample_look(3, number), pose, SIDE)
     points = pose.joints * SIDE
@@ -53,7 +53,7 @@ def drawn(number):
 
 
 class KnowsTheTruth(Estimator):
-    """Finds in a drawn picture, by its bytes, those whom it was told of, and in others nobody."""
+    """Knows pictures by their bytes and finds the people it was told about. It finds nobody in other pictures."""
 
     def __init__(self, *known):
         self._known = {picture.tobytes(): people for picture, people in known}
@@ -358,7 +358,7 @@ def test_the_weights_come_out_of_the_wheel(blazepose, tmp_path, monkeypatch):
 
 
 def test_joints_on_the_photographs(blazepose, photos_dir):
-    """The bounds are what the project demands of an estimator, in pixels at 256; here on each fifth frame."""
+    """The project requires these bounds of an estimator, in pixels at 256. Every fifth frame is measured here."""
     frames = [f"p2s_cam{c}_0{t:02d}*" for c in (1, 2, 3) for t in range(75, 100) if t % 5]
     treadmill = measure(blazepose, photos_dir / "images", photos_dir / "person_keypoints_valid.json", frames)
     assert treadmill.found == treadmill.people == 15
@@ -371,7 +371,7 @@ def test_joints_on_the_photographs(blazepose, photos_dir):
 
 
 def test_pictures_of_any_kind(blazepose, photos_dir, tmp_path):
-    """A phone's 12 megapixels lying on their side, grey, two people, nobody."""
+    """Pictures of 12 megapixels that lie on their side, grey ones, two people, nobody."""
     path = photos_dir / "images/coco_210845.jpg"
     upright = read_picture(path)
     (of_upright,) = blazepose.people([upright])

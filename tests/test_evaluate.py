@@ -209,7 +209,7 @@ def test_references_are_chosen_by_attribute_name_or_order(tiny_figures):
 
 
 def test_the_truth_as_a_transfer_scores_perfectly_and_baselines_by_hand(model, tiny_figures):
-    """The model replaced by one that knows the truth; then each baseline made again from the examples."""
+    """The model is replaced by one that knows the truth. Then each baseline is computed again from the examples."""
     task = TransferTask(model, tiny_figures, "valid", limit=12, batch_size=5)
     by_position = dict(enumerate(read_examples(tiny_figures, "valid")))
     truths = iter([decode(by_position[position]) for position in task.positions])
@@ -232,7 +232,7 @@ def test_the_truth_as_a_transfer_scores_perfectly_and_baselines_by_hand(model, t
 
 
 def test_a_seen_appearance_is_not_its_own_baseline(model, tiny_figures):
-    """In valid_shape the gallery has the truth itself: it must be left out."""
+    """In valid_shape the gallery has the true picture itself, which must be left out."""
     task = TransferTask(model, tiny_figures, "valid_shape", limit=8)
     assert task.references.split == "train"
     for question in (question for batch in task.questions() for question in batch):
@@ -278,7 +278,7 @@ def test_bounds_agree_with_their_definitions(model, tiny_figures):
 
 @pytest.mark.slow
 def test_inception_weights_of_a_file(tmp_path):
-    """Random weights, saved as anybody would save theirs."""
+    """Random weights, saved in the usual way."""
     network = keras.applications.InceptionV3(weights=None)
     network.save_weights(tmp_path / "inception.weights.h5")
     loaded = inception.Inception(tmp_path / "inception.weights.h5")
@@ -305,7 +305,7 @@ def test_results_that_are_none_are_told(tmp_path):
 
 
 def test_pose_is_what_an_estimator_finds_again(run, tiny_figures, monkeypatch):
-    """Its own error on true pictures stands beside the model's; here it sees nobody in what the model makes."""
+    """The estimator's error on true pictures stands beside the model's, in whose pictures it finds nobody here."""
     examples = list(read_examples(tiny_figures, "valid", 0, 40))
     people = {read_picture(example.image).tobytes(): example.joints for example in examples}
     everywhere = Mask(np.ones((1, 1), np.float32), np.eye(2, 3))

@@ -1,4 +1,4 @@
-"""Procedural people: determined by seed, a look and a pose apart from each other, joints where they are drawn."""
+"""Procedural people: the seed decides them, look and pose are independent, joints are where they are drawn."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_the_same_seed_draws_the_same_picture():
 
 
 def test_the_pose_alone_decides_where_the_figure_is():
-    """Clothes and hair differ in outline, but only by so much; joints do not depend on the look at all."""
+    """Clothes and hair change the outline only a little. Joints do not depend on the look at all."""
     for index in range(20):
         pose = sample_pose(0, index)
         masks = [draw(sample_look(0, k), pose, 64).mask > 127 for k in range(10)]
@@ -49,7 +49,7 @@ def test_everybody_stands_whole_in_the_picture():
 
 
 def test_joints_lie_on_the_figure():
-    """Body joints in the mask; and a wrist is skin wherever the nearer arm shows it."""
+    """Body joints are in the mask. A wrist has the colour of skin if the nearer arm shows it."""
     on = total = 0
     for index in range(100):
         pose, size = sample_pose(2, index), 96
@@ -62,7 +62,7 @@ def test_joints_lie_on_the_figure():
 
 
 def test_left_and_right_are_the_persons_own():
-    """Of one who faces the viewer, the right shoulder is on the picture's left."""
+    """If a person faces the viewer, the right shoulder is on the left of the picture."""
     frontal = [p for p in (sample_pose(0, i) for i in range(200)) if p.forward[1] > 0.9]
     away = [p for p in (sample_pose(0, i) for i in range(200)) if p.forward[1] < -0.9]
     assert len(frontal) > 20 and len(away) > 5

@@ -20,7 +20,7 @@ NETWORK = {"hidden": 6, "blocks": 1, "activation": "elu"}
 
 
 def shaken(layer, seed=0, scale=0.5):
-    """The layer with random weights: a new flow is the identity."""
+    """The layer with random weights, since a new flow is the identity."""
     random = np.random.default_rng(seed)
     for variable in layer.trainable_variables:
         variable.assign(variable + scale * random.standard_normal(variable.shape))
@@ -211,7 +211,7 @@ def batch_of(count, size, seed=0):
 
 
 def trained_for_a_step(policy="float32", **config):
-    """(training step, its batch) of a model that has made a step; its weights shaken."""
+    """(training step, its batch) of a model after one step, with noise added to its weights."""
     step = TrainingStep(ModelConfig(**config), TrainingConfig(mixed_precision=policy, reconstruction="l1"))
     batch = batch_of(6, config["image_size"])
     step.initialise([batch])
@@ -252,7 +252,7 @@ def test_realnvp_gives_pictures_back_and_knows_its_likelihood(realnvp):
 
 
 def test_the_likelihood_of_levels_is_their_density_over_the_cell():
-    """A new flow before its initialisation: log P of the levels follows from the logit alone."""
+    """For a new flow before its initialisation, log P of the levels follows from the logit alone."""
     model = registry.build(ModelConfig(**{**REALNVP, "levels": 4, "grey": True}))
     batch = batch_of(3, 4)
     noise = normal(3, 16)

@@ -67,7 +67,7 @@ def folder(tmp_path_factory, figures_dataset):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, figures_run, folder):
-    """Everything below in one process: name to (status, standard output, standard error), and the folder."""
+    """Runs everything below in one process. Gives {name: (status, standard output, standard error)} and the folder."""
     out = tmp_path_factory.mktemp("out")
     (out / "file").write_text("in the way")
     (out / "lost").mkdir()
@@ -183,10 +183,10 @@ def test_runs_and_datasets_that_are_none(made, name, message):
             ["sample", "--run_dir=.", "--shapes=a", "--separate", "--out=file"],
             "cannot write file/index.csv: File exists",
         ),
-        (["sample", "--run_dir=.", "--shapes=a", "--out=o.png", "--fps=3"], "--fps is of animations"),
+        (["sample", "--run_dir=.", "--shapes=a", "--out=o.png", "--fps=3"], "--fps is for animations"),
         (
             ["sample", "--run_dir=.", "--shapes=a", "--out=o.png", "--steps=3"],
-            "--steps is of interpolate, animate, man",
+            "--steps is for interpolate, animate, man",
         ),
         (["sample", "--samples=0"], "--samples=0: 0 is not a positive integer"),
         (["sample", "--shape=a"], "Unknown command line flag 'shape'"),

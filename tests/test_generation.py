@@ -1,4 +1,4 @@
-"""The modes in Python, held against the model's own methods on the pipeline's batches."""
+"""The modes in Python, compared with the model's own methods on the pipeline's batches."""
 
 import json
 import re
@@ -56,12 +56,12 @@ def first(model, figures_dataset):
 
 
 def part(batch, *rows):
-    """Some examples of a batch, what the model looks at."""
+    """Some examples of a batch, only what the model sees."""
     return {key: tf.gather(batch[key], rows) for key in ("image", "shape", "parts")}
 
 
 def assert_same(made, expected):
-    """Pictures [..., S, S, 3] as bytes and as floats; batches of other sizes may round to the next level."""
+    """Compares pictures [..., S, S, 3] as bytes and as floats. Batches of other sizes may round to the next level."""
     expected = to_uint8(expected)
     assert made.shape == expected.shape
     assert np.abs(made.astype(int) - expected).max() <= 1 and len(np.unique(made)) > 50
@@ -132,7 +132,7 @@ def test_shape_maps_are_a_sequence(maps_generator, maps_run):
     batch = next(iter(evaluation_batches(maps_run.parent / "maps", 5, split="train")))
     one = {key: batch[key][:1] for key in ("image", "shape")}
     assert_same(made[0], maps_generator.model.transfer(one, batch["shape"][1:]))
-    with pytest.raises(InputError, match="between shape maps there is nothing"):
+    with pytest.raises(InputError, match="there are no frames between shape maps"):
         maps_generator.animate("train:0", shapes="train:1-4", steps=4)
 
 
@@ -221,7 +221,7 @@ def test_what_cannot_be_used_is_listed_and_the_rest_done(figures, figures_datase
 def test_nothing_is_between_appearances_of_which_one_is_left(figures):
     generator = Generator(figures, rejects=[])
     for names in ("valid:0,900", "valid:900,901"):
-        with pytest.raises(InputError, match="of the appearances can be used, between which there is nothing"):
+        with pytest.raises(InputError, match="of the appearances can be used; two are needed"):
             generator.interpolate(names, shapes="valid:1-3")
 
 
@@ -230,7 +230,7 @@ def test_a_map_alone_is_no_appearance(maps_generator, tmp_path):
     Image.new("RGB", (32, 32), "red").save(tmp_path / "red.png")
     with pytest.raises(InputError, match="a shape map alone has no appearance"):
         maps_generator.reconstruct(f"map:{tmp_path}/map.png").array()
-    with pytest.raises(InputError, match="a shape map in colour; the run's have 1 channel"):
+    with pytest.raises(InputError, match="a shape map in colour; the run's maps have 1 channel"):
         maps_generator.sample(f"{tmp_path}/red.png").array()
     (tmp_path / "k.json").write_text("{}")
     with pytest.raises(InputError, match="the run needs a shape map, not the keypoints"):
@@ -244,7 +244,7 @@ def noise(path, seed=0):
 
 def test_a_photograph_is_no_stickman(generator, figures_dataset, tmp_path):
     noise(tmp_path / "photo.png")
-    with pytest.raises(InputError, match=r"photo\.png: not a stickman; the run's are stickmen of 3 channels on black"):
+    with pytest.raises(InputError, match=r"photo\.png: not a stickman; the run's shape maps are stickmen on black"):
         generator.sample(f"map:{tmp_path}/photo.png").array()
     Image.new("L", (32, 32), 200).save(tmp_path / "grey.png")
     with pytest.raises(InputError, match=r"grey\.png: not a stickman"):
@@ -284,7 +284,7 @@ def test_a_tiny_picture_is_told_from_missing_keypoints(generator, tmp_path):
 
 
 def test_batches_of_any_size_are_one_graph(figures, caplog, monkeypatch):
-    """TensorFlow warns of functions that are traced again and again."""
+    """TensorFlow warns if a function is traced again and again."""
     monkeypatch.setattr(tf.get_logger(), "propagate", True)
     for batch_size in (2, 3):
         Generator(figures, batch_size=batch_size).reconstruct("valid:0-6").array()
@@ -313,7 +313,7 @@ def test_a_dataset_that_does_not_fit_the_model(figures_run, maps_run, tmp_path):
 
 
 def test_pictures_are_made_batch_by_batch(generator, monkeypatch):
-    """Bounded memory: no more than a batch is read ahead of what is made."""
+    """Memory is bounded: at most one batch is read before its pictures are made."""
     read = []
     iterate = Inputs.__iter__
     monkeypatch.setattr(Inputs, "__iter__", lambda self: (read.append(given) or given for given in iterate(self)))

@@ -1,4 +1,4 @@
-"""Tables of pictures: everything is there once, in its place, with its headers."""
+"""Tables of pictures: every picture is there once, in its place, with its headers."""
 
 import numpy as np
 import pytest

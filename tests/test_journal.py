@@ -38,7 +38,7 @@ def test_a_resumed_run_forgets_later_rows_and_half_a_line(tmp_path):
 
 
 def test_a_full_disk_is_an_error_of_the_system_not_spent_memory(tmp_path, monkeypatch):
-    """TensorFlow has one error for both."""
+    """TensorFlow raises the same error for both."""
     monkeypatch.setattr(tf.summary, "write", lambda *_, **__: tf.io.write_file("/dev/full", "x" * 100_000))
     with pytest.raises(OSError, match="No space left on device"):
         Journal(tmp_path).scalars("train", 3, {"loss": 2.5})

@@ -1,4 +1,4 @@
-"""Files of joints: COCO's in three forms, OpenPose's in two, our own and a bare list; what is none is refused."""
+"""Files of joints: COCO's in three forms, OpenPose's in two, our own and a plain list. Others are refused."""
 
 import json
 
@@ -134,7 +134,7 @@ def test_another_order_and_a_bare_list_of_fractions(tmp_path):
 
 
 def test_pixels_need_the_size_of_their_picture(tmp_path):
-    """It is that of the picture named, of the one beside the file, or what a COCO file of one picture says."""
+    """The size is that of the named picture, of the picture beside the file, or in a COCO file of one picture."""
     path = written(tmp_path, annotation())
     with pytest.raises(
         InputError, match=r"k\.json has joints in pixels, .* put the picture of the same name beside it"

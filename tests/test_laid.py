@@ -95,7 +95,7 @@ def test_transfer_is_encode_and_generate(run, batch):
     shape = batch["shape"][::-1]
     expected = model.generate(shape, model.encode(batch))
     np.testing.assert_allclose(model.transfer(batch, shape), expected, atol=1e-5)
-    assert [z.shape.as_list() for z in model.encode(batch)] == [[4, 6, 4]]
+    assert [z.shape.as_list() for z in model.encode(batch)] == [[4, 8, 4]]
 
 
 def test_every_weight_is_trained(figures_dataset, run):
@@ -124,7 +124,7 @@ def test_without_latents_or_with_a_plain_prior(run, batch):
     alone = VUNet(dataclasses.replace(run.model.config, latent_scales=0))
     assert alone.transfer(batch, batch["shape"]).shape == (4, 32, 32, 3)
     plain = VUNet(dataclasses.replace(run.model.config, prior="standard_normal"))
-    noise = [normal(4, 6, 4)]
+    noise = [normal(4, 8, 4)]
     np.testing.assert_allclose(plain.sample(batch["shape"], noise=noise)[1][0], noise[0])
 
 
@@ -163,9 +163,19 @@ def test_parts_are_chosen_by_number_and_region():
             parts.chosen(wrong, regions_then, 4)
 
 
+def test_the_texture_has_a_name_and_goes_with_the_torso():
+    regions = ["arms", "torso", "background"]
+    assert parts.chosen("texture", None, 3, texture_codes=2) == [3, 4]
+    assert parts.chosen("torso", regions, 3, texture_codes=2) == [1, 3, 4]
+    assert parts.chosen("arms", regions, 3, texture_codes=2) == [0]
+    for wrong, codes in (("texture", 0), ("3", 2)):
+        with pytest.raises(InputError, match=wrong):
+            parts.chosen(wrong, regions, 3, codes)
+
+
 def test_single_parts_are_exchanged(run):
     generator = Generator(run)
-    every = "+".join(map(str, range(6)))
+    every = "+".join([*map(str, range(6)), "texture"])
     other = generator.transfer("valid:1", "valid:2").array()
     np.testing.assert_array_equal(generator.transfer("valid:0", "valid:2", [f"{every}:valid:1"]).array(), other)
     one = generator.transfer("valid:0", "valid:2", ["3:valid:1"]).array()
@@ -174,7 +184,7 @@ def test_single_parts_are_exchanged(run):
 
 def test_only_the_named_parts_are_drawn(run):
     generator = Generator(run)
-    every = "+".join(map(str, range(6)))
+    every = "+".join([*map(str, range(6)), "texture"])
     drawn = generator.sample("valid:2", samples=3, seed=1, appearances="valid:0", vary=every).array()
     np.testing.assert_array_equal(drawn, generator.sample("valid:2", samples=3, seed=1).array())
     with pytest.raises(InputError, match="--vary"):
@@ -187,7 +197,7 @@ def test_the_picture_of_the_parts_numbers_them(run):
 
 
 class OracleParts:
-    """A model whose parts are the regions of the body themselves: it looks up each shape's joints."""
+    """A model whose parts are the regions of the body: it knows the joints of each shape."""
 
     def __init__(self, people, one_part):
         self.people, self.one_part = people, one_part
@@ -232,7 +242,7 @@ def test_tflite_runs_in_one_piece_and_answers_like_keras(laid_run, batch):
     np.testing.assert_allclose(z, model.encode(one)[0], atol=1e-4)
     made = file.call("generate", {"shape": one["shape"], "z_0": z})["image"]
     np.testing.assert_allclose(made, np.clip(model.transfer(one, one["shape"]), -1, 1), atol=1e-3)
-    noise = normal(1, 6, 4)
+    noise = normal(1, 8, 4)
     drawn = file.call("sample", {"shape": one["shape"], "noise_0": noise})
     image, (z,) = model.sample(one["shape"], noise=[noise])
     np.testing.assert_allclose(drawn["image"], np.clip(image, -1, 1), atol=1e-3)

@@ -53,7 +53,7 @@ def test_data_dependent_initialisation_equals_numpy(case):
 
 
 def test_a_filter_of_a_single_weight_keeps_its_sign():
-    """Normalised, such a weight would be only a sign, which training flips: w goes through 0 by g alone."""
+    """Such a normalised weight would be only a sign. It is not trained: w changes its sign only through g."""
     keras.utils.set_random_seed(0)
     layer = WeightNormConv2D(64, 1)
     x = normal(2, 4, 4, 1)
@@ -158,7 +158,7 @@ def test_random_mask_drops_its_rate_anew_at_every_call(rate, channels):
 
 @pytest.mark.parametrize("weight_norm", [True, False])
 def test_dropout_keeps_the_mean_and_masks_the_gradient(weight_norm):
-    """conv(dropout(h)) has the mean conv(h) over the masks; what was dropped gets no gradient."""
+    """Over the masks, conv(dropout(h)) has the mean conv(h). Dropped values get no gradient."""
     block = ResidualBlock(8, activation="relu", dropout=0.3, weight_norm=weight_norm)
     x = tf.constant(np.abs(normal(1, 4, 4, 8)))
     block(x)
@@ -196,7 +196,7 @@ def test_config_round_trip(layer):
 
 
 def test_mixed_precision_normalises_in_float32():
-    """Under bfloat16 only the convolution is coarse: the kernel that is rounded is the float32 one."""
+    """Under bfloat16 only the convolution is coarse: its kernel is computed in float32 and then rounded."""
     layer = WeightNormConv2D(4, 3, dtype="mixed_bfloat16")
     x = normal(1, 6, 6, 3)
     assert layer(x).dtype == "bfloat16"

@@ -100,7 +100,7 @@ def test_spread_and_differences_by_hand():
 
 
 def test_shapes_agree_in_other_clothes_and_not_with_noise():
-    """From best to worst: the same shape in other clothes, the same spoilt, another shape; noise by chance alone."""
+    """From best to worst: the same shape in other clothes, the same spoilt, another shape. Noise is at chance."""
     random = np.random.default_rng(0)
     noise = random.normal(0, 1, (32, 32, 3)).astype(np.float32)
     found = []

@@ -97,7 +97,7 @@ def test_the_page_of_sizes_is_up_to_date():
 
 
 def test_every_weight_is_trained():
-    """No dead parameters: a gradient that is not zero reaches each one (the released program has 1.2 M without)."""
+    """No parameter is dead: each gets a gradient that is not zero (in the released program, 1.2 M get none)."""
     model, data = initialised(SMALL), batch(SMALL)
     with tf.GradientTape() as tape:
         out = model(model.training_inputs(data, seed=1), training=True)
@@ -154,7 +154,7 @@ def test_the_second_latent_depends_on_the_first_sample_in_training_only():
 
 
 def test_sampling_is_the_training_pass_run_from_the_prior():
-    """Fed back by teacher forcing, a drawn z has prior parameters that differ from it by exactly the noise."""
+    """If a sampled z is fed back by teacher forcing, the prior's parameters differ from it by exactly the noise."""
     model, data = initialised(SMALL), batch(SMALL)
     noise = model.noise(3, seed=11)
     image, z = model.sample(data["shape"], noise=noise)
@@ -234,7 +234,7 @@ def test_interpolation_goes_from_one_appearance_to_the_other():
 
 
 def test_data_dependent_initialisation_gives_mean_0_and_variance_1(monkeypatch):
-    """Every convolution of the training pass, on the batches it was initialised with (dropout off to repeat them)."""
+    """Every convolution of the training pass, on the batches of its initialisation (no dropout, to repeat them)."""
     config = dataclasses.replace(SMALL, appearance="picture")
     model = VUNet(config)
     batches = [batch(config, 4, seed) for seed in range(4)]
@@ -351,7 +351,7 @@ def test_mixed_precision_is_close_and_float32_at_the_border():
     ids=lambda variant: ",".join(f"{k}={v}" for k, v in variant.items()),
 )
 def test_variant(variant):
-    """Right shapes, all weights alive, and the wirings agree."""
+    """Shapes are right, all weights get gradients, and the wirings agree."""
     config = dataclasses.replace(SMALL, **variant)
     model, data = initialised(config), batch(config)
     with tf.GradientTape() as tape:

@@ -43,7 +43,7 @@ def test_sum_per_channel(dtype, tolerance):
 
 
 def test_a_long_sum_in_float32_stays_exact():
-    """As many positions as the largest maps of a batch have: rounding must not add up."""
+    """There are as many positions as in the largest maps of a batch, since rounding must not add up."""
     x = 1 + 0.1 * normal(16, 128, 128, 3)
     np.testing.assert_allclose(sum_per_channel(x), x.numpy().astype("float64").sum((0, 1, 2)), rtol=1e-5)
 

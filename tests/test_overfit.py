@@ -16,7 +16,7 @@ STEPS = 300
 
 
 def people(count=8, size=32):
-    """Drawn people, each with a look of its own, and their stickmen."""
+    """Drawn people, each with a different look, and their stickmen."""
     poses = [sample_pose(7, i) for i in range(count)]
     images = np.stack([draw(sample_look(7, i), pose, size).image for i, pose in enumerate(poses)])
     joints = np.stack([pose.joints for pose in poses]).astype("float32")

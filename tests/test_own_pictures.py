@@ -103,7 +103,7 @@ def test_a_picture_and_its_edges_as_pairs(tmp_path):
     Image.fromarray(both).save(tmp_path / "pairs/a.png")
     theirs, fitting = prepared("pairs", tmp_path, input=tmp_path / "pairs")
     assert_alike(fitting.mapped("a", picture, both[:, :80]), theirs)
-    with pytest.raises(InputError, match="a shape map in colour; the run's have 1 channel"):
+    with pytest.raises(InputError, match="a shape map in colour; the run's maps have 1 channel"):
         fitting.mapped("a", picture, picture)
 
 

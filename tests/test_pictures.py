@@ -92,7 +92,7 @@ def test_empty_missing_and_foreign_files_are_refused(tmp_path):
 
 
 def png_bomb(width, height):
-    """A PNG that claims to be huge; a few hundred bytes long."""
+    """A PNG of a few hundred bytes that claims to be huge."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -108,7 +108,7 @@ def test_a_png_bomb_is_refused_before_it_is_decoded(side):
 
 
 def test_pipes_and_devices_are_refused(tmp_path):
-    """Reading them would wait, or never end; a link to a picture is as good as the picture."""
+    """Reading them would wait or never end. A link to a picture can be read like the picture."""
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "endless.png").symlink_to("/dev/zero")
     (tmp_path / "picture.png").write_bytes(pictures.encode(COLOUR, "png"))

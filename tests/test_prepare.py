@@ -1,4 +1,4 @@
-"""`python -m vunet_tf.prepare` as a user runs it: whole, killed, on a full disk, with wrong flags."""
+"""`python -m vunet_tf.prepare` as a user runs it: to the end, killed, on a full disk, with wrong flags."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def noise(tmp_path):
 
 
 def test_makes_a_dataset_and_shows_it(noise, tmp_path):
-    """Two processes make what one makes, byte for byte; the contact sheet is a picture of it."""
+    """Two processes make the same bytes as one. The contact sheet shows the dataset."""
     wishes = {"input": noise, "image_size": 16, "valid_fraction": 0.5}
     flags = [f"--{name}={value}" for name, value in wishes.items()]
     made = run("--source=folder", *flags, f"--output={tmp_path / 'two'}", "--workers=2")
@@ -55,7 +55,7 @@ def test_makes_a_dataset_and_shows_it(noise, tmp_path):
 
 
 def test_small_folders_have_a_validation_split_and_one_picture_has_none(tmp_path):
-    """Where the hash puts no picture there, one is put there all the same; a broken one does not count."""
+    """If the hash puts no picture into the split valid, one is put there anyway. A broken picture does not count."""
     random = np.random.default_rng(0)
     (tmp_path / "some").mkdir()
     for name in ("0.png", "1.png", "2.png"):
@@ -72,7 +72,7 @@ def test_small_folders_have_a_validation_split_and_one_picture_has_none(tmp_path
     made = run("--source=folder", f"--input={tmp_path / 'some'}", f"--output={tmp_path / 'one'}", "--workers=1")
     assert made.stdout.splitlines()[1:3] == [
         "  train: 1 example, 1 appearance, 1 shape",
-        "  no split 'valid': training goes without validation, and evaluate needs --split=train",
+        "  no split 'valid': training then has no validation, and evaluate needs --split=train",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Presets: small, whole, used like runs, and made again from a run."""
+"""Presets: they are small and complete, are used like runs, and can be made from a run."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Linear probes on made-up encodings, of which it is known what can be read from them."""
+"""Linear probes on artificial encodings, from which it is known what can be read."""
 
 import numpy as np
 import pytest

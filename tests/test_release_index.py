@@ -67,7 +67,7 @@ def test_an_index_of_python_2_is_read(tmp_path):
 
 
 class Runs:
-    """Unpickled, it makes a file."""
+    """An object that makes a file when it is unpickled."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -98,7 +98,7 @@ def test_a_hostile_pickle_is_refused_by_name_and_does_not_run(tmp_path, function
 
 
 def test_the_test_above_can_fail(tmp_path):
-    """The same pickle does run when it is loaded the usual way."""
+    """The same pickle runs its program if it is loaded in the usual way."""
     trace = tmp_path / "ran"
     content = pickle.dumps(Runs(os.system, f"touch {trace}"))
     subprocess.run([sys.executable, "-c", f"import pickle; pickle.loads({content!r})"], check=True)
@@ -127,7 +127,7 @@ def test_forged_arrays_are_refused(tmp_path):
 
 
 def test_a_nested_bomb_takes_no_time(tmp_path):
-    """Lists of the same list: unfolded, they would fill any memory."""
+    """Lists of the same list. Unfolded, they would fill any memory."""
     bomb = [0.5]
     for _ in range(40):
         bomb = [bomb] * 10

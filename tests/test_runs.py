@@ -1,4 +1,4 @@
-"""A run directory: exact round trip, and nothing but a model of ours is ever built from one."""
+"""A run directory: the round trip is exact, and only models of this package are built from one."""
 
 import dataclasses
 import json
@@ -159,7 +159,7 @@ def begin(run, step, *flags, dataset=None):
 
 
 def test_the_history_has_the_starts_that_changed_something(run):
-    """Where a run lies is no change; what left nothing in the weights is forgotten."""
+    """A new folder is not a change. Starts that left nothing in the weights are forgotten."""
     slower = "--learning_rate: 0.1 before, 0.05 from step 200 on"
     assert begin(run, 0, "learning_rate=0.1", "run_dir=a") == []
     assert begin(run, 100, "learning_rate=0.1", "run_dir=b") == []

@@ -39,7 +39,7 @@ def unpng(content):
 
 @pytest.fixture(scope="module", params=["parts", "grey_maps"])
 def case(request, tiny_figures):
-    """(kind, the Keras model as trained, a batch of 32 for it, what is sent of it, the version's folder)."""
+    """(kind, the trained Keras model, a batch of 32 for it, what is sent of the batch, the version's folder)."""
     run_dir = request.getfixturevalue(f"{request.param}_run")
     version = request.getfixturevalue(f"{request.param}_version")
     model = vunet_tf.load(run_dir).model
@@ -216,7 +216,7 @@ def test_wrong_requests_come_back_as_invalid_argument(answers):
 
 
 def test_wrong_ranks_are_named_by_tensorflow_too(parts_version):
-    """Its optimiser works on what a signature promises, as the C++ loader does not: it must not take checks away."""
+    """Python's TensorFlow optimises by what a signature promises (the C++ loader does not). It must keep the checks."""
     functions = tf.saved_model.load(str(parts_version)).signatures
     for signature in ("encode", "transfer_bytes", "generate", "sample"):
         right = warmup.example_inputs(functions[signature].structured_input_signature[1], 16)
@@ -227,7 +227,7 @@ def test_wrong_ranks_are_named_by_tensorflow_too(parts_version):
 
 
 def test_the_server_lives_on_after_wrong_requests(answers):
-    """One process answered all of them in turn."""
+    """One process answered all requests one after another."""
     np.testing.assert_array_equal(answers["encode", 32]["z_0"], answers["encode", "again"]["z_0"])
 
 
@@ -305,7 +305,7 @@ def test_the_description_says_what_a_client_must_know(case):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Writing without tracing: only what happens to folders."""
+    """Writes without tracing, to test only what happens to folders."""
     monkeypatch.setattr(Graph, "functions", lambda self: {"transfer": identity()})
     monkeypatch.setattr(warmup, "write", lambda *arguments: None)
 

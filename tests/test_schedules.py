@@ -1,4 +1,4 @@
-"""Schedules at their corners, whatever the number of steps."""
+"""Schedules at their corners, for different numbers of steps."""
 
 import numpy as np
 import pytest

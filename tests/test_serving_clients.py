@@ -1,4 +1,4 @@
-"""What a server is configured with and asked: every message parsed by its protobuf, both clients against a stand-in.
+"""A server's configuration and requests: every message is parsed by its protobuf; both clients talk to a stand-in.
 
 The stand-ins answer with the real SavedModel over the real protocols; the server itself is a container.
 """

@@ -1,4 +1,4 @@
-"""Each source, on small data made here and on the real data where it is there."""
+"""Each source, on small data that is made here, and on real data if it is there."""
 
 import dataclasses
 import inspect
@@ -77,7 +77,7 @@ def coco_annotation(index, image_id, annotation_id, **changes):
 
 @pytest.fixture
 def coco(tmp_path):
-    """Four photographs and what is annotated in them; write() saves the annotations and opens the source."""
+    """Four photographs and their annotations. write() saves the annotations and opens the source."""
     for i in FULL:
         save(tmp_path, f"images/{i}.png", person(i)[0])
     content = {
@@ -444,7 +444,7 @@ def test_a_folder_with_shape_maps_of_the_same_names(tmp_path):
 
 
 def test_a_map_is_of_the_same_name_to_the_letter(tmp_path):
-    """Neither a longer name nor one that happens to fit as a pattern is taken."""
+    """A longer name is not taken, nor one that happens to match as a pattern."""
     for name, grey in (("a.b.png", 1), ("a.png", 2), ("shoe[1].png", 3), ("shoe1.png", 4)):
         save(tmp_path, f"maps/{name}", np.full((SIZE, SIZE, 3), grey, np.uint8))
     for name in ("a.jpg", "shoe[1].jpg"):

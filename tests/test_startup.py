@@ -1,4 +1,4 @@
-"""How every command starts and ends: exit status, one line of error, quiet on Ctrl-C at any moment."""
+"""How every command starts and ends: exit status, one line for an error, no traceback after Ctrl-C at any moment."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ run(many if sys.argv[0] == "many" else work, if_stopped="all is kept")
 
 
 def heed_ctrl_c():
-    """In a new process: background jobs of a shell ignore SIGINT, and so would it."""
+    """Runs in a new process that does not ignore SIGINT, as background jobs of a shell do."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -99,7 +99,7 @@ def test_ctrl_c_is_one_line_and_status_130():
 
 
 def test_ctrl_c_while_a_command_is_being_imported_is_quiet():
-    """The process ends by SIGINT itself: a shell makes that the status 130, too."""
+    """The process ends by SIGINT itself, which a shell also shows as status 130."""
     arguments = [sys.executable, "-X", "importtime", "-m", "vunet_tf.prepare"]
     process = subprocess.Popen(arguments, stdout=-1, stderr=-1, text=True, preexec_fn=heed_ctrl_c)
     while not process.stderr.readline().rstrip().endswith("vunet_tf"):

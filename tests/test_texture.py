@@ -2,8 +2,20 @@
 
 import numpy as np
 import pytest
+from scipy.fft import idctn
 
-from vunet_tf.models.texture import ALONG, COLUMNS, ROWS, GatherTexture, LayTexture, Texels
+from vunet_tf.files.errors import InputError
+from vunet_tf.models.texture import (
+    ALONG,
+    COLUMNS,
+    ROWS,
+    CodesToTexture,
+    GatherTexture,
+    LayTexture,
+    Texels,
+    TextureToCodes,
+    waves,
+)
 
 SIDE = 64
 Y, X = np.mgrid[0:SIDE, 0:SIDE] + 0.5
@@ -37,7 +49,7 @@ def test_a_shape_without_a_trunk_has_some_frame():
 
 
 def test_stripes_follow_the_trunk_into_another_shape():
-    """Gathered from an upright trunk, laid on a smaller one that leans: the same stripes along it, less their mean."""
+    """Stripes from an upright trunk are laid on a smaller one that leans: the same stripes, minus their mean."""
     shape, along, _, _ = trunk((32, 32), 0)
 
     def stripes(along):
@@ -79,3 +91,45 @@ def test_parts_may_hide_the_texture():
     laid = lay(texture, rows, columns, maps).numpy()[0]
     np.testing.assert_allclose(laid[32, 26:28], 1, atol=1e-5)
     np.testing.assert_allclose(laid[32, 37:], 0, atol=1e-5)
+
+
+def test_waves_are_those_of_the_cosine_transform_the_longest_first():
+    every = waves(COLUMNS * ROWS)
+    np.testing.assert_allclose(every @ every.T, np.eye(COLUMNS * ROWS), atol=1e-5)
+    of_scipy = []
+    for place in np.ndindex(COLUMNS, ROWS):
+        spectrum = np.zeros((COLUMNS, ROWS))
+        spectrum[place] = 1
+        of_scipy.append(idctn(spectrum, norm="ortho").ravel())
+    found = np.abs(np.array(of_scipy) @ every.T).argmax(0)  # which wave of SciPy each of ours is
+    np.testing.assert_allclose(np.array(of_scipy)[found], every, atol=1e-5)
+    across, along = np.divmod(found[:30], ROWS)
+    assert (across[0], along[0]) == (0, 0) and across.max() < 6 and along.max() < 8
+    with pytest.raises(InputError, match="--texture_codes"):
+        waves(COLUMNS * ROWS + 1)
+
+
+def test_a_texture_of_long_waves_passes_through_the_codes():
+    codes, channels = 5, 7  # 11 waves of three colours, and two numbers that are left
+    texture = np.random.default_rng(0).normal(size=(2, 3, 11)) @ waves(11)
+    gathered = np.ones((2, COLUMNS * ROWS, 4), np.float32)
+    gathered[..., :3] = texture.transpose(0, 2, 1)
+    z = TextureToCodes(codes, channels)(gathered.reshape(2, -1))
+    assert z.shape == (2, codes, channels) and not np.any(np.reshape(z, (2, -1))[:, 33:])
+    back = CodesToTexture(codes, channels)(z).numpy().reshape(2, -1, 3)
+    np.testing.assert_allclose(back, gathered[..., :3], atol=1e-5)
+
+
+def test_the_frame_follows_the_nose_of_someone_who_turns():
+    shape, _, _, inside = trunk((32, 36), 0)
+    turned = shape.copy()
+    line = (abs(X - 34 - (24 - Y) / 4) < 1) & (Y < 23) & (Y > 14)  # from the neck up and to the right
+    turned[0, line, :2] = 0
+
+    def columns(shape, turning):
+        return Texels(turning)(shape)[1].numpy().reshape(SIDE, SIDE, -1)[inside] @ np.arange(COLUMNS)
+
+    np.testing.assert_array_equal(columns(turned, False), columns(shape, False))
+    np.testing.assert_array_equal(columns(shape, True), columns(shape, False))
+    moved = columns(shape, True) - columns(turned, True)
+    assert moved.min() > 0.5 and moved.max() < 4

@@ -24,7 +24,7 @@ USES = ("encode", "generate", "sample")
 
 
 class File:
-    """A TFLite file, its signatures called with keyword arguments by both of LiteRT's runtimes, which must agree."""
+    """A TFLite file. Its signatures are called with keyword arguments in both runtimes of LiteRT, which must agree."""
 
     def __init__(self, content):
         self.content, self.interpreter = content, Interpreter(model_content=content, num_threads=2)
@@ -92,7 +92,7 @@ def keras_answers(model, inputs):
     "precision, tolerance", [("float32", 1e-3), ("float16", 0.02), ("dynamic", 0.1), ("int8", 0.3)]
 )
 def test_every_precision_answers_like_keras(case, precision, tolerance):
-    """Tolerances are root mean squares over the spread of the right answer; the float32 one is for every value."""
+    """Tolerances are root mean squares over the spread of the right answer. That of float32 is for every value."""
     model, files = case
     inputs = {use: random_inputs(files["float32"], use, seed=3) for use in USES}
     expected = keras_answers(model, inputs)
@@ -107,7 +107,7 @@ def test_every_precision_answers_like_keras(case, precision, tolerance):
 
 @pytest.mark.parametrize("case", ["picture"], indirect=True)
 def test_the_noise_of_a_standard_normal_prior_comes_back_as_z(case):
-    """To the last bit, also in int8, and beyond the range that it was calibrated with."""
+    """Equal to the last bit, also in int8 and outside the range of the calibration."""
     _, files = case
     for precision, file in files.items():
         inputs = {name: 5 * value for name, value in random_inputs(file, "sample", seed=4).items()}
@@ -117,7 +117,7 @@ def test_the_noise_of_a_standard_normal_prior_comes_back_as_z(case):
 
 
 def test_no_output_may_be_an_input():
-    """CompiledModel gives anything at all for it, without a word."""
+    """CompiledModel gives wrong results for such a file without an error."""
     through = graph._converted({"through": (lambda x: {"y": tf.identity(x)}, {"x": (3,)})})
     with pytest.raises(ValueError, match="an output of through is one of its inputs"):
         model_file.with_description(through, {"model": "none", "licence": "none"})
@@ -133,14 +133,14 @@ def test_the_generator_is_one_partition_of_built_in_ops(case):
 
 
 def test_ops_outside_of_xnnpack_are_told(parts_export):
-    """The check above would be worth nothing if it never found any: the drawing has ops that XNNPACK does not take."""
+    """This shows that the check above can fail: the drawing has ops that XNNPACK does not take."""
     content = graph.drawing_graph(parts_export.model.config)
     found = model_file.signature(content, "parts")
     assert found.outside["GATHER"] and sum(found.outside.values()) < sum(found.ops.values())
 
 
 def test_signatures_share_their_weights(case):
-    """What "generate" and "sample" have in common, all of "generate", is in the file once."""
+    """ "generate" and "sample" share all weights of "generate", which are in the file only once."""
     _, files = case
     for precision, file in files.items():
         model = flatbuffer_utils.read_model_from_bytearray(bytearray(file.content))
@@ -167,7 +167,7 @@ def test_int8_is_integer_inside_and_float_outside(case):
 
 
 def test_no_two_convolutions_share_a_bias_before_int8(case):
-    """Its scale is that of one convolution's input; `test_every_precision_answers_like_keras` sees what follows."""
+    """A bias has the scale of one convolution's input. `test_every_precision_answers_like_keras` tests the results."""
     _, files = case
     floats = files["float32"]
     own = File(integer_ops.own_biases(floats.content))
@@ -210,7 +210,7 @@ def test_files_say_how_to_feed_them(parts_phone):
 
 
 def assert_feeding(file, signatures):
-    """What is told of a file's signatures is what they have."""
+    """The description of a file's signatures is true."""
     for name in file.interpreter.get_signature_list():
         runner = file.interpreter.get_signature_runner(name)
         details = {"inputs": runner.get_input_details(), "outputs": runner.get_output_details()}

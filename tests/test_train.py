@@ -107,7 +107,7 @@ def start(data, run_dir, environment=(), **changes):
 
 
 def end(process):
-    """(exit status, what it printed, what it complained of)."""
+    """(exit status, standard output, standard error)."""
     printed, complaints = process.communicate(timeout=300)
     return process.returncode, printed, complaints
 
@@ -126,7 +126,7 @@ def run(maps, tmp_path_factory):
 
 
 def last(run_dir):
-    """The weights and all else at the end of a run."""
+    """The weights and all other state at the end of a run."""
     return checkpoints.latest(run_dir)[1]
 
 
@@ -160,14 +160,14 @@ def test_a_run_leaves_a_model_curves_pictures_and_what_it_was_made_with(run):
     assert [path.name for path in checkpoints.paths(run)] == [f"step_00000{step:03d}.npz" for step in (90, 95, 100)]
 
 
-# Muon steps most kernels of this width. Dropout is off, for its masks are those of a replica.
+# Muon steps most kernels of this width. Dropout is off, for its masks are those of a replica. A discriminator plays.
 TOGETHER = {"steps": 20, "log_every": 5, "optimizer": "muon", "width": 8, "max_width": 8, "dropout": 0}
-TOGETHER |= {"deterministic": "false"}
+TOGETHER |= {"deterministic": "false", "adversarial": 0.1}
 
 
 @pytest.fixture(scope="module")
 def alone(maps, tmp_path_factory):
-    """A short run on one device, whose steps come back to Python one by one, not in groups as those of the others."""
+    """A short run on one device with --steps_per_call=1. Steps of the other runs come in groups."""
     run_dir = tmp_path_factory.mktemp("runs") / "alone"
     status, _, complaints = train(maps, run_dir, **TOGETHER, steps_per_call=1)
     assert status == 0, complaints
@@ -202,7 +202,7 @@ def start_two(data, run_dir, slurm=False, **changes):
 
 
 def test_two_processes_one_of_them_lost_give_the_weights_of_one(alone, maps, tmp_path):
-    """The other one ends soon, with one message; the same training goes on, here as two tasks of Slurm."""
+    """The other process ends soon, with one message. The same training then goes on, here as two tasks of Slurm."""
     ours = tmp_path / "run"
     # Every step is followed by much validation, so that there is time to kill it before the end.
     first, second = start_two(maps, ours, **{**TOGETHER, "checkpoint_every": 1, "valid_batches": 20})
@@ -252,7 +252,7 @@ def step_of(checkpoint):
 
 
 def wait_for_step(process, run_dir, step, seconds=240):
-    """Until there is a checkpoint of a step or of a later one."""
+    """Waits until there is a checkpoint of a step or of a later one."""
     deadline = time.monotonic() + seconds
     while not any(step_of(path) >= step for path in checkpoints.paths(run_dir)):
         assert process.poll() is None and time.monotonic() < deadline, end(process)
@@ -278,7 +278,7 @@ def curves(run_dir):
 
 
 def test_a_run_stopped_killed_and_damaged_ends_as_one_never_stopped(run, maps, tmp_path):
-    """SIGTERM saves at once; after a kill and a damaged file it goes on from the checkpoint before."""
+    """SIGTERM saves at once. After a kill and with a damaged file, the run goes on from the checkpoint before."""
     ours = tmp_path / "run"
     process = start(maps, ours)
     wait_for_step(process, ours, 5)
@@ -319,7 +319,7 @@ def test_a_run_killed_twenty_times_ends_as_one_never_stopped(maps, tmp_path, kil
 
 
 def test_a_second_round_begins_with_the_first(run, maps, tmp_path):
-    """On a dataset without a split "valid", and with another rate: it says what it leaves out. Ctrl-C stops it."""
+    """The dataset has no split "valid", and the rate is different: the run says what it leaves out. Ctrl-C stops it."""
     data = dataset(tmp_path / "without_valid", read_examples(maps, "train"))
     process = start(data, tmp_path / "run", init_from=run, steps=100_000, pictures_every=5)
     wait_for_step(process, tmp_path / "run", 5)
@@ -333,7 +333,7 @@ def test_a_second_round_begins_with_the_first(run, maps, tmp_path):
 
 
 def test_a_model_without_checkpoint_gives_its_weights(laid_run, figures_dataset, tmp_path):
-    """A preset is such a one. It may be of another size, if the weights have the same shapes."""
+    """A preset is such a model. It may have another size if the weights have the same shapes."""
     given = vunet_tf.load(laid_run).model
 
     def begin(**changes):
@@ -388,7 +388,7 @@ WRONG = [
 
 
 def test_wrong_flags_name_the_flag_and_leave_nothing(maps, tmp_path):
-    """All in one process, for speed: `startup.run` makes a line of error and the status 1 of each."""
+    """All run in one process, for speed. `startup.run` turns each into one line of error and the status 1."""
     code = (
         "import json, sys\nfrom absl import app\nfrom absl.testing.flagsaver import flagsaver\n"
         "from vunet_tf import train\nfrom vunet_tf.command_line.startup import run\n"
@@ -413,7 +413,7 @@ def test_a_misspelt_flag_is_one_clear_line(tmp_path):
 
 
 class FaultyStep(TrainingStep):
-    """Its loss is no number in step 3, and from step 7 on."""
+    """Its loss is not a number in step 3, and from step 7 on."""
 
     def loss_terms(self, batch, noise, training):
         terms = super().loss_terms(batch, noise, training)
@@ -457,7 +457,7 @@ def test_memory_that_runs_out_is_not_called_a_full_disk(tmp_path):
 
 @pytest.mark.parametrize("damage", ["record", "picture", "size"])
 def test_a_damaged_dataset_is_named_and_to_be_prepared_again(tmp_path, damage):
-    """Found while training reads: a record whose checksum is wrong, or one that holds no picture or a larger one."""
+    """Training reads a record with a wrong checksum, or one that holds no picture or a larger picture."""
     small, large = (encode(np.zeros((size, size, 3), np.uint8), "png") for size in (8, 16))
     image = {"record": small, "picture": b"none", "size": large}[damage]
     images = [small, image, small]

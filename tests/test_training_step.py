@@ -53,7 +53,7 @@ def training_step(model=MODEL, **changes):
 
 @pytest.fixture(scope="module")
 def traced():
-    """A training step whose steps are traced once for all tests, and its state before the first."""
+    """A training step that is traced once for all tests, and its state before the first step."""
     made = training_step()
     return made, made.state()
 
@@ -119,7 +119,7 @@ def test_train_and_test_measure_the_same_terms(ours):
 
 
 def test_what_f_sees_is_the_other_picture(ours):
-    """With the latent's noise the same, only "appearance_..." decides the posterior."""
+    """If the latent's noise is the same, only "appearance_..." decides the posterior."""
     batch, other = BATCHES[0], BATCHES[1]
     both = {**batch, **{f"appearance_{key}": value for key, value in other.items()}}
     kl = [float(ours.test(b, tf.constant(0, tf.int64))["kl"]) for b in (batch, other, both)]
@@ -140,7 +140,7 @@ def test_a_batch_that_is_no_number_is_skipped_and_counted(ours):
 
 
 def test_a_step_on_features_of_vgg19(tmp_path):
-    """Weights out of a file, with Gram terms, and the model in bfloat16: VGG19 stays as it is, and in float32."""
+    """Weights come from a file, Gram terms are on, and the model is in bfloat16: VGG19 is unchanged and in float32."""
     vgg = keras.applications.VGG19(include_top=False, weights=None)
     vgg.save_weights(tmp_path / "vgg.weights.h5")
     model = dataclasses.replace(MODEL, image_size=16, bottleneck_factor=3)
@@ -167,7 +167,7 @@ def test_a_step_on_features_of_vgg19(tmp_path):
 
 
 def test_averaged_weights_are_the_moving_average(ours):
-    """It begins as the weights after the first update; its momentum is then 2 / 11, 3 / 12, ... up to --ema."""
+    """The average begins as the weights after the first update. Its momentum is 2 / 11, 3 / 12, ... up to --ema."""
     average = None
     for k in range(4):
         train(ours, 1, first=k)
@@ -180,7 +180,7 @@ def test_averaged_weights_are_the_moving_average(ours):
 
 
 def test_after_a_short_run_the_average_is_near_the_weight():
-    """With the default momentum alone it would still be 94 % the weight after the first step."""
+    """With only the default momentum, the average would still be 94 % of the weight after the first step."""
     weight = keras.Variable(0.0)
     optimizer = SummedAdam(0.1, use_ema=True, ema_momentum=TrainingConfig.ema)
     for _ in range(60):
@@ -191,7 +191,7 @@ def test_after_a_short_run_the_average_is_near_the_weight():
 
 @pytest.mark.parametrize("shape", [(72, 16), (16, 72), (32, 32)])
 def test_muon_makes_all_singular_values_about_equal(shape):
-    """Of a matrix whose own range over a factor of 100."""
+    """The matrix has singular values that differ by a factor of 100."""
     u, _, v = np.linalg.svd(np.random.default_rng(0).normal(size=shape), full_matrices=False)
     matrix = (u * np.geomspace(1, 100, min(shape))) @ v
     found = orthogonalised(tf.constant(matrix, tf.float32)).numpy()
@@ -225,7 +225,7 @@ def test_muon_knows_its_kernels():
 
 
 def test_a_restored_training_step_goes_on_exactly():
-    """Dropout has a state of its own; a state goes into a training step just made."""
+    """Dropout has a state, too. A state is restored into a new training step."""
     model = dataclasses.replace(MODEL, dropout=0.3)
     whole = training_step(model)
     train(whole, 5)

@@ -1,4 +1,4 @@
-"""The picture of every appearance in every shape: what it shows, and how little it reads for that."""
+"""The picture of every appearance in every shape: what it shows, and that it reads only a few records."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ IDS = ("appearance_id", "shape_id")
 
 
 def test_only_what_is_shown_is_decoded(maps_run, tmp_path):
-    """In a copy of the dataset whose other pictures cannot be decoded it is the same matrix."""
+    """The matrix is the same for a copy of the dataset whose other pictures cannot be decoded."""
     whole = TransferMatrix(maps_run.parent / "maps", "train", size=3)
     shown = {*whole.appearances["name"], *whole.shapes["name"]}
     with write_dataset(tmp_path / "damaged") as writer:
@@ -25,7 +25,7 @@ def test_only_what_is_shown_is_decoded(maps_run, tmp_path):
 
 
 def test_appearances_and_shapes_differ_and_are_spread(tiny_figures):
-    """Six each, the first and the last by name among them; body parts are cut out, as the model asks for them."""
+    """Six of each, with the first and the last by name. Body parts are cut out, since the model needs them."""
     matrix = TransferMatrix(tiny_figures, "train", crops=Crops(8, 8))
     ids = {key: sorted({getattr(each, key) for each in read_examples(tiny_figures, "train")}) for key in IDS}
     for key, shown in zip(IDS, (matrix.appearances, matrix.shapes), strict=True):

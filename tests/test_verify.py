@@ -1,4 +1,4 @@
-"""What `python -m export.verify` says: each number against one known by other means, and errors a user can make."""
+"""The results of `python -m export.verify`: each number is compared with an independent one; and errors of users."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ def test_closeness_of_known_differences():
 
 
 def test_an_error_inside_the_figure_is_the_one_that_evaluate_tells():
-    """A large figure counts as much as a small one: the mean over pictures of each picture's mean."""
+    """A large figure counts as much as a small one: the error is the mean over pictures of each picture's mean."""
     truth = np.random.default_rng(0).integers(0, 200, (3, 32, 32, 3), np.uint8)
     made = truth + np.array([10, 1, 7], np.uint8)[:, None, None, None]
     masks = np.zeros((3, 32, 32), bool)
@@ -88,7 +88,7 @@ def test_speed_has_its_units(exported):
 
 
 def test_memory_is_that_of_the_process_alone():
-    """Not that of the process which started it: the tests' is larger."""
+    """The memory is not that of the process which started it; that of the tests is larger."""
     code = """
 import numpy as np
 from export import runtime
@@ -111,7 +111,7 @@ def test_what_is_no_artefact_is_named(exported, tmp_path):
 
 
 def test_what_cannot_be_run_is_named(exported, given, parts_version, tmp_path):
-    """Files and versions that are damaged, not whole, without what is asked of them, or of a run of another size."""
+    """Files and versions that are damaged or incomplete, lack a signature, or belong to a run of another size."""
     whole = (exported / "phone/vunet_int8.tflite").read_bytes()
     for name, content in (("rubbish", b"rubbish"), ("empty", b""), ("half", whole[: len(whole) // 2])):
         (tmp_path / f"{name}.tflite").write_bytes(content)

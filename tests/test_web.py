@@ -41,7 +41,7 @@ def browser():
 
 
 def served(run_dir, out, **kwargs):
-    """The page of a run, made and served: {url, run, folder}; skipped where LiteRT.js was never fetched."""
+    """The page of a run, made and served: {url, run, folder}. It is skipped if LiteRT.js was never downloaded."""
     if not all((litert.cache() / litert.archive(name)).is_file() for name in ("core", "wasm-utils")):
         pytest.skip(f"needs LiteRT.js in {litert.cache()}: the first `python -m export.web` fetches it")
     run = trained.load(run_dir)
@@ -53,7 +53,7 @@ def served(run_dir, out, **kwargs):
 
 @pytest.fixture(scope="module")
 def people_site(browser, laid_run, tmp_path_factory):
-    """The page of a run with parts and joints, 32 pixels; with the pose estimator where its weights are there."""
+    """The page of a run with parts and joints, 32 pixels; with the pose estimator if its weights are there."""
     weights = [pose_weights.default_directory() / name for name in pose_weights.FILES]
     pose_model = site.FROM_CACHE if all(path.is_file() for path in weights) else None
     return served(laid_run, tmp_path_factory.mktemp("web") / "people", pose_model=pose_model)
@@ -61,7 +61,7 @@ def people_site(browser, laid_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def opened(browser, people_site):
-    """The page without the pose estimator, open, and what it asked for and complained about."""
+    """The open page without the pose estimator, and its requests and errors."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     about = json.loads((people_site.folder / site.ABOUT).read_text())
     page.route(f"**/{site.ABOUT}", lambda route: route.fulfill(json={**about, "pose": None}))
@@ -77,7 +77,7 @@ def opened(browser, people_site):
 
 @pytest.fixture
 def page(opened, people_site):
-    """The open page, settled. Whatever a test does, there is no error, and no request to another host."""
+    """The open page, ready. Whatever a test does, there is no error and no request to another host."""
     opened.page.wait_for_function(SETTLED)
     yield opened.page
     assert not opened.complaints
@@ -234,7 +234,7 @@ def test_a_photograph_is_read_as_python_reads_it_and_a_broken_one_is_named(page,
 
 @pytest.fixture(scope="module")
 def photo_page(browser, blazepose, photos_dir, people_site):
-    """The page with the pose estimator, open; it asks no other host."""
+    """The open page with the pose estimator. It asks no other host."""
     page, requests = browser.new_page(), []
     page.on("request", lambda request: requests.append(request.url))
     page.goto(people_site.url)
@@ -246,7 +246,7 @@ def photo_page(browser, blazepose, photos_dir, people_site):
 
 
 def told_of(page, picture, name):
-    """What the page says of a photograph once it has looked for the person."""
+    """What the page says about a photograph after it has looked for the person."""
     content = pictures.encode(picture, "png")
     page.locator("#photo input").set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
     page.wait_for_selector("#fit[open][aria-busy=false]")
@@ -374,5 +374,5 @@ def test_packages_of_litert_are_the_ones_with_the_hash(tmp_path):
     with pytest.raises(InputError, match=r"--litert: cannot read .*litertjs-core.*npm pack @litertjs/core@"):
         litert.files(tmp_path)
     (tmp_path / litert.archive("core")).write_bytes(b"another one")
-    with pytest.raises(InputError, match=r"is not @litertjs/core .*: its hash is another one"):
+    with pytest.raises(InputError, match=r"is not @litertjs/core .*: its hash is different"):
         litert.files(tmp_path)

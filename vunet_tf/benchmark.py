@@ -7,19 +7,23 @@
   python -m vunet_tf.benchmark scaling [--images_per_second=FLOAT32,BFLOAT16] [--out=docs/scaling.png]
   python -m vunet_tf.benchmark processes [--processes=1,2,4]
 
-data: images per second of the whole input pipeline (read, decode, stickman, 8 body-part crops, batch), and of its parts
-  alone. Without --dataset_dir it draws people of 128 and 256 pixels first; pictures are JPEG, crops 64 pixels.
+data: images per second of the whole input pipeline (read, decode, draw stickmen, cut 8 body-part crops, batch), and of
+  its parts alone. Without --dataset_dir it first draws people of 128 and 256 pixels. Pictures are JPEG, and crops have
+  64 pixels.
 train: images per second of the training step (random pictures, L1 loss) in float32 and bfloat16, its peak memory, and
-  its GFLOP/s as a part of what this machine reaches in a large matrix product. Counted are the convolutions alone: 2
-  operations per multiply-accumulate, and twice the forward pass's for the backward pass.
-profile: where the time of that step goes, by TensorFlow's operations. On one thread, so that times add up.
-model: parameters and multiply-accumulates; with --out, a page with the shapes of every functional model besides.
-scaling: what training on 8, 64 and 1,000 machines costs, computed from the number of parameters, the step's measured
-  speed on one and the size of an example (of --dataset_dir, or of drawn people as JPEG); with --out, a plot of it.
-processes: the same measured with a few processes of this machine, one thread each, and the formula of `scaling` beside.
+  its GFLOP/s, also as a part of what this machine reaches in a large matrix product. Only the convolutions are counted,
+  with 2 operations per multiply-accumulate. The backward pass counts twice as much as the forward pass.
+profile: how the time of that step is divided among TensorFlow's operations, on one thread, so that times add up.
+model: parameters and multiply-accumulates. With --out, it writes a page that also has the shapes of all functional
+  models.
+scaling: what training on 8, 64 and 1,000 machines costs. This is computed from the number of parameters, the measured
+  speed of the step on one machine, and the size of an example (of --dataset_dir, or of drawn people as JPEG). With
+  --out, it writes a plot.
+processes: the same, but measured with a few processes of this machine, one thread each. The formula of `scaling` stands
+  beside it.
 
 The model is that of --flagfile=configs/NAME.flags, or of single flags (those of `python -m vunet_tf.train`). Without
-any, model takes the three published ones, and the others the market configuration.
+any, `model` takes the three published models, and the others take the market configuration.
 """
 
 import collections
@@ -50,34 +54,38 @@ define(RunConfig)
 define(ModelConfig)
 define(TrainingConfig)
 _PART_SIZE = flags.DEFINE_integer("part_size", 64, "data: side of a body-part crop in pixels.", lower_bound=1)
-_OUT = flags.DEFINE_string("out", None, "model: Markdown file to write the page to. scaling: PNG file of the plot.")
+_OUT = flags.DEFINE_string("out", None, "model: Markdown file for the page. scaling: PNG file for the plot.")
 _IMAGES_PER_SECOND = flags.DEFINE_list(
     "images_per_second",
     None,
-    "scaling: what `train` measured, in float32 and in bfloat16; without it, both are measured first.",
+    "scaling: images per second that `benchmark train` measured: two numbers, for float32 and bfloat16. Without them, "
+    "both are measured first.",
 )
 _LATENCY = flags.DEFINE_float(
-    "latency", 0.0, "scaling: microseconds of the network until a message begins to arrive.", lower_bound=0
+    "latency", 0.0, "scaling: microseconds that the network takes until a message begins to arrive.", lower_bound=0
 )
-_PROCESSES = flags.DEFINE_list("processes", ["1", "2", "4"], "processes: how many, one case after another.")
-_SECONDS = flags.DEFINE_float("seconds", 3.0, "How long each of the repetitions takes.", lower_bound=0.1)
-_REPEAT = flags.DEFINE_integer("repeat", 5, "Repetitions; the median is shown, and the range.", lower_bound=1)
+_PROCESSES = flags.DEFINE_list(
+    "processes", ["1", "2", "4"], "processes: numbers of processes to measure, one after another."
+)
+_SECONDS = flags.DEFINE_float("seconds", 3.0, "How long each repetition takes, in seconds.", lower_bound=0.1)
+_REPEAT = flags.DEFINE_integer("repeat", 5, "Number of repetitions. Their median and range are shown.", lower_bound=1)
 
 PUBLISHED = ("coco", "deepfashion", "market")  # the configurations of the released program
 PRECISIONS = ("float32", "mixed_bfloat16")  # of the training step
 
 
 class Rate(NamedTuple):
-    """How fast a step is: pictures per second, and processor time (all cores together) per picture in milliseconds,
-    which other programs on the machine disturb less."""
+    """How fast a step is: pictures per second, and processor time per picture in milliseconds (all cores together).
+
+    Other programs on the machine disturb the processor time less."""
 
     per_second: float
     cpu_ms: float
 
 
 def measure(step: Callable[[], int], seconds: float, repeat: int, warm_up: int = 3) -> list[Rate]:
-    """Rates of a step that returns how many images it made; its first runs (tracing, compiling, filling queues) are
-    left out."""
+    """Rates of a step that returns how many images it made. Its first runs are left out: they trace, compile and fill
+    queues."""
     for _ in range(warm_up):
         step()
     rates = []
@@ -151,7 +159,7 @@ def _data() -> None:
 
 
 def _asked() -> ModelConfig | None:
-    """The model that the flags or a flagfile describe; None where they describe none."""
+    """The model that the flags or a flagfile describe, or None if they describe none."""
     if {field.name for field in dataclasses.fields(ModelConfig)} & set(given()):
         return ModelConfig(**values(ModelConfig))
     return None
@@ -180,7 +188,7 @@ def _model() -> None:
 
 
 def matrix_product_peak(dtype: str, size: int = 2048, repeat: int = 5) -> float:
-    """GFLOP/s of the fastest of some products of two square matrices."""
+    """GFLOP/s of the fastest of `repeat` products of two square matrices."""
     import tensorflow as tf
 
     matrix = tf.cast(tf.random.normal((size, size)), dtype)
@@ -195,8 +203,8 @@ def matrix_product_peak(dtype: str, size: int = 2048, repeat: int = 5) -> float:
 
 
 class TrainingSpeed(NamedTuple):
-    """The training step in one precision, repeatedly: pictures per second, GFLOP/s, and those as a part of a matrix
-    product's just before; and the process' peak memory in MiB."""
+    """The training step in one precision. For each repetition: pictures per second, GFLOP/s, and those as a part of the
+    GFLOP/s of a matrix product just before. Once: the peak memory of the process in MiB."""
 
     per_second: list[float]
     gflops: list[float]
@@ -205,8 +213,9 @@ class TrainingSpeed(NamedTuple):
 
 
 def _training_step(precision: str, config: ModelConfig, batch_size: int, strategy=None) -> Callable[[], int]:
-    """A training step on random pictures, L1 loss, of a model that sees body parts; it returns the batch size, which is
-    that of each worker of the strategy."""
+    """A training step on random pictures with L1 loss, for a model that sees body parts.
+
+    It returns the batch size, which is that of each worker of the strategy."""
     import tensorflow as tf
 
     from vunet_tf.training.step import TrainingStep
@@ -233,14 +242,14 @@ def _training_step(precision: str, config: ModelConfig, batch_size: int, strateg
 def training_speed(
     precision: str, config: ModelConfig, batch_size: int, seconds: float, repeat: int, product_size: int = 2048
 ) -> TrainingSpeed:
-    """Measures the training step of a model that sees body parts; in a process of its own, for the memory's sake."""
+    """Measures the training step of a model that sees body parts. Call it in a new process: it measures its memory."""
     start_tensorflow()
     from vunet_tf.models.sizes import sizes_of
 
     step = _training_step(precision, config, batch_size)
     measure(step, 0, 1)
     rates, peaks = [], []
-    for _ in range(repeat):  # by turns: what else the machine does slows both
+    for _ in range(repeat):  # in turns, so that other programs slow both alike
         peaks.append(matrix_product_peak("float32" if precision == "float32" else "bfloat16", product_size))
         rates += measure(step, seconds, 1, warm_up=0)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -252,9 +261,9 @@ def training_speed(
 
 
 def operation_times(precision: str, config: ModelConfig, batch_size: int) -> dict[str, float]:
-    """Milliseconds of a training step by kind of TensorFlow operation, the longest first; in a process of its own.
+    """Milliseconds of a training step for each kind of TensorFlow operation, the longest first. It needs a new process.
 
-    It runs on one thread: on several, operations wait for each other, and their times add up to more than the step's.
+    It runs on one thread. On several, operations wait for each other, and their times add up to more than the step's.
     """
     start_tensorflow()
     import tensorflow as tf
@@ -305,7 +314,7 @@ def _train() -> None:
 
 
 def _record_bytes(size: int) -> float:
-    """Mean size on disk of an example of --dataset_dir, or of a drawn person of so many pixels, as JPEG."""
+    """Mean size on disk of an example of --dataset_dir. Without it, of a drawn person of `size` pixels as JPEG."""
     from vunet_tf.data.dataset import FRAMING_BYTES, read_info, serialise
     from vunet_tf.data.sources.figures import open_source
     from vunet_tf.data.sources.source import Options
@@ -350,15 +359,15 @@ def _scaling() -> None:
 
 
 class WorkerSpeed(NamedTuple):
-    """Of one of several workers: seconds of a training step, and of adding up as many numbers as there are gradients;
-    0 where it is alone."""
+    """Speed of one of several workers: seconds of a training step, and seconds to add up as many numbers as there are
+    gradients (0 for a worker that is alone)."""
 
     step: float
     exchange: float
 
 
 def trained_parameters(config: ModelConfig) -> int:
-    """How many a model has; in a process of its own, for TensorFlow's sake."""
+    """The number of trained parameters of a model. Call it in a new process, since it starts TensorFlow."""
     start_tensorflow()
     from vunet_tf.models.sizes import sizes_of
 
@@ -368,12 +377,12 @@ def trained_parameters(config: ModelConfig) -> int:
 def worker_speed(
     cluster: dict | None, numbers: int, config: ModelConfig, batch_size: int, seconds: float, repeat: int
 ) -> WorkerSpeed:
-    """Measures one worker, on one thread; in a process of its own, at the same time as the others.
+    """Measures one worker on one thread. Call it in a new process, at the same time as the others.
 
     Args:
-        cluster: TF_CONFIG of the worker; None for one that trains alone.
-        numbers: how many gradients there are.
-        config, batch_size: of its step.
+        cluster: TF_CONFIG of the worker, or None for a worker that trains alone.
+        numbers: number of gradients.
+        config, batch_size: model and batch size of its step.
         seconds, repeat: as for `measure`.
     """
     os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
@@ -416,7 +425,7 @@ def _agreed(strategy, number: float) -> float:
 
 
 def _seconds_of(step: Callable[[], object], count: int, warm_up: int = 0) -> float:
-    """Mean seconds of so many runs."""
+    """Mean seconds of `count` runs."""
     for _ in range(warm_up):
         step()
     start = time.perf_counter()
@@ -428,7 +437,7 @@ def _seconds_of(step: Callable[[], object], count: int, warm_up: int = 0) -> flo
 def speeds_of_workers(
     count: int, together: bool, numbers: int, config: ModelConfig, batch_size: int, seconds: float, repeat: int
 ) -> list[WorkerSpeed]:
-    """So many processes that train at the same time: together, or each for itself."""
+    """Speeds of `count` processes that train at the same time: together, or each for itself."""
     clusters = [None] * count
     if together:
         with contextlib.ExitStack() as sockets:

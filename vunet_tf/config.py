@@ -7,12 +7,12 @@ from vunet_tf.files.errors import InputError
 
 PICTURE_CHANNELS = 3
 SMALLEST_VGG19_SIDE = 16  # pixels: four poolings come before the last layer
-# Of an evaluation.
+# What an evaluation can measure.
 SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution", "pose", "samples")
 
 
 def one_of(*choices, optional=False):
-    """A setting with these values; the first is the default, or None where it is optional."""
+    """A setting that is one of these values. The default is the first, or None where the setting is optional."""
     return dataclasses.field(default=None if optional else choices[0], metadata={"choices": choices})
 
 
@@ -23,10 +23,10 @@ def within(least, most, default):
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What all settings have in common: their values are checked by what the fields say, when they are made.
+    """What all settings have in common: when they are made, each value is checked against what its field allows.
 
     Raises:
-        InputError: a value of another type, none of the choices, or beyond the bounds; the message names the flag.
+        InputError: a value has the wrong type, is none of the choices, or is out of bounds. The message names it.
     """
 
     def __post_init__(self):
@@ -44,13 +44,13 @@ class Settings:
             self.demand(not beyond, field.name, f"must be {told(known)}")
 
     def demand(self, condition, flag, wanted):
-        """Raises InputError, which says of the flag what is wanted, unless the condition holds."""
+        """Raises InputError unless the condition holds. The message says what the flag has to be."""
         if not condition:
             raise InputError(f"--{flag}={getattr(self, flag)}: {wanted}")
 
 
 def told(known) -> str:
-    """What a setting can be, in words, from its field's metadata; "" for anything."""
+    """What a setting can be, in words, from its field's metadata. "" where it can be anything."""
     if "choices" in known:
         return f"one of {', '.join(known['choices'])}"
     least, most = known.get("least"), known.get("most")
@@ -64,40 +64,50 @@ class ModelConfig(Settings):
     """Sizes and variants of a model; the defaults are a VU-Net, the released program's market configuration.
 
     Attributes:
-        image_size: side of picture and shape map in pixels, a power of two.
-        shape_channels: channels of the shape map (3: stickman; 1 or 3: edges, body map).
-        appearance: what the appearance encoder F sees. "parts": crops of body parts (released program); "picture":
-            picture and shape map (paper).
-        latent: where the appearance z is kept. "maps": in small feature maps at the bottom of the decoder (released
-            program); "laid": one code for each part of the figure, which the decoder gets where the part lies in the
-            wanted shape. The parts are found by training alone.
-        parts: number of parts: of body parts that are cut out for F (--appearance=parts), or of parts that are found
-            (--latent=laid).
-        code_channels: numbers in the code of a part (--latent=laid).
-        map_factor: the maps that say where the parts lie have side image_size / 2**map_factor (--latent=laid).
-        box_factor: crops have side image_size / 2**box_factor pixels.
-        bottleneck_factor: the bottom feature map has a side of 2**bottleneck_factor positions.
-        width: channels at full resolution; doubled at every coarser scale up to `max_width`.
-        max_width: largest number of channels, and the channels of a latent.
-        blocks_per_scale: residual blocks per scale in E, F and D.
-        latent_scales: scales that carry a latent z, from the bottom up (--latent=maps); 0 leaves z out (the ablation
-            "no z").
-        variance: of posterior and prior: "unit" (released program) or "learned" diagonal.
-        prior: "autoregressive" p(z | shape), position by position (released program) or part by part; "standard_normal"
-            p(z) (ablation); or "flow": p(z | shape) as a normalising flow.
-        activation: "elu" (released program), or "leaky_relu" (faster).
-        dropout: rate inside the residual blocks, in [0, 1), taken to the nearest 1 / 256.
-        weight_norm: weight-normalised convolutions (released program); False: plain ones, as `fold()` makes them.
+        image_size: side of the square picture and of its shape map in pixels, a power of two from 2 to 4,096.
+        shape_channels: number of channels of the shape map: 3 for a stickman, 1 or 3 for edges and body maps.
+        appearance: what the appearance encoder F sees. "parts": crops of body parts, turned upright (released program);
+            they need joints. "picture": the picture and its shape map (paper).
+        latent: where the code z of the appearance is kept. "maps": in small feature maps at the bottom of the decoder
+            (released program). "laid": in one code for each part of the figure. The decoder gets each code at the
+            place where its part lies in the wanted shape. Training finds the parts by itself, without labels.
+        parts: number of parts. With --appearance=parts, of the body parts that are cut out for F (8, or 10 with the
+            shins). With --latent=laid, of the parts that training finds.
+        code_channels: how many numbers the code of one part has. Only with --latent=laid, which needs at least 3.
+        map_factor: the part maps, which say where the parts lie, have a side of image_size / 2**map_factor pixels. Only
+            with --latent=laid, which needs a side of at least 8.
+        box_factor: the crops of body parts have a side of image_size / 2**box_factor pixels. Only with
+            --appearance=parts.
+        bottleneck_factor: the smallest feature map has a side of 2**bottleneck_factor positions.
+        width: number of channels at full resolution. It doubles at every coarser scale, up to --max_width.
+        max_width: largest number of channels at any scale; at least --width.
+        blocks_per_scale: number of residual blocks at each scale of E, F and D.
+        latent_scales: number of scales that carry a z, counted from the bottom up (--latent=maps). 0 leaves z out (the
+            ablation "no z").
+        variance: of the Gaussians of posterior and prior: "unit" (released program), or "learned" for each number of z.
+        prior: the distribution from which samples of z are drawn. "autoregressive": p(z | shape), position by position
+            (released program), or part by part with --latent=laid. "standard_normal": p(z), the same for all shapes
+            (ablation). "flow": p(z | shape) as a normalising flow.
+        activation: the activation function: "elu" (released program), or "leaky_relu", which is faster.
+        dropout: rate of dropout inside the residual blocks, from 0 to below 1. It is rounded to the nearest 1 / 256.
+        weight_norm: use weight-normalised convolutions (released program). Without it they are plain convolutions.
         model: which model (docs/models.md). "vunet": the Variational U-Net. "ae": an autoencoder. "vae": a variational
-            autoencoder. "vae_joint": the same, one half of z being meant for the shape. "cvae": a conditional VAE,
-            which gets the shape at the bottleneck alone. "realnvp": a normalising flow over pictures.
-        code_size: numbers in the z of ae, vae, vae_joint and cvae.
-        linear: ae: one linear layer as encoder and one as decoder.
-        picture_variance: vae, vae_joint, cvae: of p(x | z): "learned", the decoder makes a picture of it, or "fixed".
-        picture_scale: its standard deviation where it is fixed; pictures are in [-1, 1].
-        couplings: --model=realnvp: affine couplings with each kind of mask at each scale; its paper has 3.
-        levels: --model=realnvp: of a colour value in the pictures: 256, or as many as the data has.
-        grey: --model=realnvp: the mean of the three colours is modelled, for pictures whose colours are equal.
+            autoencoder. "vae_joint": the same, where one half of z is meant for the shape. "cvae": a conditional VAE,
+            which gets the shape at the bottleneck only. "realnvp": a normalising flow over pictures.
+            "bigan": a generator and an encoder, trained by a discriminator of pairs of picture and z.
+        code_size: how many numbers z has in the models ae, vae, vae_joint, cvae and bigan; for vae_joint an even
+            number.
+        linear: only with --model=ae: the encoder and the decoder are one linear layer each.
+        picture_variance: only with the models vae, vae_joint and cvae: the standard deviation of p(x | z).
+            "learned": the decoder gives one for each value. "fixed": it is --picture_scale everywhere.
+        picture_scale: the standard deviation with --picture_variance=fixed, above 0. Pictures are in [-1, 1].
+        couplings: only with --model=realnvp: number of affine couplings with each kind of mask at each scale. The
+            paper of RealNVP has 3.
+        levels: only with --model=realnvp: number of different values that a colour of the pictures can have. It is 256
+            unless the data has fewer.
+        grey: only with --model=realnvp: model the mean of the three colours alone, for pictures in grey.
+        texture_codes: number of codes of z, after those of the parts, that hold the texture of the trunk: stripes,
+            checks, an emblem. Only with --latent=laid. With 0 the codes of the parts have to hold it.
 
     Raises:
         InputError: a value that no model can be built with; the message names the flag to change.
@@ -128,6 +138,7 @@ class ModelConfig(Settings):
         "vae_joint",
         "cvae",
         "realnvp",
+        "bigan",
     )
     code_size: int = within(1, None, 64)
     linear: bool = False
@@ -136,6 +147,7 @@ class ModelConfig(Settings):
     couplings: int = within(1, None, 3)
     levels: int = within(2, 256, 256)
     grey: bool = False
+    texture_codes: int = within(0, None, 0)
 
     def __post_init__(self):
         super().__post_init__()
@@ -175,7 +187,7 @@ class ModelConfig(Settings):
 
     @property
     def seen(self):
-        """What of a batch the appearance encoder sees: keys, in the order in which it takes them."""
+        """The keys of a batch that the appearance encoder sees, in the order in which it takes them."""
         if self.model == "vunet" and self.appearance == "parts":
             return ("parts",)
         return ("image", "shape") if self.model in ("vunet", "cvae") else ("image",)
@@ -202,57 +214,70 @@ class ModelConfig(Settings):
 
     @property
     def latent_shapes(self):
-        """Of each latent, from the bottom up, (height, width, channels); of the one laid latent (parts, channels); of
-        models with a bottleneck (code_size,); of realnvp, whose z is as large as the picture, (numbers,)."""
+        """Shapes of the latents, from the bottom up: (height, width, channels) of each.
+
+        --latent=laid has one, (codes, channels). Models with a bottleneck have one, (code_size,). The z of realnvp is
+        as large as the picture: (numbers,)."""
         if self.model == "realnvp":
             return [(self.image_size**2 * (1 if self.grey else PICTURE_CHANNELS),)]
         if self.model != "vunet":
             return [(self.code_size,)]
         if self.latent == "laid":
-            return [(self.parts, self.code_channels)] if self.latent_scales else []
+            return [(self.parts + self.texture_codes, self.code_channels)] if self.latent_scales else []
         bottom = self.image_size >> (self.scales - 1)
         return [(bottom << i, bottom << i, self.widths[-1 - i]) for i in range(self.latent_scales)]
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(Settings):
-    """How a model is trained; the defaults are the released program's, but for the loss, which needs no download.
+    """How a model is trained. The defaults are the released program's, except the loss, which needs no download.
 
     Attributes:
         steps: number of training steps. All schedules scale with it.
-        batch_size: pictures in a step, of all replicas and machines together.
-        seed: of the initial weights, the order of the data and all noise.
-        optimizer: "adam" (released program: momenta 0.5 and 0.9), or "muon": the steps of 3x3 convolutions
-            are made orthogonal, which learns more in a step (docs/laid.md); the rest is stepped by Adam
-            with 0.9 and 0.99.
-        learning_rate: of the optimizer: flat for a hundredth of the steps, then linearly to 0.
-        warmup: steps in which the learning rate first rises from 0; the released program has none.
-        reconstruction: the loss: "l1_ssim" (L1 of pixels and structural similarity), "l1", "vgg19" (the paper's), or
-            "mse". Models that state p(x | z) by themselves (vae, vae_joint, cvae) use that instead.
-        vgg_weights: of "vgg19": "imagenet" (downloaded once), or a file.
-        feature_weights: weights of the terms of "vgg19" that compare features: the input and five layers.
-        gram_weights: weights of the terms of "vgg19" that compare Gram matrices of the same six.
-        kl_schedule: how the weight of the KL term changes: "ramp" (released program: 1e-6 up to half of the steps, and
-            `kl_weight` from three quarters on), or "constant".
-        kl_weight: weight of the KL term (beta); with "ramp" the weight at its end.
-        ema: momentum of the averaged weights that evaluation and export use, reached step by step: after n updates it
-            is at most (1 + n) / (10 + n). 0 for no averages.
-        mixed_precision: "float32" or "mixed_bfloat16".
-        appearance_from: whose picture the appearance encoder sees: "self" (the paper), or "other": another picture of
-            the same appearance.
+        batch_size: number of pictures in a step, on all devices and machines together.
+        seed: seed of the initial weights, the order of the data and all noise.
+        optimizer: "adam" (released program: momenta 0.5 and 0.9), or "muon", which learns more in a step
+            (docs/laid.md): it makes the steps of 3x3 convolutions orthogonal and leaves the rest to Adam with momenta
+            0.9 and 0.99.
+        learning_rate: the largest learning rate, above 0. It stays for a hundredth of the steps, then falls linearly to
+            0.
+        warmup: number of steps in which the learning rate first rises from 0. The released program has none.
+        reconstruction: the loss that compares pictures: "l1_ssim" (L1 of the pixels and structural similarity), "l1",
+            "vgg19" (the paper's), or "mse". The models vae, vae_joint, cvae and realnvp do not use it: they state a
+            likelihood by themselves.
+        vgg_weights: the weights of VGG19 for --reconstruction=vgg19: "imagenet" (Keras downloads them once), or a file.
+        feature_weights: only with --reconstruction=vgg19: weights of the terms that compare features. They are six
+            numbers from 0 on, with commas between: for the input and five layers of VGG19.
+        gram_weights: only with --reconstruction=vgg19: weights of the terms that compare Gram matrices of the same six.
+        kl_schedule: how the weight of the KL term changes. "ramp": it is 1e-6 for half of the steps, rises to
+            --kl_weight at three quarters of them, and stays there (released program). "constant": it is always
+            --kl_weight.
+        kl_weight: weight of the KL term (beta). With --kl_schedule=ramp it is the weight at the end.
+        ema: momentum of the moving average of the weights, from 0 to below 1; 0 for no average. Validation, evaluation
+            and export use the averaged weights. After n steps the momentum is at most (1 + n) / (10 + n).
+        mixed_precision: number format of the training step: "float32", or "mixed_bfloat16", which is faster where the
+            processor has bfloat16 instructions.
+        appearance_from: which picture the appearance encoder sees: "self", the one that is to be made (the paper), or
+            "other", another picture of the same appearance.
         mirror: flip half of the examples from left to right.
-        mirror_appearance: flip half of what the appearance encoder sees, picture and shape together.
-        shift: move picture and shape together by up to so many pixels in x and in y, edges replicated.
-        hue: turn the hues of the picture, and of what the appearance encoder sees with it, at random by up to so many
-            turns: 0.5 for any hue. Greys stay.
-        steps_per_call: steps that run without coming back to Python.
-        init_batches: batches of the data-dependent initialisation.
-        log_every: steps between the rows of the curves.
-        valid_batches: batches of the valid split measured at each checkpoint; 0 for none.
-        checkpoint_every: steps between checkpoints.
-        keep_checkpoints: how many of the last checkpoints stay.
-        pictures_every: steps between transfer matrices; 0 for none.
-        max_skipped: steps in a row with a loss or gradient that is no finite number, after which the run stops.
+        mirror_appearance: flip half of the inputs of the appearance encoder, picture and shape map together.
+        shift: move picture and shape map together at random, by up to this many pixels in x and in y. The edges are
+            repeated.
+        hue: turn the hues of the picture at random, by up to this part of the colour circle: 0.5 gives any hue. What
+            the appearance encoder sees is turned with it. Greys stay.
+        steps_per_call: number of steps that run in one call from Python.
+        init_batches: number of batches from which data-dependent initialisation sets the first scales and biases.
+        log_every: number of steps between two rows of the curves in metrics.csv.
+        valid_batches: number of batches of the valid split that are measured at each checkpoint; 0 for none.
+        checkpoint_every: number of steps between two checkpoints.
+        keep_checkpoints: number of checkpoints that are kept; older ones are removed.
+        pictures_every: number of steps between two pictures of transfers; 0 for none.
+        max_skipped: steps whose loss or gradient is not finite are skipped. The run stops after this many in a row.
+        adversarial: weight of an adversarial term beside the reconstruction, from 0 on. A discriminator learns to tell
+            true pairs of picture and shape map from made ones (docs/models.md). 0 for none. --model=bigan always has
+            one.
+        r1: weight of the R1 penalty, which keeps the discriminator smooth, from 0 on.
+        discriminator_rate: learning rate of the discriminator, divided by that of the model.
 
     Raises:
         InputError: a value that makes no sense; the message names the flag.
@@ -285,11 +310,15 @@ class TrainingConfig(Settings):
     keep_checkpoints: int = within(1, None, 3)
     pictures_every: int = within(0, None, 1000)
     max_skipped: int = within(1, None, 20)
+    adversarial: float = within(0, None, 0.0)
+    r1: float = within(0, None, 1.0)
+    discriminator_rate: float = 1.0
 
     def __post_init__(self):
         super().__post_init__()
         self.demand(self.learning_rate > 0, "learning_rate", "must be a number above 0")
         self.demand(0 <= self.ema < 1, "ema", "must be in [0, 1)")
+        self.demand(self.discriminator_rate > 0, "discriminator_rate", "must be a number above 0")
         for flag in ("feature_weights", "gram_weights"):
             weights, layers = getattr(self, flag), len(getattr(TrainingConfig, flag))
             if len(weights) != layers or not all(0 <= weight < math.inf for weight in weights):
@@ -297,7 +326,7 @@ class TrainingConfig(Settings):
                 raise InputError(f"--{flag}={given}: must be {layers} numbers from 0 on, of the input and five layers")
 
     def check_size(self, image_size: int) -> None:
-        """Raises InputError where pictures of this side, in pixels, cannot be trained on so; it names the flag."""
+        """Raises InputError if these settings cannot train on pictures of this side (pixels). It names the flag."""
         if self.shift >= image_size:
             raise InputError(f"--shift={self.shift}: must be less than the pictures' side, {image_size} pixels")
         if self.reconstruction == "vgg19" and image_size < SMALLEST_VGG19_SIDE:
@@ -309,19 +338,21 @@ class TrainingConfig(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig(Settings):
-    """Where a training reads and writes, and on what it runs.
+    """Where a training reads and writes, and on which devices it runs.
 
     Attributes:
-        dataset_dir: a dataset made by `python -m vunet_tf.prepare`.
-        run_dir: folder of the run; a run that is there goes on.
-        init_from: run or preset to begin from: its weights, and a run's optimizer slots. Steps and schedules are
-            counted anew.
-        replicas: devices to use: 0 for all GPUs; without a GPU, so many parts of the CPU.
-        cluster: how a training on several machines knows them. "tf_config": from the environment variable TF_CONFIG,
-            which Kubeflow sets (without it this machine is alone); "slurm": from the variables that `srun` sets.
-        cluster_port: --cluster=slurm: the first task of each machine listens at this port, the next ones at the ports
-            after it. Two trainings that share a machine need different ones.
-        deterministic: only operations that give the same bits each time (slower).
+        dataset_dir: folder of a dataset made by `python -m vunet_tf.prepare`.
+        run_dir: folder of the run. A run that is there already goes on.
+        init_from: folder of a run, or name of a preset, whose weights the training begins with. A run also gives its
+            optimizer state. Steps and schedules begin at 0.
+        replicas: number of devices to use. 0 uses all GPUs, or the whole CPU where there is no GPU. Without a GPU,
+            another number divides the CPU into so many devices.
+        cluster: how the machines of a training on several know each other. "tf_config": from the environment variable
+            TF_CONFIG, which Kubeflow sets; without it, this machine trains alone. "slurm": from the variables that
+            `srun` sets.
+        cluster_port: only with --cluster=slurm: the first task of each machine listens at this port, the next tasks at
+            the ports after it. Two trainings that share a machine need different ports.
+        deterministic: use only operations that give the same bits each time. They are slower.
     """
 
     dataset_dir: str | None = None
@@ -338,18 +369,22 @@ class EvaluationConfig(Settings):
     """What an evaluation measures, and on what.
 
     Attributes:
-        split: splits, with commas between; by default valid, valid_appearance and valid_shape where there are.
+        split: names of the splits to measure, with commas between. By default valid, valid_appearance and valid_shape,
+            as far as the dataset has them.
         sections: what to measure, with commas between.
-        reference: transfer: which picture of each appearance the model sees: "first" of each, or key=value,... for the
-            first with these attributes (or name, shape_id). By default action=idle,direction=down,t=0 for sprites, else
-            first. It comes from the split with the same appearances in seen shapes (valid: valid_appearance,
-            valid_shape: train), or from the split itself.
-        max_examples: examples per split, evenly spread; 0 for all.
-        batch_size: pictures made at a time.
-        samples: likelihood: samples of z in the tighter bound.
-        vgg_weights: for the VGG19 distance: "imagenet" (downloaded once), or a file of VGG19 weights.
-        inception_weights: for inception score and FID: a file of Keras InceptionV3 weights.
-        seed: of all random numbers.
+        reference: transfer: which picture of each appearance the model sees. "first": the first one. key=value,...: the
+            first one with these attributes (or with this name or shape_id). By default
+            action=idle,direction=down,t=0 for sprites, and first for others. For the split valid it comes from
+            valid_appearance, and for valid_shape from train, as far as the dataset has them. In all other cases it
+            comes from the split itself.
+        max_examples: number of examples measured per split, evenly spread over it; 0 for all.
+        batch_size: number of pictures made at a time.
+        samples: likelihood: number of samples of z in the tighter bound.
+        vgg_weights: weights of VGG19 for the VGG19 distance: "imagenet" (Keras downloads them once), or a file. Without
+            it, this distance is not measured.
+        inception_weights: a file of Keras InceptionV3 weights, for inception score and FID. Without it, these two are
+            not measured.
+        seed: seed of all random numbers.
 
     Raises:
         InputError: an unknown section.

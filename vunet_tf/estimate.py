@@ -4,13 +4,13 @@ r"""Finds people and their joints in photographs, and shows them.
   python -m vunet_tf.estimate show --pictures=holiday --out=people.png --keypoints=people.json
   python -m vunet_tf.estimate measure --pictures=val2017 --truth=person_keypoints_val2017.json
 
-get      downloads the weights of the estimator, BlazePose (Google, Apache-2.0), once: by pip, out of the package
-         mediapipe, into the user's cache folder, or to --pose_model
-show     a contact sheet: each picture with the joints of its people over it, the people cut out, and how sure the
-         estimator is of each (0 to 1). With --keypoints, what it found in all pictures, as a file in COCO's format that
-         `prepare --source=coco` and `generate` read
-measure  the distance between the joints it finds and annotated ones, in pixels of pictures whose longer side is 256,
-         and how many pictures a second it looks at
+get      downloads the weights of the estimator, BlazePose (Google, Apache-2.0), once: with pip, from the package
+         mediapipe, into the user's cache folder or into --pose_model
+show     makes a contact sheet: each picture with the joints of its people drawn over it, the people cut out, and how
+         sure the estimator is of each (0 to 1). With --keypoints it also writes the joints of all pictures to a file in
+         COCO's format, which `prepare --source=coco` and `generate` read
+measure  prints the distance between the joints that it finds and annotated ones, in pixels of pictures whose longer
+         side is 256, and how many pictures it reads per second
 """
 
 import itertools
@@ -33,14 +33,24 @@ from vunet_tf.files.errors import InputError
 from vunet_tf.files.grids import grid, label
 from vunet_tf.files.words import counted
 
-_PICTURES = flags.DEFINE_list("pictures", None, "Files and folders of pictures, with commas between.")
-_OUT = flags.DEFINE_string("out", None, "show: PNG file of the contact sheet.")
+_PICTURES = flags.DEFINE_list(
+    "pictures", None, "Files and folders of pictures, with commas between. measure: one folder."
+)
+_OUT = flags.DEFINE_string("out", None, "show: PNG file for the contact sheet.")
 _KEYPOINTS = flags.DEFINE_string("keypoints", None, "show: JSON file for the joints of all pictures.")
-_MOST = flags.DEFINE_integer("most", 40, "show: pictures on the sheet, the first ones.", 1, 1000)
-_TRUTH = flags.DEFINE_string("truth", None, "measure: COCO's person keypoints of --pictures, a folder.")
-_LEAVE_OUT = flags.DEFINE_list("leave_out", [], "measure: patterns of file names that do not count.")
+_MOST = flags.DEFINE_integer(
+    "most", 40, "show: largest number of pictures on the sheet. The first ones are shown.", 1, 1000
+)
+_TRUTH = flags.DEFINE_string(
+    "truth", None, "measure: JSON file with the true keypoints of --pictures, in COCO's format."
+)
+_LEAVE_OUT = flags.DEFINE_list(
+    "leave_out", [], "measure: patterns of file names that are left out, for example holiday*."
+)
 _POSE_MODEL = define_pose_model()
-_WORKERS = flags.DEFINE_integer("workers", None, "Pictures at once; by default one for each core.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer(
+    "workers", None, "Number of pictures read at once. By default one for each core.", lower_bound=1
+)
 
 _CELL, _COLUMNS = 224, 4  # of the sheet: pixels, pictures side by side
 _GREY = 128

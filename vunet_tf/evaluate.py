@@ -1,12 +1,12 @@
-r"""Measures a trained run: how good its pictures are, and whether shape and appearance are apart.
+r"""Measures a trained run: how good its pictures are, and whether shape and appearance are separated.
 
   python -m vunet_tf.evaluate --run_dir=runs/sprites --split=valid --out=results/sprites.json
   python -m vunet_tf.evaluate --run_dir=runs/sprites --sections=transfer --max_examples=0 --out=results/transfer.json
   python -m vunet_tf.evaluate --compare=results/sprites.json,results/figures.json --out=docs/results.md
 
-Prints a table and writes it as JSON, and beside it an HTML page with pictures (sprites.html) and its plots and pictures
-as PNG (sprites_curve.png, ...). What cannot be measured on a dataset is listed with the reason. docs/evaluation.md says
-what each number means. The same seed gives the same numbers.
+It prints a table and writes it as JSON. Beside that file it writes an HTML page with pictures (sprites.html), and its
+plots and pictures as PNG files (sprites_curve.png, ...). What cannot be measured on a dataset is listed with the
+reason. docs/evaluation.md says what each number means. The same seed gives the same numbers.
 """
 
 import dataclasses
@@ -23,17 +23,25 @@ from vunet_tf.config import EvaluationConfig
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
 
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to measure.")
-_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "The dataset to measure on; by default the training's.")
-_OUT = flags.DEFINE_string("out", None, "JSON file to write (with --compare: Markdown file); the others lie beside it.")
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run to measure, or name of a preset.")
+_DATASET_DIR = flags.DEFINE_string(
+    "dataset_dir", None, "Folder of the dataset to measure on. By default that of the training."
+)
+_OUT = flags.DEFINE_string(
+    "out", None, "JSON file to write (with --compare: Markdown file). The other files are written beside it."
+)
 define(EvaluationConfig)
-_COMPARE = flags.DEFINE_list("compare", None, "JSON files of evaluations to join into a Markdown table, instead.")
+_COMPARE = flags.DEFINE_list(
+    "compare",
+    None,
+    "JSON files of evaluations, with commas between: join them into a Markdown table, and measure nothing.",
+)
 
 PACKAGES = ("vunet-tf", "tensorflow", "keras", "numpy", "scikit-learn")
 
 
 def _writable(out: str | None, suffix: str) -> Path:
-    """The path of --out, in a folder that can be written: better known before an hour of work than after it."""
+    """The path of --out. Its folder is tried before the work, which may take an hour."""
     if not out or Path(out).suffix != suffix:
         raise InputError(f"--out={out or ''}: name a file that ends in {suffix}")
     atomic.check_writable(out)

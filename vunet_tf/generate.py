@@ -2,7 +2,7 @@ r"""Makes pictures with a trained model.
 
   python -m vunet_tf.generate MODE --run_dir=RUN ... --out=FILE
 
-  reconstruct   each picture by its own appearance and shape
+  reconstruct   each picture from its own appearance and shape
     ... reconstruct --run_dir=runs/quickstart --inputs=valid:0-15 --out=reconstructed.png
   transfer      every appearance (rows) in every shape (columns)
     ... transfer --run_dir=runs/quickstart --appearances=valid:0-4 --shapes=valid:10-17 --out=matrix.png
@@ -10,36 +10,36 @@ r"""Makes pictures with a trained model.
   sample        appearances from the prior, for each shape (rows: shapes, columns: samples)
     ... sample --run_dir=runs/quickstart --shapes=valid:0-3 --samples=8 --seed=1 --out=samples.png
     ... sample --run_dir=runs/demo --appearances=valid:5 --vary=torso+arms --shapes=valid:0-3 --out=shirts.png
-  parts         where the parts that the model has found lie (runs with --latent=laid)
+  parts         a picture of where the parts lie that the model has found (runs with --latent=laid)
     ... parts --run_dir=runs/demo --inputs=valid:0-3 --out=parts.png
   interpolate   from one appearance to the next, for each shape; or one appearance along a path of poses
     ... interpolate --run_dir=runs/quickstart --appearances=valid:0,9 --shapes=valid:3 --out=between.png
     ... interpolate --run_dir=runs/quickstart --appearances=valid:0 --shapes=valid:3,9,14 --out=path.png
-  manifold      pictures of z on a grid over two of its numbers (runs with --model=vae and such)
+  manifold      the pictures for a grid over two of the numbers in z (runs with --model=vae or vae_joint)
     ... manifold --run_dir=runs/digits --steps=20 --out=manifold.png
-  attribute     pictures get an attribute that others have (mean z with it minus mean z without)
+  attribute     pictures get an attribute (the mean z of examples with it, minus the mean z of those without, is added)
     ... attribute --run_dir=runs/quickstart --inputs=valid:0-3 --attribute=hair=blond --out=blond.png
   animate       appearances driven by a sequence of shapes, as a .gif or .mp4
     ... animate --run_dir=runs/quickstart --appearances=valid:0 --shapes=valid:3,9,14 --steps=12 --out=move.mp4
     ... animate --run_dir=runs/photos --appearances=me.jpg --shapes=dance.mp4 --out=dancing.mp4
 
-Inputs, several with commas between:
+How inputs are named; several have commas between them:
 
   valid:12  valid:0-7  valid:0,5,9  valid:all   examples of a split of the run's dataset, counted from 0
   valid:look1000_pose1003                       the example of that name
-  me.jpg                                        a picture, its keypoints beside it in me.json (COCO, OpenPose or
-                                                vunet-joints-1, see python -m export.serving.joints), or else
-                                                estimated (once before: python -m vunet_tf.estimate get)
-  dance.mp4                                     a video as shapes: one person, followed and estimated frame by frame
+  me.jpg                                        a picture. Its keypoints are in me.json beside it (COCO, OpenPose or
+                                                vunet-joints-1, see python -m export.serving.joints). Without that
+                                                file they are estimated (once before: python -m vunet_tf.estimate get)
+  dance.mp4                                     a video, for --shapes: the pose of one person in each frame, estimated
   me.jpg+keypoints.json                         a picture and its keypoints
   cat.png+map.png                               a picture and its shape map, for a run on shape maps
   map:map.png                                   a shape map: a shape without an appearance
   photos  photos+keypoints.json  map:maps       every picture of a folder
 
-Pictures of any size are fitted as `prepare` fitted the run's dataset. What cannot be read is listed, in rejects.csv in
-the folder or NAME.rejects.csv beside NAME.png, and the rest is made.
+Pictures of any size are made square in the way in which `prepare` made those of the run's dataset square. Inputs that
+cannot be read are left out and listed, in rejects.csv in the folder --out or in NAME.rejects.csv beside NAME.png.
 
-Exit status: 0 if all was made, 1 for an error, 2 if inputs were left out.
+Exit status: 0 if everything was made, 1 after an error, 2 if inputs were left out, 130 after Ctrl-C.
 """
 
 import sys
@@ -55,61 +55,70 @@ from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import counted
 from vunet_tf.pretrained import folder_of
 
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of a trained run, or the name of a preset, as figures-64.")
-_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of the run; by default the one its flags.txt names.")
-_OUT = flags.DEFINE_string(
-    "out", None, "PNG file of the grid; .gif or .mp4 (animate, interpolate); with --separate a folder."
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of a trained run, or name of a preset, for example figures-64.")
+_DATASET_DIR = flags.DEFINE_string(
+    "dataset_dir", None, "Folder of the run's dataset. By default the one named in its flags.txt."
 )
-_INPUTS = flags.DEFINE_string("inputs", None, "reconstruct, parts, attribute: the pictures.")
+_OUT = flags.DEFINE_string(
+    "out",
+    None,
+    "File to write: .png for a grid, .gif or .mp4 for an animation (animate, interpolate). With --separate, a folder.",
+)
+_INPUTS = flags.DEFINE_string("inputs", None, "reconstruct, parts, attribute: the pictures to work on.")
 _APPEARANCES = flags.DEFINE_string(
-    "appearances", None, "transfer, interpolate, animate: whose looks. sample: with --vary, one."
+    "appearances",
+    None,
+    "transfer, interpolate, animate: whose appearances to use. sample with --vary: one, which is varied.",
 )
 _SHAPES = flags.DEFINE_string(
     "shapes",
     None,
-    "transfer, sample, animate: whose shapes; models without shapes are sampled without. interpolate: by default the "
-    "first appearance's own.",
+    "transfer, sample, animate: whose shapes to use. Models without shapes are sampled without this flag. interpolate: "
+    "whose shapes to use, by default the first appearance's own.",
 )
 _PART = flags.DEFINE_multi_string(
     "part",
     [],
-    "transfer, animate: PARTS:INPUT takes these parts of the looks from another input, as torso:valid:3. PARTS are "
-    "head, torso, arms, legs, background, or numbers as the mode parts shows them, with + between. Can be given more "
-    "than once.",
+    "transfer, animate: PARTS:INPUT takes the appearance of these parts from another input, for example torso:valid:3. "
+    "PARTS are head, torso, arms, legs, background, or the numbers that the mode parts shows, with + between. The flag "
+    "can be given more than once.",
 )
 _VARY = flags.DEFINE_string(
-    "vary", None, "sample: only these parts are drawn, the others are those of --appearances. Named as in --part."
+    "vary", None, "sample: only these parts are sampled, named as in --part. The others are those of --appearances."
 )
-_SAMPLES = flags.DEFINE_integer("samples", 8, "sample: how many for each shape.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "sample: another seed gives other samples.", 0, 2**31 - 1)
+_SAMPLES = flags.DEFINE_integer("samples", 8, "sample: number of samples for each shape.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "sample: seed of the noise. Another seed gives other samples.", 0, 2**31 - 1)
 _STEPS = flags.DEFINE_integer(
     "steps",
     None,
-    "interpolate: pictures from one to the next, both included (by default 8). animate: frames from one pose to the "
-    "next, both included (by default only the poses themselves). manifold: rows and columns (by default 12). "
-    "attribute: columns (by default 8).",
+    "interpolate: number of pictures from one input to the next, both included (by default 8). animate: number of "
+    "frames from one pose to the next, both included (by default only the poses themselves). manifold: number of rows "
+    "and of columns (by default 12). attribute: number of columns (by default 8).",
     lower_bound=2,
 )
-_DIMENSIONS = flags.DEFINE_list("dimensions", "0,1", "manifold: which two numbers of z, counted from 0.")
+_DIMENSIONS = flags.DEFINE_list("dimensions", "0,1", "manifold: which two numbers of z vary, counted from 0.")
 _ATTRIBUTE = flags.DEFINE_string(
-    "attribute", None, "attribute: KEY=VALUE, an attribute that the dataset's examples have, as digit=3."
+    "attribute", None, "attribute: KEY=VALUE, an attribute that the dataset's examples have, for example digit=3."
 )
-_STRENGTH = flags.DEFINE_float("strength", 1.0, "attribute: how much of it the last column has; below 0 it is taken.")
+_STRENGTH = flags.DEFINE_float(
+    "strength", 1.0, "attribute: how strong it is in the last column. Below 0, the attribute is taken away."
+)
 _FPS = flags.DEFINE_float(
     "fps",
     None,
-    ".gif and .mp4: frames a second; by default 10, or those of the video in --shapes.",
+    ".gif and .mp4: frames per second. By default 10, or the rate of the video in --shapes.",
     lower_bound=0.1,
     upper_bound=120,
 )
-_SHOW_SHAPES = flags.DEFINE_bool("show_shapes", False, ".gif and .mp4: the shape at the left of each frame.")
+_SHOW_SHAPES = flags.DEFINE_bool("show_shapes", False, ".gif and .mp4: show the shape at the left of each frame.")
 _SEPARATE = flags.DEFINE_bool(
-    "separate", False, "Each picture as a file of its own in the folder --out, at the model's size, with an index.csv."
+    "separate", False, "Write each picture to its own file in the folder --out, at the model's size, with an index.csv."
 )
 _CELL = flags.DEFINE_integer(
     "cell",
     None,
-    "About how many pixels high a picture is shown (by default 96, in animations 256); by enlarging it whole times.",
+    "About how many pixels high a picture is shown: by default 96, in animations 256. Pictures are enlarged by whole "
+    "factors only.",
     lower_bound=1,
     upper_bound=2048,
 )
@@ -117,14 +126,14 @@ _FIT = flags.DEFINE_enum(
     "fit",
     None,
     ["person", *pictures.FITS],
-    "How your own pictures become square: cut a square around the person, stretch, pad the short side, or crop the "
-    "middle. By default as the run's dataset; to a run on drawn people, photographs "
-    "without keypoints are given as a square around the person, who is cut out.",
+    "How your own pictures become square. person: a square around the person. stretch: the whole picture, stretched. "
+    "pad: the short side is continued with the edge. crop: the middle. By default as in the run's dataset. For a run "
+    "on drawn people, photographs without keypoints become a square around the person, who is cut out.",
 )
 _POSE_MODEL = define_pose_model()
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Pictures made at once.", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Number of pictures made at once.", lower_bound=1)
 
-# What each mode needs, and what else it takes.
+# Flags that each mode needs, and those that it also takes.
 MODES = {
     "reconstruct": (("inputs",), ()),
     "transfer": (("appearances", "shapes"), ("part",)),
@@ -153,11 +162,11 @@ def _check_flags(mode: str) -> None:
     for name in sorted(of_modes - {*needed, *taken}):
         if flags.FLAGS[name].present:
             others = [other for other, (needs, takes) in MODES.items() if name in (*needs, *takes)]
-            raise InputError(f"--{name} is of {', '.join(others)}; {mode} does not take it")
+            raise InputError(f"--{name} is for {', '.join(others)}; {mode} does not take it")
 
 
 def _out(mode: str) -> Path:
-    """Where the pictures go, tried out; raises InputError if nothing can be written there."""
+    """The path of --out. Raises InputError if nothing can be written there."""
     out = Path(_OUT.value)
     suffix = out.suffix.lower()
     if not _SEPARATE.value:
@@ -171,13 +180,13 @@ def _out(mode: str) -> Path:
     if _SEPARATE.value or suffix == ".png":
         for name in OF_ANIMATIONS:
             if flags.FLAGS[name].present:
-                raise InputError(f"--{name} is of animations: name an --out that ends in .gif or .mp4")
+                raise InputError(f"--{name} is for animations: name an --out that ends in .gif or .mp4")
     atomic.check_writable(out / "index.csv" if _SEPARATE.value else out)
     return out
 
 
 def _generate(mode: str) -> bool:
-    """Makes and writes the pictures; returns whether all inputs could be used."""
+    """Makes and writes the pictures. Returns whether all inputs could be used."""
     _check_flags(mode)
     folder_of(_RUN_DIR.value)
     out = _out(mode)
@@ -228,7 +237,7 @@ def _save(sheet, out: Path) -> None:
 
 
 def _list_rejects(rejects, out: Path) -> None:
-    """Writes what was left out beside the pictures; a list of an earlier call is removed."""
+    """Writes the list of what was left out beside the pictures. The list of an earlier call is removed."""
     path = out / "rejects.csv" if _SEPARATE.value else out.with_name(f"{out.stem}.rejects.csv")
     with atomic.writing(path):
         path.unlink(missing_ok=True)
@@ -245,4 +254,4 @@ def _command(mode: str) -> None:
 
 
 if __name__ == "__main__":
-    run({mode: partial(_command, mode) for mode in MODES}, if_stopped="what is under its final name is whole")
+    run({mode: partial(_command, mode) for mode in MODES}, if_stopped="every file under its final name is complete")

@@ -6,8 +6,8 @@ r"""Makes a dataset out of pictures, or a contact sheet of one.
   python -m vunet_tf.prepare --source=folder --input=shoes --output=datasets/shoes
   python -m vunet_tf.prepare --preview=datasets/figures --out=sheet.png
 
-A dataset is a folder of TFRecords, `dataset.json` (what it is) and `rejects.csv` (what was left out, and why). It
-appears under its name when it is whole.
+A dataset is a folder with TFRecords, `dataset.json` (what it holds and how it was made) and `rejects.csv` (what was
+left out, and why). The folder gets its name only when it is complete.
 """
 
 from pathlib import Path
@@ -27,29 +27,32 @@ _SOURCE = flags.DEFINE_enum(
     "source",
     None,
     list(SOURCES),
-    "Where the pictures come from. coco: a person-keypoints JSON and a folder of photographs. deepfashion, market: a "
-    "folder and a keypoint file name:keypoints_y:keypoints_x. index: the original release's index.p. pairs: pictures "
-    "of two halves, edge map and photograph. folder: any pictures, the shape is their edges, or with --estimate the "
-    "people in them. sprites: sheets in the format vunet-sprites-1. figures: procedural people, no input needed. "
-    "digits: scikit-learn's handwritten digits, 8 x 8 pixels, no input needed.",
+    "Where the pictures come from. coco: a JSON file of person keypoints and a folder of photographs. deepfashion, "
+    "market: a folder and a keypoint file with lines name:keypoints_y:keypoints_x. index: the file index.p of the "
+    "original release. pairs: pictures of two halves, one the edge map and one the photograph. folder: any pictures; "
+    "their shape is their edges, or with --estimate the joints of the people in them. sprites: sheets in the format "
+    "vunet-sprites-1. figures: people drawn by this program, which need no input. digits: the handwritten digits of "
+    "scikit-learn, 8 x 8 pixels, which need no input.",
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder of the dataset to be made.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the dataset that is made.")
 _OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Replace a dataset that is at --output; it stays until the new one is whole."
+    "overwrite", False, "Replace the dataset at --output. The old one stays until the new one is complete."
 )
 define(Options)
-_WORKERS = flags.DEFINE_integer("workers", None, "Processes; by default one for each core.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer("workers", None, "Number of processes. By default one for each core.", lower_bound=1)
 _SCHEDULER = flags.DEFINE_string(
     "scheduler",
     None,
-    "Address of a Dask scheduler, tcp://HOST:8786, whose workers make the pictures instead of this machine "
-    "(docs/scaling.md). They must have the source's files under the same names.",
+    "Address of a Dask scheduler, for example tcp://HOST:8786. Its workers make the pictures instead of this machine "
+    "(docs/scaling.md). They must have the source's files under the same paths.",
 )
 
-_PREVIEW = flags.DEFINE_string("preview", None, "Folder of a dataset: draw a contact sheet of it instead.")
-_OUT = flags.DEFINE_string("out", "preview.png", "PNG file of the contact sheet.")
-_SPLIT = flags.DEFINE_string("split", "train", "Split of the contact sheet.")
-_ROWS = flags.DEFINE_integer("rows", 8, "Examples on the contact sheet.", lower_bound=1, upper_bound=200)
+_PREVIEW = flags.DEFINE_string(
+    "preview", None, "Folder of a dataset. A contact sheet of it is drawn, and no dataset is made."
+)
+_OUT = flags.DEFINE_string("out", "preview.png", "With --preview: PNG file of the contact sheet.")
+_SPLIT = flags.DEFINE_string("split", "train", "With --preview: split of the dataset to show.")
+_ROWS = flags.DEFINE_integer("rows", 8, "With --preview: number of examples to show.", lower_bound=1, upper_bound=200)
 
 _OF_PREVIEW = ("preview", "out", "split", "rows")
 _OF_ALL_SOURCES = ("source", "output", "overwrite", "image_size", "encoding", "workers", "scheduler")
@@ -57,7 +60,7 @@ _NOT_OF_THE_DATA = ("output", "overwrite", "workers", "scheduler")  # the datase
 
 
 def _check_all_are_of_use(flags_given: dict) -> None:
-    """Raises InputError for a flag that belongs to something else than what is asked for."""
+    """Raises InputError if a flag was given that has no use for this source, or for --preview."""
     if _PREVIEW.value:
         asked, of_use = "--preview", _OF_PREVIEW
     else:
@@ -82,7 +85,7 @@ def _prepare() -> None:
     if _SCHEDULER.value is not None:
         if _WORKERS.value:
             raise InputError(
-                "--workers is for this machine, and --scheduler leaves the work to others; give one of them"
+                "--workers is for this machine, and --scheduler gives the work to others; give only one of them"
             )
         from vunet_tf.data.cluster import demand_scheduler  # only now: it needs a package that few have
 
@@ -100,7 +103,7 @@ def _prepare() -> None:
         counts = f"{counted(info.appearances[split], 'appearance')}, {counted(info.shapes[split], 'shape')}"
         print(f"  {split}: {counted(info.examples(split), 'example')}, {counts}")
     if "valid" not in info.splits:
-        print("  no split 'valid': training goes without validation, and evaluate needs --split=train")
+        print("  no split 'valid': training then has no validation, and evaluate needs --split=train")
     if info.rejected:
         print(f"  left out: {info.rejected}, listed in {Path(_OUTPUT.value) / 'rejects.csv'}")
 

@@ -1,4 +1,4 @@
-"""A run directory: what builds a trained model again. Reading one runs no code from it and unpickles nothing.
+"""A run directory, from which a trained model is built again. Reading it runs no code from it and unpickles nothing.
 
 RUN/config.json        {"format": 2, "class": "VUNet", "config": {...}, "fitting": {...}}, see `Run`
 RUN/model.weights.h5   weights, as Keras writes them
@@ -6,8 +6,8 @@ RUN/flags.txt          the flags of the training, as used: a flagfile
 RUN/history.jsonl      a line for each start that changed flags or packages, see `history`
 RUN/checkpoints/ ...   see `vunet_tf.training`
 
-A preset (`vunet_tf.pretrained`) is read in the same way: its weights are stored smaller, and its dataset is the few
-examples that come with it.
+A preset (`vunet_tf.pretrained`) is read in the same way. Its weights are stored in a smaller form, and its dataset is
+the few examples that come with it.
 """
 
 import contextlib
@@ -43,20 +43,21 @@ PACKAGES = ("vunet-tf", "tensorflow", "keras", "tensorflow-probability", "numpy"
 
 
 class _WeightsInMemory(io.BytesIO):
-    """Where Keras writes weights first: the HDF5 library crashes on a full disk, an ordinary file raises an error."""
+    """Keras writes weights into this and not to disk, since the HDF5 library crashes on a full disk."""
 
     def __str__(self):
-        return WEIGHTS  # Keras looks at the ending
+        return WEIGHTS  # Keras checks the ending of the name
 
 
 class Run(NamedTuple):
-    """A trained run: everything that using it takes.
+    """A trained run: everything that is needed to use it.
 
     directory: the run directory.
     model: a `GenerativeModel` (`vunet_tf.models.registry`), with the weights that `save` wrote, to the bit.
-    fitting: how the pictures and shapes of its dataset were made, so that others can be made alike.
-    flags: what it was trained with, {name: value}; a boolean one is "true" or "false". {} if none are kept.
-    dataset_dir: the dataset that it was trained on, or the one named since; it may be gone. None if nobody says.
+    fitting: how the pictures and shapes of its dataset were made, so that others can be made in the same way.
+    flags: the flags of its training, {name: value}. A boolean value is "true" or "false". {} if none are kept.
+    dataset_dir: the dataset that it was trained on, or the one that the user named. It may no longer exist. None if it
+      is not known.
     """
 
     directory: Path
@@ -66,7 +67,7 @@ class Run(NamedTuple):
     dataset_dir: Path | None
 
     def dataset(self) -> Path:
-        """The dataset's folder, which is there and fits the model.
+        """The dataset's folder. It is checked that it is there and fits the model.
 
         Raises:
             InputError: it is not known, not there, damaged, or of another size; the message says how to name one.
@@ -91,12 +92,12 @@ class Run(NamedTuple):
 
 
 def save(model, run_dir, fitting: Fitting):
-    """Writes `model` into `run_dir` (made if need be), each file at once or not at all.
+    """Writes `model` into `run_dir`, which is made if it is not there. Each file is written completely or not at all.
 
     Args:
         model: one of `vunet_tf.models.registry`.
         run_dir: a folder.
-        fitting: of the dataset that it is trained on, see `Run`.
+        fitting: the fitting of its dataset, see `Run`.
     """
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -113,17 +114,17 @@ def save(model, run_dir, fitting: Fitting):
 
 @contextlib.contextmanager
 def open_for_training(run_dir, model_config, chief=True):
-    """A new run, or one that goes on, for as long as the block lasts. A new one that never begins leaves no folder.
+    """Opens a new run, or one that goes on, during the block. A new run that never begins leaves no folder.
 
     Args:
-        run_dir: made if need be.
-        model_config: of the model to be trained.
-        chief: whether this process writes the run; another one only looks whether it can go on.
+        run_dir: folder of the run. It is made if it is not there.
+        model_config: configuration of the model that is trained.
+        chief: whether this process writes the run. Other processes only check whether it can go on.
 
     Yields:
-        begin(step, flags, dataset): to be called when all is ready, with the steps done, the text of a flagfile, and
-        the dataset's `digest`. It writes flags and history, and returns what changed since the last start, a list of
-        sentences.
+        begin(step, flags, dataset): call it when everything is ready, with the steps done, the text of a flagfile and
+        the dataset's `digest`. It writes flags and history, and returns a list of sentences that say what changed since
+        the last start.
 
     Raises:
         InputError: `run_dir` holds another model, is being trained already, or cannot be written.
@@ -146,13 +147,13 @@ def open_for_training(run_dir, model_config, chief=True):
             yield lambda step, flags, dataset=None: _begin(run_dir, step, flags, dataset)
     finally:
         if is_new:
-            with contextlib.suppress(OSError):  # it is not empty: training has begun
+            with contextlib.suppress(OSError):  # it is not empty if training has begun
                 run_dir.rmdir()
 
 
 def _begin(run_dir, step, flags, dataset):
     """Writes flags and history of a start at this step, and returns the sentences that say what changed."""
-    before = [entry for entry in history(run_dir) if entry["step"] < step]  # later ones left nothing in the weights
+    before = [entry for entry in history(run_dir) if entry["step"] < step]  # later starts left nothing in the weights
     try:
         atomic.write_text(run_dir / FLAGS, flags)
         entry = {
@@ -186,13 +187,13 @@ def _begin(run_dir, step, flags, dataset):
 
 
 def _settings(entry):
-    """What can change between two starts of a run: its flags but for where it lies and began, and its packages."""
+    """What can change between two starts of a run: its packages, and its flags except --run_dir and --init_from."""
     flags = {f"--{name}": value for name, value in entry["flags"].items() if name not in ("run_dir", "init_from")}
     return flags | entry["versions"]
 
 
 def history(run_dir) -> list[dict]:
-    """The starts of a run's training that changed something, the first of them included; [] if none are kept.
+    """The starts of a run's training that changed something, and the first start. [] if none are kept.
 
     Returns:
         {"step": steps done before, "date": ISO 8601, "changed": sentences like "--learning_rate: 0.001 before, 0.0005
@@ -218,10 +219,10 @@ def load(run_dir, dataset_dir=None) -> Run:
 
     Args:
         run_dir: a run directory, or the name of a preset, see `vunet_tf.presets`.
-        dataset_dir: a dataset to use instead of the one that it was trained on, or the examples of a preset.
+        dataset_dir: a dataset to use instead of the one of the training, or instead of the examples of a preset.
 
     Raises:
-        InputError: `run_dir` is no run or has no model saved yet; or a file is damaged, of another format, names an
+        InputError: `run_dir` is no run or has no saved model yet; or a file is damaged, has another format, names an
             unknown class or setting, or does not fit.
     """
     run_dir = pretrained.folder_of(run_dir)
@@ -269,7 +270,7 @@ def read_weights(model, path):
     try:
         with h5py.File(path) as file:
             file.visititems(add_size)
-        if sum(sizes) > path.stat().st_size:  # room would be made for all that it promises
+        if sum(sizes) > path.stat().st_size:  # memory would be allocated for everything that it promises
             raise InputError("it promises more numbers than it has")
         model.load_weights(path)
     except Exception as error:  # Keras and the HDF5 library raise anything on damaged files
@@ -278,12 +279,12 @@ def read_weights(model, path):
 
 
 def _require_weights(description, count):
-    """Raises InputError, or another of `DOCUMENT_ERRORS`, where the model that is described has more weights than that.
+    """Raises InputError, or another of `DOCUMENT_ERRORS`, if the described model has more than `count` weights.
 
-    A model is built before its weights are set: a wrong size in a damaged `config.json` could take all memory.
+    A model is built before its weights are set, so a wrong size in a damaged `config.json` could take all memory.
     """
     config = ModelConfig.from_dict({name: value for name, value in description["config"].items() if name != "name"})
-    if config.model != "vunet":  # what follows counts its layers
+    if config.model != "vunet":  # the count below is for its layers
         return
     fewest = config.shape_channels + config.blocks_per_scale * sum(9 * width**2 for width in config.widths)  # of E
     if config.appearance == "parts" or config.latent == "laid":
@@ -291,7 +292,7 @@ def _require_weights(description, count):
     if config.latent == "laid":
         fewest += config.code_channels
     if fewest > count:
-        raise InputError(f"its model has more than {fewest:,} weights, beside it are {count:,} at most")
+        raise InputError(f"its model has more than {fewest:,} weights, but the file of weights has {count:,} at most")
 
 
 def _training_flags(run_dir):

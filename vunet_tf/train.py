@@ -1,13 +1,19 @@
-r"""Trains a VU-Net, or goes on where a run stopped: the same command again.
+r"""Trains a VU-Net. The same command, given again, goes on where a run stopped.
 
   python -m vunet_tf.train --flagfile=configs/quickstart.flags
   python -m vunet_tf.train --flagfile=configs/market.flags --dataset_dir=datasets/market --run_dir=runs/market
   python -m vunet_tf.train --flagfile=configs/market_gram.flags --init_from=runs/market --run_dir=runs/market_gram
 
-Runs on all GPUs there are, else on the CPU; on several machines where TF_CONFIG names them, or Slurm with
---cluster=slurm (see docs/training.md).
-The run directory holds the trained model (`vunet_tf.load(run_dir)`), checkpoints, metrics.csv, TensorBoard's events and
-grids of pictures.
+It uses all GPUs of the machine, or the CPU where there is none. It uses several machines if TF_CONFIG names them, or
+under Slurm with --cluster=slurm (docs/training.md).
+The run directory gets the trained model (`vunet_tf.load(run_dir)`), checkpoints, metrics.csv, TensorBoard's events and
+pictures of transfers.
+
+Names in the flags: F reads the appearance out of a picture, z is its code, E reads the shape map, and D draws the
+picture. "Paper" is the paper of the Variational U-Net, "released program" is its authors' program (docs/model.md).
+
+Exit status: 0 if all steps are done, 1 after an error, 130 after Ctrl-C and 143 after SIGTERM. After these two signals
+the run is saved first, and the same command goes on with it.
 """
 
 import dataclasses
@@ -21,7 +27,7 @@ from vunet_tf.config import ModelConfig, RunConfig, TrainingConfig
 from vunet_tf.files.errors import InputError
 from vunet_tf.pretrained import folder_of
 
-FROM_DATASET = ("image_size", "shape_channels")  # of the model: by default what the dataset has
+FROM_DATASET = ("image_size", "shape_channels")  # settings of the model whose default is the value of the dataset
 
 define(RunConfig)
 define(ModelConfig, FROM_DATASET)
@@ -38,7 +44,7 @@ def _model_config(info, dataset_dir) -> ModelConfig:
         model[name] = of_dataset
     if info.joints is None and (model["model"], model["appearance"]) == ("vunet", "parts"):
         raise InputError(
-            f"--appearance={model['appearance']} needs joints, which a dataset of the source {info.source!r} has not: "
+            f"--appearance={model['appearance']} needs joints, and a dataset of the source {info.source!r} has none: "
             "use --appearance=picture"
         )
     return ModelConfig(**model)
@@ -76,7 +82,7 @@ def _warn_of_slow_bfloat16(config: TrainingConfig) -> None:
         return
     if not {"avx512_bf16", "amx_bf16", "bf16"} & set(cpu.read_text().split()):
         print(
-            "warning: this CPU has no bfloat16 instructions, float32 is several times as fast here: "
+            "warning: this CPU has no bfloat16 instructions; float32 is several times as fast here: "
             "--mixed_precision=float32",
             file=sys.stderr,
         )
@@ -133,4 +139,4 @@ def _train() -> None:
 
 
 if __name__ == "__main__":
-    run(_train, if_stopped="the last checkpoint stands")
+    run(_train, if_stopped="the last checkpoint is kept")

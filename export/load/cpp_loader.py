@@ -1,4 +1,4 @@
-"""Runs a SavedModel by TensorFlow's C++ loader, the one in TensorFlow Serving, without any of Python's TensorFlow.
+"""Runs a SavedModel with TensorFlow's C++ loader, which TensorFlow Serving uses, and without Python's TensorFlow.
 
   python cpp_loader.py LIBRARY_DIR MODEL_DIR CASES.json
 
@@ -21,7 +21,7 @@ STRING_BYTES = 24  # of a TF_TString
 
 
 class Output(ctypes.Structure):
-    """TF_Output: an operation and which of its results."""
+    """TF_Output: an operation and the number of its result."""
 
     _fields_ = (("operation", ctypes.c_void_p), ("index", ctypes.c_int))
 
@@ -71,7 +71,7 @@ class SavedModel:
         return error
 
     def output(self, name):
-        """The end of the graph that a tensor's name says."""
+        """The output of the graph that a tensor's name describes."""
         operation, index = name.rsplit(":", 1)
         found = self.api.TF_GraphOperationByName(self.graph, operation.encode())
         if not found:
@@ -139,7 +139,7 @@ class SavedModel:
 
 
 def main(library_dir, model_dir, cases):
-    """Runs all cases in one process, whatever becomes of each."""
+    """Runs all cases in one process, even if some of them fail."""
     model = SavedModel(load_library(library_dir), model_dir)
     told = []
     for case in json.loads(Path(cases).read_text()):

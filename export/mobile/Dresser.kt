@@ -1,11 +1,12 @@
 // Dresses one person's pose in another's clothes on Android, with LiteRT and the files of `python -m export.tflite`.
 //
 // build.gradle.kts:  implementation("com.google.ai.edge.litert:litert:2.3.0")
-// app/src/main/assets:  vunet_int8.tflite, vunet.json and, where it was made, drawing.tflite
+// app/src/main/assets:  vunet_int8.tflite, vunet.json and, if there is one, drawing.tflite
 //
-// vunet.json says what the model takes and how large. A pose is what it calls the shape: 15 joints, pairs x, y as
-// fractions of the picture in its order, NaN where unseen; or, where the model has none, a shape map. Pictures and shape
-// maps inside are FloatArrays, rows from the top, [-1, 1].
+// vunet.json says what the model takes, and the sizes. A pose here is the model's shape: 15 joints in the order of
+// vunet.json, pairs x, y as fractions of the picture, NaN where unseen; or a shape map, if the model has no joints. A
+// bitmap of any size is stretched to the model's square. Inside, pictures and shape maps are FloatArrays, rows from the
+// top, [-1, 1].
 
 import android.content.res.AssetManager
 import android.graphics.Bitmap
@@ -22,14 +23,14 @@ class Dresser(assets: AssetManager, file: String = "vunet_int8.tflite") : AutoCl
     private val model = Graph(assets, file, feeding)
     private val drawing = feeding.optJSONObject("drawing.tflite")?.let { Graph(assets, "drawing.tflite", it) }
 
-    /** The looks of a person: keep them, and dress as many poses as you like. */
+    /** The appearance of a person. Keep it, and use it for as many poses as you like. */
     fun looks(picture: Bitmap, pose: FloatArray): Map<String, FloatArray> {
         val seen = shape(pose) + ("image" to floats(picture))
         val cuts = "parts" in model.shapes("encode", "inputs")
         return model.call("encode", if (cuts) mapOf("parts" to cut(seen.getValue("image"), pose)) else seen)
     }
 
-    /** A pose in these looks. */
+    /** The picture of a pose with this appearance. */
     fun dress(looks: Map<String, FloatArray>, pose: FloatArray): Bitmap =
         bitmap(model.call("generate", shape(pose) + looks).getValue("image"))
 
@@ -61,7 +62,7 @@ class Dresser(assets: AssetManager, file: String = "vunet_int8.tflite") : AutoCl
     }
 }
 
-/** A file and what vunet.json says of its signatures. */
+/** A file and what vunet.json says about its signatures. */
 private class Graph(assets: AssetManager, file: String, private val signatures: JSONObject) : AutoCloseable {
     private val compiled = CompiledModel.create(assets, file, CompiledModel.Options(Accelerator.CPU))
 
@@ -74,10 +75,10 @@ private class Graph(assets: AssetManager, file: String, private val signatures: 
         }
     }
 
-    /** All outputs of a signature; what it does not take of `known` is left out. */
+    /** All outputs of a signature. Arrays of `known` that it does not take are left out. */
     fun call(signature: String, known: Map<String, FloatArray>): Map<String, FloatArray> {
         val given = shapes(signature, "inputs").mapValues { (name, count) ->
-            // LiteRT itself takes arrays of any size.
+            // LiteRT itself accepts arrays of any size.
             val value = requireNotNull(known[name]) { "$signature needs $name" }
             require(value.size == count) { "$name of $signature must have $count numbers, it has ${value.size}" }
             compiled.createInputBuffer(name, signature).apply { writeFloat(value) }

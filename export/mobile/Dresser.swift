@@ -1,11 +1,11 @@
 // Dresses one person's pose in another's clothes on iOS, with the files of `python -m export.tflite`.
 //
 // Podfile:  pod 'TensorFlowLiteSwift'   (2.14 or later: it has signature runners)
-// In the app's bundle:  vunet_int8.tflite and, where it was made, drawing.tflite
+// In the app's bundle:  vunet_int8.tflite and, if there is one, drawing.tflite
 //
-// All pictures are [Float], rows from the top, RGB, [-1, 1], of the size in vunet.json, made beside the files. A pose is
-// 15 joints, pairs x, y as fractions of the picture in the order of vunet.json, NaN where unseen; or, where there is no
-// drawing.tflite, a shape map. The files themselves tell the names of what they take.
+// All pictures are [Float], rows from the top, RGB, [-1, 1], of the size in vunet.json, which lies beside the files. The app
+// resizes them to this square. A pose is 15 joints in the order of vunet.json, pairs x, y as fractions of the picture, NaN
+// where unseen; or a shape map, if there is no drawing.tflite. The names of inputs are read from the files.
 
 import Foundation
 import TensorFlowLite
@@ -25,7 +25,7 @@ final class Dresser {
     }
   }
 
-  /// The looks of a person: keep them, and dress as many poses as you like.
+  /// The appearance of a person. Keep it, and use it for as many poses as you like.
   func looks(picture: [Float], pose: [Float]) throws -> [String: [Float]] {
     var seen = try shape(pose)
     seen["image"] = picture
@@ -36,7 +36,7 @@ final class Dresser {
     return try call(model, "encode", seen)
   }
 
-  /// A pose in these looks: a picture.
+  /// The picture of a pose with this appearance.
   func dress(looks: [String: [Float]], pose: [Float]) throws -> [Float] {
     try call(model, "generate", shape(pose).merging(looks) { first, _ in first })["image"]!
   }
@@ -46,7 +46,7 @@ final class Dresser {
     return try call(drawing, "stickman", ["joints": pose])
   }
 
-  /// All outputs of a signature; what it does not take of `known` is left out.
+  /// All outputs of a signature. Arrays of `known` that it does not take are left out.
   private func call(
     _ interpreter: Interpreter, _ signature: String, _ known: [String: [Float]]
   ) throws -> [String: [Float]] {

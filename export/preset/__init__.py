@@ -1,1 +1,1 @@
-"""A preset: a trained run stored small, to come with the package."""
+"""A preset: a trained run in a small form that can be part of the package."""

@@ -3,9 +3,9 @@ r"""Makes a preset of a run: a small folder that is used like a run, and can com
   python -m export.preset --run_dir=runs/figures --out=vunet_tf/pretrained/figures-64 --description="Drawn people"
   python -m vunet_tf.evaluate --run_dir=figures-64 --dataset_dir=datasets/figures12000 --out=figures-64.json
 
-Large weights are stored in int8, the others in float16; the second command says what that costs. Some examples of the
-split valid come along, so that the preset can be used at once. What is in --out already is replaced, except its model
-card README.md, which is written by hand: the data, the measures with their commands, the limits, the licence.
+Large weights are stored in int8, the others in float16. The second command measures what that costs. Some examples of
+the split valid come along, so that the preset can be used at once. Files that are in --out already are replaced, except
+the model card README.md. It is written by hand: the data, the measures with their commands, the limits, the licence.
 """
 
 from pathlib import Path
@@ -16,12 +16,16 @@ from vunet_tf import pretrained
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files.errors import InputError
 
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "The run.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the preset; its name is that of the preset.")
-_DESCRIPTION = flags.DEFINE_string("description", None, "What it is, in a line that `vunet_tf.presets()` shows.")
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the preset. The folder's name becomes the preset's name.")
+_DESCRIPTION = flags.DEFINE_string(
+    "description", None, "What the model is, in one line, which `vunet_tf.presets()` shows."
+)
 _LICENCE = flags.DEFINE_string("licence", "Apache-2.0", "Licence of the weights and the examples.")
-_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of the run; by default the one its flags.txt names.")
-_EXAMPLES = flags.DEFINE_integer("examples", 64, "How many examples come along.", lower_bound=1)
+_DATASET_DIR = flags.DEFINE_string(
+    "dataset_dir", None, "Folder of the run's dataset. By default the one named in its flags.txt."
+)
+_EXAMPLES = flags.DEFINE_integer("examples", 64, "Number of examples in the preset.", lower_bound=1)
 
 
 def _export() -> None:
@@ -42,4 +46,4 @@ def _export() -> None:
 
 
 if __name__ == "__main__":
-    run(_export, if_stopped="what is under its final name is whole")
+    run(_export, if_stopped="every file under its final name is complete")

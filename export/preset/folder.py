@@ -10,7 +10,7 @@ from vunet_tf import pretrained, runs
 from vunet_tf.data.dataset import read_examples, read_info, write_dataset
 from vunet_tf.files import atomic
 
-_FOLDERS = ("run_dir", "dataset_dir", "init_from")  # flags that mean nothing elsewhere
+_FOLDERS = ("run_dir", "dataset_dir", "init_from")  # flags that have no meaning in another place
 _SPLIT = "valid"
 
 
@@ -19,9 +19,9 @@ def write(trained, out: Path, description: str, licence: str, count: int) -> Non
 
     Args:
         trained: as `runs.load` gives it.
-        out: the folder, made if need be.
-        description, licence: for preset.json.
-        count: examples that come along.
+        out: folder of the preset. It is made if it is not there.
+        description, licence: texts for preset.json.
+        count: number of examples in the preset.
 
     Raises:
         InputError: the run's dataset is not there, or the folder cannot be written.
@@ -44,7 +44,7 @@ def write(trained, out: Path, description: str, licence: str, count: int) -> Non
 
 
 def _excerpt(dataset: Path, out: Path, count: int) -> None:
-    """A dataset of some examples of another one's split valid: those that differ in both appearance and shape first."""
+    """Writes a dataset of some examples of the split valid. Those that differ in appearance and shape come first."""
     info = read_info(dataset)
     info.examples(_SPLIT)
     first, others, seen = [], [], set()

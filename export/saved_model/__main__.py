@@ -2,21 +2,21 @@ r"""Exports a run as a SavedModel for TensorFlow Serving: a new version in a fol
 
   python -m export.saved_model --run_dir=runs/quickstart --out=exports/vunet
 
-makes exports/vunet/1, then 2, 3, ...: averaged weights, weight normalisation folded, any batch size. A client sends
-pictures and joints (or shape maps, where the run's data has no joints) and gets pictures; resizing, stickmen and crops
-of body parts are in the graph. Signatures:
+This makes exports/vunet/1, then 2, 3, ... They hold the averaged weights, with weight normalisation folded, and take
+any batch size. A client sends pictures and joints (shape maps, where the run's data has no joints) and gets pictures.
+Resizing, stickmen and crops of body parts are in the graph. Signatures:
 
-  transfer (serving_default)  the target's shape with the looks of the picture; uint8 pictures
+  transfer (serving_default)  from a picture and a target: the target's shape with the picture's appearance, uint8
   transfer_bytes              the same with PNG or JPEG files, for REST
-  encode                      a picture's looks, z
-  generate                    shape and z
-  sample                      shape and a seed: looks from the prior
-  sample_noise                the same by noise that is sent
+  encode                      from a picture to its appearance, z
+  generate                    from a shape and z to a picture
+  sample                      from a shape and a seed to a picture with an appearance from the prior
+  sample_noise                the same with noise that the client sends
 
-A model without shapes (--model=vae and such) has no transfers, but reconstruct, which is then the default; its generate
-and sample take no shape.
+A model without shapes (for example --model=vae) has reconstruct instead of the transfers, and it is the default. Its
+generate and sample take no shape.
 
-A version appears under its number when it is whole. How to serve it: docs/export.md, export/serving/.
+A version gets its number only when it is complete. docs/export.md and export/serving/ show how to serve it.
 """
 
 from absl import flags
@@ -24,9 +24,9 @@ from absl import flags
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files.errors import InputError
 
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to export.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the versions; its name is what the model is served as.")
-_VERSION = flags.DEFINE_integer("version", None, "Number of the version; by default the next free one.", lower_bound=1)
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run to export, or name of a preset.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the versions. The model is served under the folder's name.")
+_VERSION = flags.DEFINE_integer("version", None, "Number of the version. By default the next free one.", lower_bound=1)
 
 
 def _export() -> None:

@@ -1,6 +1,6 @@
-"""The graph that answers a server's requests: pictures and joints in, pictures out, every check inside.
+"""The graph that answers a server's requests: pictures and joints in, pictures out. All checks are in the graph.
 
-Whatever is wrong with a request ends as INVALID_ARGUMENT with a message that names the input.
+Any wrong request is answered by INVALID_ARGUMENT, with a message that names the input.
 """
 
 import tensorflow as tf
@@ -15,12 +15,12 @@ from vunet_tf.models import GenerativeModel
 class Graph:
     """Functions of one model for `tf.function`, and their signatures.
 
-    Pictures are uint8 [B, H, W, 3] of any size, resized to the model's (bilinear, antialiased, not keeping the ratio
-    of the sides). A shape is what its dataset has: joints float32 [B, 15, 2], fractions of the picture, NaN or outside
-    [0, 1] where unseen; or a shape map uint8 [B, H, W, C]. Latents are float32 [B, h, w, c], named z_0, z_1, ... from
-    the bottom up; noise likewise. What comes back as a picture is uint8 [B, S, S, 3].
+    Pictures are uint8 [B, H, W, 3] of any size. They are resized to the model's size (bilinear, antialiased, and not
+    keeping the ratio of the sides). A shape is what the dataset has: joints float32 [B, 15, 2], fractions of the
+    picture, NaN or outside [0, 1] where unseen; or a shape map uint8 [B, H, W, C]. Latents are float32 [B, h, w, c],
+    named z_0, z_1, ... from the bottom up; noise has the same form. Pictures in answers are uint8 [B, S, S, 3].
 
-    A model without shapes takes none; in place of the transfers it has "reconstruct".
+    A model without shapes takes none. It has "reconstruct" instead of the transfers.
 
     Args:
         model: a folded `GenerativeModel`.
@@ -35,7 +35,7 @@ class Graph:
     # Signatures
 
     def functions(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """{signature: function}; each takes and returns dictionaries of tensors."""
+        """{signature: function}. Each function takes and returns dictionaries of tensors."""
         picture = {"image": _spec(tf.uint8, None, None, 3)}
         encoded = {"image_bytes": _spec(tf.string)}
         shape = {self.shape_key: self._shape_spec()} if self.config.draws_shapes else {}
@@ -65,46 +65,46 @@ class Graph:
     # Uses
 
     def transfer(self, inputs):
-        """The target's shape with the looks of the picture: "image"."""
+        """The target's shape with the appearance of the picture: "image"."""
         inputs = _checked(inputs)
         z = self._encode(self._picture(inputs["image"]), inputs)
         return {"image": self._generate(self._shape(inputs[f"target_{self.shape_key}"]), z)}
 
     def transfer_bytes(self, inputs):
-        """`transfer` of PNG or JPEG files; the answer is a PNG file, "image_bytes" [B]."""
+        """`transfer` for PNG or JPEG files. The answer is a PNG file, "image_bytes" [B]."""
         inputs = _checked(inputs)
         z = self._encode(to_float(self._decoded(inputs["image_bytes"])), inputs)
         made = self._generate(self._shape(inputs[f"target_{self.shape_key}"]), z)
         return {"image_bytes": tf.map_fn(tf.io.encode_png, made, fn_output_signature=tf.string)}
 
     def encode(self, inputs):
-        """The looks of the picture: "z_0", ..., the posterior's mean."""
+        """The appearance of the picture: "z_0", ..., the posterior's mean."""
         inputs = _checked(inputs)
         return self._named(self._encode(self._picture(inputs["image"]), inputs))
 
     def reconstruct(self, inputs):
-        """The picture by its own z: "image"."""
+        """The picture made again from its own z: "image"."""
         inputs = _checked(inputs)
         return {"image": self._generate(None, self._encode(self._picture(inputs["image"]), inputs))}
 
     def generate(self, inputs):
-        """The shape with these looks, or of a model without shapes the picture of z: "image"."""
+        """The shape with this appearance; for a model without shapes, the picture of z: "image"."""
         inputs = _checked(inputs)
         z = [inputs[f"z_{i}"] for i in range(len(self.config.latent_shapes))]
         return {"image": self._generate(self._given_shape(inputs), z)}
 
     def sample(self, inputs):
-        """The shape with looks from the prior, a function of each example's own "seed": "image" and "z_0", ..."""
+        """The shape with an appearance from the prior, by each example's own "seed": "image" and "z_0", ..."""
         inputs = _checked(inputs)
 
-        def noise(seed):  # one by one: an answer must not depend on what else is in the batch
+        def noise(seed):  # one by one, since an answer must not depend on the other examples in the batch
             return tuple(x[0] for x in self.model.noise(1, tf.stack([0, seed])))
 
         kinds = tuple(tf.TensorSpec(latent, tf.float32) for latent in self.config.latent_shapes)
         return self._sample(inputs, tf.map_fn(noise, inputs["seed"], fn_output_signature=kinds))
 
     def sample_noise(self, inputs):
-        """`sample` by standard normal noise that is sent; noise 0 gives the prior's mean."""
+        """`sample` with standard normal noise that the client sends. Noise 0 gives the prior's mean."""
         inputs = _checked(inputs)
         return self._sample(inputs, [inputs[f"noise_{i}"] for i in range(len(self.config.latent_shapes))])
 
@@ -145,7 +145,7 @@ class Graph:
         known = _is_png(files) | tf.equal(tf.strings.substr(files, 0, 3), b"\xff\xd8\xff")
         files = _only_if(tf.reduce_all(known), ["image_bytes must be PNG or JPEG files"], files)
         sizes = _of_whole(files, _size)
-        # Before they are decoded: a file of a few kilobytes can ask for gigabytes.
+        # This is checked before decoding: a file of a few kilobytes can ask for gigabytes.
         small = (sizes >= 1) & (sizes <= MAX_SIDE) & (tf.reduce_prod(sizes, axis=1, keepdims=True) <= MAX_PIXELS)
         told = f"image_bytes must have 1 to {MAX_SIDE} pixels a side, {MAX_PIXELS} at most in all; height, width:"
         files = _only_if(tf.reduce_all(small), [told, sizes], files)
@@ -160,7 +160,7 @@ class Graph:
 
 
 def _checked(inputs):
-    """The inputs, each passed on only after it was found to be right."""
+    """The inputs. Each is passed on only after it was checked."""
     checked = {name: _of_right_values(name, _of_right_shape(name, value)) for name, value in inputs.items()}
     sizes = tf.stack([tf.shape(value)[0] for value in checked.values()])
     told = [f"{', '.join(checked)} must be of one batch size, they have:", sizes]
@@ -168,12 +168,12 @@ def _checked(inputs):
 
 
 def _of_right_shape(name, value):
-    """An input, if it has the shape that its signature promises: any batch size but 0, sides up to 8192."""
+    """An input, if it has the shape that its signature promises: any batch size except 0, sides up to 8192."""
     wanted, rank = value.shape, value.shape.rank
-    # TensorFlow's optimiser believes what the signature promises, and would take every check for true.
+    # TensorFlow's optimiser relies on what the signature promises, and would remove every check.
     value = tf.compat.v1.placeholder_with_default(value, None)
     shape = tf.shape(value)
-    sides = tf.concat([shape, tf.zeros([rank], tf.int32)], 0)[:rank]  # there are so many, whatever was sent
+    sides = tf.concat([shape, tf.zeros([rank], tf.int32)], 0)[:rank]  # so many numbers, whatever was sent
     lowest = [side or 1 for side in wanted]
     highest = [tf.int32.max, *(side or MAX_SIDE for side in wanted[1:])]
     right = tf.equal(tf.size(shape), rank) & tf.reduce_all((sides >= lowest) & (sides <= highest))
@@ -194,13 +194,13 @@ def _of_right_values(name, value):
 
 
 def _only_if(condition, told, value):
-    """The value, after the condition was found to hold; an error that says what is `told` where it does not."""
+    """The value, if the condition holds. Otherwise an error with the text `told`."""
     with tf.control_dependencies([tf.debugging.Assert(condition, told, summarize=8)]):
         return tf.identity(value)
 
 
 def _of_whole(files, function):
-    """function(file) for each of the files, [B, ...]: the errors of TensorFlow's decoders would name no input."""
+    """function(file) for each of the files, [B, ...]. An error names the input; TensorFlow's own would not."""
     made = tf.data.Dataset.from_tensor_slices(files).map(function)
     count, spec = tf.size(files), made.element_spec
     end = tf.data.Dataset.from_tensors(tf.zeros(spec.shape, spec.dtype))  # a batch cannot be empty
@@ -217,7 +217,7 @@ def _spec(dtype, *shape):
 
 
 def _traced(name, function, specs):
-    """The concrete function of a signature, its arguments named."""
+    """The concrete function of a signature, with named arguments."""
     named = {key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in specs.items()}
 
     def call(**inputs):
@@ -235,7 +235,7 @@ def _is_png(file):
 
 
 def _size(file):
-    """Height and width that the header of a PNG or JPEG file tells, int64 [2]."""
+    """Height and width in the header of a PNG or JPEG file, int64 [2]."""
     return tf.cond(_is_png(file), lambda: _png_size(file), lambda: _jpeg_size(file))
 
 

@@ -1,4 +1,4 @@
-"""A folder of versions for TensorFlow Serving: 1, 2, 3, ..., each a SavedModel, there whole or not at all."""
+"""A folder of versions for TensorFlow Serving: 1, 2, 3, ... Each is a complete SavedModel."""
 
 import json
 from pathlib import Path
@@ -25,8 +25,8 @@ def write(run: Run, out, version: int | None = None) -> Path:
 
     Args:
         run: as `trained.load` gives it.
-        out: folder of the versions, made if need be.
-        version: its number; by default one more than the last.
+        out: folder of the versions. It is made if it is not there.
+        version: number of the version. By default one more than the last.
 
     Returns:
         The version's folder.
@@ -42,7 +42,7 @@ def write(run: Run, out, version: int | None = None) -> Path:
         raise InputError(f"{path} exists and may be in use; name another --version, or none for the next free one")
     functions = Graph(run.model, run.fitting.stickmen).functions()
     module = tf.Module()
-    # Only what the graph reads: neither the states of dropout nor what serves training alone.
+    # Only the variables that the graph reads, without the states of dropout and those that only training needs.
     module.weights = list({id(v): v for function in functions.values() for v in function.variables}.values())
     module.signatures_kept = list(functions.values())
     default = "transfer" if "transfer" in functions else "reconstruct"

@@ -1,4 +1,4 @@
-"""Warm-up requests: what TensorFlow Serving runs through a version before it answers with it."""
+"""Warm-up requests: TensorFlow Serving runs them through a version before it answers with this version."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ FILE = "assets.extra/tf_serving_warmup_requests"
 
 
 def example_inputs(specs: dict[str, tf.TensorSpec], image_size: int) -> dict[str, np.ndarray]:
-    """Inputs of a signature for a batch of one: a drawn person, its joints, its mask as shape map; latents are 0.
+    """Inputs of a signature for a batch of one: a drawn person, its joints, and its mask as shape map. Latents are 0.
 
     Args:
         specs: {input: its shape and type}.
@@ -39,13 +39,13 @@ def example_inputs(specs: dict[str, tf.TensorSpec], image_size: int) -> dict[str
 
 
 def write(version_dir: Path, signatures: dict[str, dict[str, tf.TensorSpec]], image_size: int, model_name: str) -> None:
-    """Writes one request for each signature, records of `tensorflow.serving.PredictionLog`.
+    """Writes one request for each signature, as records of `tensorflow.serving.PredictionLog`.
 
     Args:
-        version_dir: of a SavedModel.
+        version_dir: folder of a SavedModel.
         signatures: {signature: {input: its shape and type}}.
         image_size: side of the pictures in pixels.
-        model_name: under which it is to be served; the server does not look at it.
+        model_name: name under which the model is served. The server does not check it.
 
     Raises:
         InputError: the package with the messages is not installed.

@@ -4,12 +4,12 @@ r"""Asks a server for a transfer, over REST or gRPC.
   python -m export.serving.ask --picture=me.jpg --target=you.jpg --out=result.png
   python -m export.serving.ask --grpc=localhost:8500 --picture=... --shape=... --target=... --out=result.png
 
---shape and --target are joints: a file that `python -m export.serving.joints` writes (its --help says the order of the
-joints, and that null is an unseen one), COCO's or OpenPose's JSON in pixels of the picture, or a bare list of 15 pairs
-[x, y], fractions of the picture. For a model on shape maps both are pictures.
+--shape and --target are joints, in one of these forms: a file that `python -m export.serving.joints` writes (its --help
+says the order of the joints, and that null is an unseen one); COCO's or OpenPose's JSON, in pixels of the picture; or a
+list of 15 pairs [x, y], in fractions of the picture. For a model on shape maps both are pictures.
 
-Without --shape, --picture is a photograph whose joints are estimated here, and so is --target if it is no JSON file
-(once before: python -m vunet_tf.estimate get).
+Without --shape, --picture is a photograph whose joints are estimated here. A --target that is no JSON file is then
+estimated too. This needs the pose estimator (once before: python -m vunet_tf.estimate get).
 """
 
 from pathlib import Path
@@ -22,18 +22,24 @@ from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
 
-_REST = flags.DEFINE_string("rest", "http://localhost:8501", "The server's REST address.")
-_GRPC = flags.DEFINE_string("grpc", None, "The server's gRPC address, to ask there instead.")
-_MODEL = flags.DEFINE_string("model", "vunet", "Name of the model.")
-_VERSION = flags.DEFINE_integer("version", None, "Its version; by default the server's newest.")
-_PICTURE = flags.DEFINE_string("picture", None, "Whose looks: a PNG or JPEG file.")
-_SHAPE = flags.DEFINE_string("shape", None, "The shape in that picture; pixels are its. By default estimated.")
+_REST = flags.DEFINE_string("rest", "http://localhost:8501", "Address of the server for REST.")
+_GRPC = flags.DEFINE_string(
+    "grpc", None, "Address of the server for gRPC, for example localhost:8500. With it, REST is not used."
+)
+_MODEL = flags.DEFINE_string("model", "vunet", "Name under which the model is served.")
+_VERSION = flags.DEFINE_integer("version", None, "Version of the model. By default the server's newest.")
+_PICTURE = flags.DEFINE_string("picture", None, "PNG or JPEG file with the appearance.")
+_SHAPE = flags.DEFINE_string(
+    "shape", None, "The shape in --picture; joints in pixels are pixels of it. By default it is estimated."
+)
 _POSE_MODEL = define_pose_model()
 _TARGET = flags.DEFINE_string(
-    "target", None, "The shape to be dressed; joints in pixels need the picture of the same name beside them."
+    "target",
+    None,
+    "The shape that gets the appearance. Joints in pixels need the picture of the same name beside them.",
 )
-_OUT = flags.DEFINE_string("out", "transfer.png", "Where the picture goes.")
-_TIMEOUT = flags.DEFINE_float("timeout", 30.0, "Seconds to wait.", lower_bound=0.1)
+_OUT = flags.DEFINE_string("out", "transfer.png", "PNG file for the answer.")
+_TIMEOUT = flags.DEFINE_float("timeout", 30.0, "Seconds to wait for the answer.", lower_bound=0.1)
 
 
 def _ask() -> None:

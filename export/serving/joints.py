@@ -1,4 +1,4 @@
-r"""Writes a person's joints as a client of a server sends them, from where they are.
+r"""Writes a person's joints to a file, in the form in which a client sends them to a server.
 
   python -m export.serving.joints --of=valid:3 --dataset_dir=datasets/figures --out=pose.json --picture=clothes.png
   python -m export.serving.joints --of=me.jpg+keypoints.json --out=pose.json
@@ -7,9 +7,9 @@ r"""Writes a person's joints as a client of a server sends them, from where they
 
 The file is {"format": "vunet-joints-1", "unit": "fractions", "order": [names], "joints": [[x, y], ...]}. x and y are
 fractions of the picture's width and height, from its upper left corner; null is an unseen joint. The order is rankle,
-rknee, rhip, rshoulder, relbow, rwrist, reye, the same seven of the left side (lankle, ...), and cnose, the nose; right
-and left are the person's own. `export.serving.ask` takes it as --shape and --target, `vunet_tf.generate` beside a
-picture.
+rknee, rhip, rshoulder, relbow, rwrist, reye, the same seven of the left side (lankle, ...), and cnose, the nose. Right
+and left are the person's own. `export.serving.ask` reads this file as --shape and --target, and `vunet_tf.generate`
+reads it beside a picture.
 """
 
 from pathlib import Path
@@ -26,14 +26,15 @@ from vunet_tf.files.errors import InputError
 _OF = flags.DEFINE_string(
     "of",
     None,
-    "Whose joints: SPLIT:NUMBER or SPLIT:NAME of --dataset_dir; PICTURE+FILE.json (COCO or OpenPose), or PICTURE with "
-    "the file of the same name beside it, else estimated; drawn:NUMBER, a person drawn by vunet_tf.people.",
+    "Whose joints. SPLIT:NUMBER or SPLIT:NAME: an example of --dataset_dir. PICTURE+FILE.json: a picture and its "
+    "keypoints (COCO or OpenPose). PICTURE: the same with the JSON file of that name beside it. Without such a file, "
+    "the joints are estimated. drawn:NUMBER: a person drawn by vunet_tf.people.",
 )
-_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of SPLIT:NUMBER.")
+_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Folder of the dataset, for --of=SPLIT:NUMBER.")
 _POSE_MODEL = define_pose_model()
-_OUT = flags.DEFINE_string("out", "pose.json", "Where the joints go.")
+_OUT = flags.DEFINE_string("out", "pose.json", "JSON file for the joints.")
 _PICTURE = flags.DEFINE_string(
-    "picture", None, "PNG file for the picture of an example or a drawn person, to go along."
+    "picture", None, "PNG file for the picture, if the joints are those of an example or a drawn person."
 )
 
 

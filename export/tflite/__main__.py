@@ -3,15 +3,15 @@ r"""Exports a run as TFLite files for phones, one for each precision.
   python -m export.tflite --run_dir=runs/quickstart --out=exports/phone
   python -m export.tflite --run_dir=runs/quickstart --out=exports/phone --precision=int8 --signatures=encode,generate
 
-makes in --out, each file replaced whole if it is there:
+This makes the following files in --out. Files of the same names are replaced.
 
   vunet_float32.tflite, vunet_float16.tflite, vunet_dynamic.tflite, vunet_int8.tflite
-                   encode, generate and sample, sharing their weights; float32 in and out
-  drawing.tflite   for data with joints: stickman and body parts, without weights
-  vunet.json       sizes, ranges, joint order, licence and how to feed them; also inside of each file
+                   signatures encode, generate and sample, which share their weights; float32 in and out
+  drawing.tflite   for data with joints: draws the stickman and cuts the body parts; it has no weights
+  vunet.json       sizes, ranges, joint order, licence and how to feed the files; each file also holds a copy
 
-int8 is calibrated with examples of the run's training split; the decoder's last scale computes in float32 in it
-(weights in float16), unless --all_int8 is given. How to use the files: docs/export.md, export/mobile/.
+int8 is calibrated with examples of the run's training split. Its decoder computes the last scale in float32 (weights in
+float16), unless --all_int8 is given. docs/export.md and export/mobile/ show how to use the files.
 """
 
 from absl import flags
@@ -21,24 +21,28 @@ from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files.errors import InputError
 
 _USES = ("encode", "generate", "sample")
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to export.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the files, made if need be.")
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run to export, or name of a preset.")
+_OUT = flags.DEFINE_string("out", None, "Folder for the files. It is made if it is not there.")
 _PRECISION = flags.DEFINE_list(
     "precision",
     ",".join(PRECISIONS),
-    f"One or more of {', '.join(PRECISIONS)}; export/tflite/quantise.py says what they are.",
+    f"Number formats of the files, with commas between, out of {', '.join(PRECISIONS)}; see docs/export.md.",
 )
 _SIGNATURES = flags.DEFINE_list(
     "signatures",
     ",".join(_USES),
-    "Which to put in; by default those that the model has. An autoregressive prior makes up most of a file: leave out "
-    "sample where it is not used.",
+    "Signatures that the files get, with commas between. By default all that the model has. An autoregressive prior "
+    "can be most of a file: leave out sample if you do not use it.",
 )
-_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "For int8: the dataset; by default what the run trained on.")
-_EXAMPLES = flags.DEFINE_integer("examples", 64, "For int8: how many examples to calibrate with.", lower_bound=1)
+_DATASET_DIR = flags.DEFINE_string(
+    "dataset_dir", None, "For int8: folder of the dataset for the calibration. By default that of the training."
+)
+_EXAMPLES = flags.DEFINE_integer("examples", 64, "For int8: number of examples for the calibration.", lower_bound=1)
 
 _ALL_INT8 = flags.DEFINE_bool(
-    "all_int8", False, "For int8: the decoder's last scale, too. Faster, with more noise in flat areas."
+    "all_int8",
+    False,
+    "For int8: compute the decoder's last scale in int8, too. It is faster and has more noise in flat areas.",
 )
 
 

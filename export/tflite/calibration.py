@@ -1,4 +1,4 @@
-"""Examples of the training split, as the signatures of a TFLite file take them."""
+"""Examples of the training split, in the form that the signatures of a TFLite file take."""
 
 import numpy as np
 
@@ -13,16 +13,16 @@ SPLIT = "train"
 def examples(run: Run, count: int, uses=graph.USES, seed: int = 0) -> dict[str, list[dict]]:
     """{signature: list of {input: array [1, ...]}}, evenly spread over the training split.
 
-    "generate" gets each shape with the looks of the next example, as a transfer does.
+    As in a transfer, "generate" gets each shape with the appearance of another example.
 
     Args:
         run: as `trained.load` gives it.
-        count: how many examples; fewer where the split has fewer.
+        count: number of examples, or all if the split has fewer.
         uses: the signatures.
-        seed: of the noise of "sample".
+        seed: seed of the noise of "sample".
 
     Raises:
-        InputError: it is no dataset, or damaged, or not of the model's size.
+        InputError: the run's dataset is none, is damaged, or has another size than the model.
     """
     batch = spread(run, SPLIT, count)
     model, seen = run.model, list(run.model.appearance_input.shapes)

@@ -26,18 +26,18 @@ def write(
     count: int = 64,
     all_int8: bool = False,
 ) -> list[Path]:
-    """Writes the files, each whole or not at all.
+    """Writes the files, each completely or not at all.
 
     Args:
         run: as `trained.load` gives it.
-        out: folder, made if need be.
-        precisions: which files.
-        uses: which signatures.
-        count: for int8: examples to calibrate with.
-        all_int8: for int8: whether what the decoder does at full resolution is int8, too.
+        out: folder of the files. It is made if it is not there.
+        precisions: precisions, one file for each.
+        uses: signatures of the files.
+        count: for int8: number of examples for the calibration.
+        all_int8: for int8: whether the decoder also computes its full resolution in int8.
 
     Returns:
-        Paths of what was written.
+        Paths of the files that were written.
 
     Raises:
         InputError: there is no dataset for int8, or a file cannot be written.

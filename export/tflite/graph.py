@@ -1,7 +1,8 @@
-"""The graphs of the TFLite files: pictures as floats, batches of one, built-in ops only, weights as constants.
+"""The graphs of the TFLite files: pictures as floats, batches of one, only built-in ops, weights as constants.
 
-Two files. The model: "encode", "generate" and "sample", in every precision with the same inputs and outputs. The
-drawing, for data with joints: "stickman" and "parts", which make the model's inputs out of a picture and joints.
+There are two files. The model has "encode", "generate" and "sample", with the same inputs and outputs in every
+precision. The drawing is for data with joints. It has "stickman" and "parts", which make the model's inputs from a
+picture and joints.
 """
 
 import re
@@ -23,7 +24,7 @@ USES = ("encode", "generate", "sample")
 def model_graph(model: GenerativeModel, uses=USES) -> bytes:
     """The model as a float32 TFLite file.
 
-    All tensors are float32 [1, ...]; pictures, shape maps and parts in [-1, 1], also what comes out.
+    All tensors are float32 [1, ...]. Pictures, shape maps and parts are in [-1, 1], also in outputs.
 
     | signature | inputs | outputs |
     |---|---|---|
@@ -35,7 +36,7 @@ def model_graph(model: GenerativeModel, uses=USES) -> bytes:
 
     Args:
         model: a folded `GenerativeModel`.
-        uses: which of the signatures; those that the model has.
+        uses: the signatures, out of those that the model has.
     """
     config = model.config
     appearance = model.appearance_input.shapes
@@ -56,7 +57,7 @@ def model_graph(model: GenerativeModel, uses=USES) -> bytes:
 
     def sample(**inputs):
         drawn = run["sample"]({**_only(shape, inputs), "noise": [inputs[key] for key in noise]})
-        # z of a standard normal prior is the noise itself.
+        # With a standard normal prior, z is the noise itself.
         is_noise = config.model != "vunet" or config.prior == "standard_normal"
         own_z = [_computed(value) for value in drawn["z"]] if is_noise else drawn["z"]
         return {"image": _clipped(drawn["image"]), **_named(own_z)}
@@ -66,11 +67,11 @@ def model_graph(model: GenerativeModel, uses=USES) -> bytes:
 
 
 def last_scale(content: bytes, config) -> tuple[str, ...]:
-    """Regular expressions for the names, in a file, of what the decoder computes at full resolution.
+    """Regular expressions for the names of what the decoder computes at full resolution in a file.
 
-    The int8 quantizer keeps these in floats (`quantise.quantised`, float_layers).
-    What makes the picture that a signature gives has that tensor's name: the last convolution, or with laid codes the
-    addition after it. The quantizer ends every name with a semicolon.
+    The int8 quantizer keeps these in floats (`quantise.quantised`, float_layers). The op that makes the picture of a
+    signature has the name of that tensor: it is the last convolution, or with laid codes the addition after it. The
+    quantizer ends every name with a semicolon.
     """
     pictures = [f"^{re.escape(name)};" for name in model_file.result_names(content, "image")]
     return (f"^block_{config.scales - 1}_", "^to_picture_", *pictures)
@@ -158,7 +159,7 @@ def crop_parts(image, joints, side: int, num_parts: int):
 
 
 def _constant(model):
-    """A functional model with its weights as constants of the graph, so that no variable is left to be read."""
+    """A functional model with its weights as constants of the graph, so that the graph reads no variables."""
     weights = [[v.numpy() for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables)]
     return lambda inputs: model.stateless_call(*weights, inputs, training=False)[0]
 
@@ -173,12 +174,12 @@ def _only(names, inputs):
 
 
 def _clipped(picture):
-    """To [-1, 1]: in the file a part of the last convolution, at no cost."""
+    """Clips to [-1, 1]. In the file this is a part of the last convolution and costs nothing."""
     return tf.minimum(tf.maximum(picture, -1.0), 1.0)
 
 
 def _computed(value):
-    """The value, given by an op that the converter keeps: no output may be an input (`model_file.with_description`)."""
+    """The value from an op that the converter keeps. An output must not be an input (`model_file.with_description`)."""
     return tf.maximum(value, tf.float32.min)
 
 
@@ -187,7 +188,7 @@ def _named(z):
 
 
 def _converted(signatures: dict[str, tuple[Callable, dict]]) -> bytes:
-    """{signature: (function, {input: shape without the batch})} as a TFLite file; equal constants are stored once."""
+    """{signature: (function, {input: shape without the batch})} as a TFLite file. Equal constants are stored once."""
     functions = {}
     for name, (function, inputs) in signatures.items():
         specs = {key: tf.TensorSpec((1, *shape), tf.float32, name=key) for key, shape in inputs.items()}

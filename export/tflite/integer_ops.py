@@ -1,10 +1,10 @@
-"""What ai-edge-quantizer leaves undone for int8: before it, biases of their own; after it, integer activations.
+"""What ai-edge-quantizer does not do for int8: separate biases, before it runs, and integer activations, after it.
 
-- Signatures share their constants. A bias is quantised by the scale of its convolution's input, which is another one in
-  every signature: it would be right in the last one only. So each gets a copy first.
+- Signatures share their constants. A bias is quantised with the scale of its convolution's input, which differs between
+  signatures, so a shared bias would be right only in the last one. Each convolution first gets a copy.
 - The quantizer does not know ELU, LEAKY_RELU and DEPTH_TO_SPACE and puts each between a DEQUANTIZE and a QUANTIZE.
-  TFLite and XNNPACK run them on int8, so the three become one.
-- A result that the graph also uses itself comes out as int8 though float was asked for: it gets a DEQUANTIZE.
+  TFLite and XNNPACK can run them on int8, so these three ops become one.
+- An output that the graph also uses itself would be int8 although float was asked for. It gets a DEQUANTIZE.
 """
 
 from collections import defaultdict
@@ -13,9 +13,9 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 _OP = schema.BuiltinOperator
-_POINTWISE = (_OP.ELU, _OP.LEAKY_RELU)  # any scale in, any scale out
-_MOVING = (_OP.DEPTH_TO_SPACE, _OP.SPACE_TO_DEPTH)  # the scale stays
-_INT8_VERSION = 2  # of the op LEAKY_RELU; the others have int8 from version 1 on
+_POINTWISE = (_OP.ELU, _OP.LEAKY_RELU)  # input and output may have different scales
+_MOVING = (_OP.DEPTH_TO_SPACE, _OP.SPACE_TO_DEPTH)  # input and output have the same scale
+_INT8_VERSION = 2  # version of the op LEAKY_RELU; the others take int8 from version 1 on
 
 
 def own_biases(content: bytes) -> bytes:
@@ -41,7 +41,7 @@ def own_biases(content: bytes) -> bytes:
 
 
 def finish_int8(content: bytes) -> bytes:
-    """A quantised file with those ops on int8, and all results in float32."""
+    """A quantised file in which those ops are int8, and all outputs are float32."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     kinds = [code.builtinCode for code in model.operatorCodes]
     for code in model.operatorCodes:
@@ -63,7 +63,7 @@ def _keep_integer(graph, kinds):
     def is_kind(op, kind):
         return op is not None and kinds[op.opcodeIndex] == kind
 
-    replaced = {}  # id of an op: the ops in its place
+    replaced = {}  # {id of an op: the ops that replace it}
     for op in graph.operators:
         kind = kinds[op.opcodeIndex]
         if kind not in _POINTWISE + _MOVING:
@@ -76,11 +76,11 @@ def _keep_integer(graph, kinds):
             continue
         before = source.inputs[0]
         if kind in _POINTWISE:
-            # One op for each scale that is asked for, straight to it.
+            # One op for each wanted scale, which gives that scale directly.
             replaced[id(op)] = [_like(op, before, use.outputs[0]) for use in uses]
             replaced.update({id(use): [] for use in uses})
         else:
-            # The result takes over the scale; a QUANTIZE to the very same one is left out.
+            # The result takes over the scale. A QUANTIZE to the same scale is left out.
             graph.tensors[result].type = schema.TensorType.INT8
             graph.tensors[result].quantization = graph.tensors[before].quantization
             same = [use for use in uses if _scale(graph, use.outputs[0]) == _scale(graph, before)]
@@ -96,7 +96,7 @@ def _keep_integer(graph, kinds):
 
 
 def _give_float(model, graph, kinds):
-    """A result that the graph also uses itself comes out as int8, and the signature names a tensor that does not."""
+    """Gives float to outputs that the graph also uses itself: they are int8, and the signature names another tensor."""
     for signature in model.signatureDefs:
         if model.subgraphs[signature.subgraphIndex] is not graph:
             continue
@@ -109,7 +109,7 @@ def _give_float(model, graph, kinds):
 
 
 def _dequantised(graph, kinds, tensor):
-    """The index of a new float tensor with the value of an int8 one."""
+    """The index of a new float tensor with the value of an int8 tensor."""
     result = schema.TensorT()
     result.__dict__.update(graph.tensors[tensor].__dict__)
     result.name, result.type = graph.tensors[tensor].name + b"_float", schema.TensorType.FLOAT32

@@ -1,4 +1,4 @@
-"""What stands in a TFLite file: its description, its ops, and how XNNPACK divides them."""
+"""The content of a TFLite file: its description, its ops, and how XNNPACK divides them."""
 
 import json
 from collections import Counter
@@ -13,10 +13,10 @@ _OP_NAMES = {number: name for name, number in vars(schema.BuiltinOperator).items
 
 
 def with_description(content: bytes, description: dict) -> bytes:
-    """The file with a description, JSON in its metadata buffer `METADATA`.
+    """The file with a description: JSON in its metadata buffer `METADATA`.
 
     Raises:
-        ValueError: an output of a signature is one of its inputs; LiteRT's CompiledModel would answer garbage.
+        ValueError: an output of a signature is one of its inputs. LiteRT's CompiledModel would give garbage.
     """
     model = _read(content)
     for signature in model.signatureDefs:
@@ -41,7 +41,7 @@ def description(content: bytes) -> dict | None:
 
 
 def result_names(content: bytes, output: str) -> list[str]:
-    """The names of the tensors that the signatures give as the output of that name."""
+    """The names of the tensors that signatures give as the output `output`."""
     model = _read(content)
     return [
         _text(model.subgraphs[signature.subgraphIndex].tensors[found.tensorIndex].name)
@@ -52,7 +52,7 @@ def result_names(content: bytes, output: str) -> list[str]:
 
 
 class Signature(NamedTuple):
-    """One signature's graph: how often it has each op, the XNNPACK partitions, and the ops left outside of them."""
+    """One signature's graph: how often it has each op, the number of XNNPACK partitions, and the ops outside them."""
 
     ops: Counter
     partitions: int
@@ -60,12 +60,12 @@ class Signature(NamedTuple):
 
 
 def signature(content: bytes, name: str) -> Signature:
-    """What the graph of a signature is made of, and how this machine's XNNPACK takes it."""
+    """The ops of a signature's graph, and how XNNPACK divides them on this machine."""
     model = _read(content)
     (wanted,) = [known for known in model.signatureDefs if _text(known.signatureKey) == name]
     graph = model.subgraphs[wanted.subgraphIndex]
     ops = Counter(_OP_NAMES[model.operatorCodes[op.opcodeIndex].builtinCode] for op in graph.operators)
-    # The interpreter tells the ops of the first graph only: a file of this graph alone.
+    # The interpreter tells only the ops of the first graph, so make a file that has only this graph.
     model.subgraphs, model.signatureDefs = [graph], []
     alone = Interpreter(model_content=bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
     alone.allocate_tensors()

@@ -1,11 +1,11 @@
-"""Smaller numbers: a float32 TFLite file in the other precisions, by ai-edge-quantizer.
+"""Turns a float32 TFLite file into the other precisions, with ai-edge-quantizer.
 
 | precision | weights | activations |
 |---|---|---|
 | float32 | float32 | float32 |
-| float16 | float16, made float32 when the file is loaded | float32 |
-| dynamic | int8 per output channel | float32 between ops, int8 inside a convolution by each call's own range |
-| int8 | int8 per output channel | int8, ranges from calibration; some layers may be as in float16 |
+| float16 | float16, turned into float32 when the file is loaded | float32 |
+| dynamic | int8 per output channel | float32 between ops; int8 inside a convolution, with the range of each call |
+| int8 | int8 per output channel | int8, with ranges from calibration; some layers may be as in float16 |
 
 Inputs and outputs are float32 in all of them.
 """
@@ -21,10 +21,11 @@ from ai_edge_quantizer import algorithm_manager, calibrator, qtyping, quantizer,
 from export.tflite.integer_ops import finish_int8, own_biases
 
 _EVERY = ".*"
-# Layers of vunet_tf.models.laid_encoder and laid_decoder, by their names; E, a model of its own, puts its name before.
+# Names of layers of vunet_tf.models.laid_encoder and laid_decoder. E is a separate model and puts its name before them.
 _LAID = (
     "(^concat|(^|/)(texels|gather_texture|gather|shrink|colours|part_embedding|with_texture|hidden|posterior_0|codes|"
-    "with_colour|parameters|part_prior|vector|completed|first_picture|lay_texture|texture_hidden|textured|picture)_)"
+    "with_colour|parameters|texture_as_codes|read_waves|from_waves|texture_codes|with_waves|of_texture|all_parameters|"
+    "part_prior|vector|completed|first_picture|waves|lay_texture|texture_hidden|textured|picture)_)"
 )
 _TO_WIDEST = 1 / 3
 _OPS = qtyping.TFLOperationName
@@ -41,8 +42,8 @@ def quantised(content: bytes, precision: str, ranges=None, float_layers=()) -> b
     Args:
         content: a float32 TFLite file with signatures.
         precision: one of `export.tflite.PRECISIONS`.
-        ranges: for int8: what `ranges_of` found.
-        float_layers: for int8: regular expressions; an op whose result has such a name is as in float16.
+        ranges: for int8: the result of `ranges_of`.
+        float_layers: for int8: regular expressions. An op whose result has such a name is made as in float16.
     """
     if precision == "float32":
         return content
@@ -61,8 +62,8 @@ def quantised(content: bytes, precision: str, ranges=None, float_layers=()) -> b
 def ranges_of(content: bytes, examples: dict) -> dict:
     """The range of every activation in int8: {tensor: {"min", "max": arrays}}.
 
-    Both ends lie between the mean of those of the examples and the widest (`_TO_WIDEST`): the widest alone makes every
-    step coarse for one rare value, and with the mean alone such a value is cut off.
+    Both ends lie between the mean of the examples' ends and the widest of them (`_TO_WIDEST`). With the widest alone,
+    one rare value would make every step coarse. With the mean alone, such a value would be cut off.
 
     Args:
         content: a float32 TFLite file.
@@ -80,14 +81,14 @@ def _static_recipe(content, float_layers=()):
     for layers in float_layers:
         recipe.add_quantization_config(layers, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
         recipe.add_quantization_config(layers, _OPS.CONV_2D, _HALF_WEIGHTS, _ALGORITHMS.FLOAT_CASTING)
-    # Of appearance that is laid: colours are numbers of the codes, and the widest code would set their scale. Maps
+    # For laid appearance: a code holds colours beside other numbers, and the widest number would set their scale. Maps
     # must add up to 1. The frame of the texture comes from sums over the whole shape map, where a rounded background
-    # would count as a body. All of it is small work.
+    # would count as a body. All of this takes little time in float.
     laid = b"gather_texture" in content
     if laid:
         recipe.add_quantization_config(_LAID, _OPS.ALL_SUPPORTED, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
-    # Inputs and outputs stay float, and so does the maximum between them by which "sample" gives z (graph.py).
-    # XNNPACK has no integer average.
+    # Inputs and outputs stay float, and also the maximum that "sample" puts between noise and z (graph.py). XNNPACK has
+    # no integer average.
     kinds = (_OPS.INPUT, _OPS.OUTPUT, _OPS.MAXIMUM, _OPS.AVERAGE_POOL_2D, _OPS.SOFTMAX, _OPS.BATCH_MATMUL)
     for kind in (*kinds, _OPS.FULLY_CONNECTED, *([_OPS.STRIDED_SLICE] if laid else [])):
         recipe.add_quantization_config(_EVERY, kind, algorithm_key=_ALGORITHMS.NO_QUANTIZE)
@@ -95,7 +96,7 @@ def _static_recipe(content, float_layers=()):
 
 
 def _with(found, new):
-    """What is known of a tensor's range with one more example: the widest, the sums and the number of examples."""
+    """Adds an example to what is known of a tensor's range: the widest range, the sums and the number of examples."""
     low, high, count = found.get("sums", (found["min"], found["max"], 1))
     return {
         "min": np.minimum(found["min"], new["min"]),
@@ -112,7 +113,7 @@ def _between(found):
 
 @contextlib.contextmanager
 def _quiet():
-    """Holds back the quantizer's bars, which it draws into files too, and its warning for every shared weight."""
+    """Hides the quantizer's progress bars, which it also draws into files, and its warning for every shared weight."""
     before = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:

@@ -1,1 +1,1 @@
-"""Exported files held against Keras and the truth: `python -m export.verify`."""
+"""Compares exported files with Keras and with the truth: `python -m export.verify`."""

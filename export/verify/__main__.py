@@ -1,20 +1,21 @@
-r"""Holds every exported artefact against the Keras model and the truth, and measures it.
+r"""Compares every exported artefact with the Keras model and with the truth, and measures its speed and memory.
 
   python -m export.verify --run_dir=runs/quickstart exports/vunet exports/phone
   python -m export.verify --run_dir=runs/quickstart --examples=500 exports/phone/vunet_int8.tflite
 
-Arguments: folders of versions (the newest is taken), versions, folders of TFLite files, TFLite files. Transfers on a
-split of the run's dataset, each onto an example that is itself the truth. Prints a table; with --out it also writes
---out.json with all numbers and --out.png with a strip of pictures.
+The arguments are folders of versions (the newest is taken), versions, folders of TFLite files, or TFLite files. Each
+makes transfers on a split of the run's dataset. Every transfer is onto an example that the dataset has, so the true
+picture is known. It prints a table. With --out it also writes --out.json with all numbers and --out.png with a strip of
+pictures.
 
   max        largest difference to Keras of any pixel, in grey levels
-  PSNR       to Keras, in dB, mean over the pictures and the worst; "exact" where all bytes are equal
-  SSIM       to the truth (TensorFlow's, on RGB); in brackets how far it is from that of Keras
+  PSNR       to Keras, in dB: mean over the pictures, and the worst. "exact" where all bytes are equal
+  SSIM       to the truth (TensorFlow's, on RGB). In brackets: how far it is from the SSIM of Keras
   error      mean absolute difference to the truth inside the mask, mean over the pictures, 0 to 255
   load       milliseconds until the first answer
-  ms         "generate" of one picture: median and 90th percentile, on 1 and on 2 threads
+  ms         "generate" for one picture: median and 90th percentile, on 1 and on 2 threads
   memory     MiB that the artefact takes at its peak, beyond its library
-  XNNPACK    of "generate": partitions, and ops outside of them
+  XNNPACK    number of partitions of "generate", and number of ops outside them
 """
 
 import json
@@ -25,15 +26,19 @@ from absl import flags
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files.errors import InputError
 
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "The run that was exported.")
-_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "The dataset; by default what the run trained on.")
-_SPLIT = flags.DEFINE_string("split", "valid", "Split of the dataset to transfer on.")
-_EXAMPLES = flags.DEFINE_integer("examples", 100, "How many transfers, evenly spread over the split.", lower_bound=1)
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run that was exported, or name of a preset.")
+_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Folder of the dataset. By default that of the training.")
+_SPLIT = flags.DEFINE_string("split", "valid", "Split of the dataset on which to make transfers.")
+_EXAMPLES = flags.DEFINE_integer("examples", 100, "Number of transfers, evenly spread over the split.", lower_bound=1)
 _OUT = flags.DEFINE_string(
-    "out", None, "Path of a JSON file and a picture, without their endings; by default only the table is printed."
+    "out",
+    None,
+    "Path of the JSON file and of the picture, without .json and .png. By default only the table is printed.",
 )
-_SECONDS = flags.DEFINE_float("seconds", 2.0, "How long each speed is measured; 0 leaves speeds out.", lower_bound=0.0)
-_ROWS = flags.DEFINE_integer("rows", 6, "Transfers in the picture.", lower_bound=1)
+_SECONDS = flags.DEFINE_float(
+    "seconds", 2.0, "How many seconds each speed is measured. 0 leaves speeds out.", lower_bound=0.0
+)
+_ROWS = flags.DEFINE_integer("rows", 6, "Number of transfers in the picture.", lower_bound=1)
 
 
 def _verify(arguments) -> None:
@@ -47,7 +52,7 @@ def _verify(arguments) -> None:
     from vunet_tf.files import atomic, pictures
 
     trained_run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
-    trained_run.model.require("animate")  # what is compared are transfers onto shape maps
+    trained_run.model.require("animate")  # transfers onto shape maps are compared
     paths = measurements.artefacts(arguments)
     given, made, results = measurements.measured(trained_run, _SPLIT.value, _EXAMPLES.value, paths, _SECONDS.value)
     count, dataset_dir = len(given.truth), str(trained_run.dataset())

@@ -1,4 +1,4 @@
-"""What `python -m export.verify` measures: artefacts held against the Keras model and the truth."""
+"""The measurements of `python -m export.verify`: artefacts compared with the Keras model and with the truth."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def artefacts(arguments) -> list[Path]:
     """The SavedModel versions and TFLite files that the arguments name, in their order.
 
     Raises:
-        InputError: an argument names none.
+        InputError: an argument names no artefact.
     """
     from export.saved_model.versions import versions
     from export.tflite.files import DRAWING
@@ -37,12 +37,12 @@ def artefacts(arguments) -> list[Path]:
 
 
 def transferred(path: Path, given) -> np.ndarray:
-    """The pictures [n, S, S, 3] uint8 that an artefact makes of the transfers `given`.
+    """The pictures [n, S, S, 3] uint8 that an artefact makes for the transfers `given`.
 
     Raises:
         InputError: it cannot be read, or does not fit the run.
     """
-    # What TensorFlow and LiteRT raise of what is damaged, or fed with what it does not take.
+    # What TensorFlow and LiteRT raise for damaged files and for inputs of the wrong form.
     expected = (ValueError, LookupError, TypeError, RuntimeError, OSError, tf.errors.OpError)
     try:
         model = runtime.load(path)
@@ -68,7 +68,7 @@ def size_mb(path: Path) -> float:
 
 
 def speeds(path: Path, seconds: float) -> dict[str, dict]:
-    """{"1", "2": `runtime.Speed` of "generate" on so many threads}, each in a process of its own."""
+    """{"1", "2": `runtime.Speed` of "generate" on so many threads}. Each is measured in a new process."""
     return {
         str(threads): in_own_process(runtime.measure, path, "generate", threads, seconds)._asdict()
         for threads in THREADS
@@ -76,10 +76,10 @@ def speeds(path: Path, seconds: float) -> dict[str, dict]:
 
 
 def closeness(pictures, keras, truth, masks) -> dict:
-    """How near pictures come to those of Keras and to the truth, uint8 [n, S, S, 3] all; each a mean over pictures.
+    """How near pictures are to those of Keras and to the truth, all uint8 [n, S, S, 3]. Scores are means over pictures.
 
-    Scores are those of `evaluate` (`vunet_tf.evaluation.metrics`). "psnr" and "psnr_worst" are of the pictures that
-    differ from Keras's, None where none does. "error" counts inside the masks [n, S, S] (bool), or everywhere.
+    Scores are those of `evaluate` (`vunet_tf.evaluation.metrics`). "psnr" and "psnr_worst" are for the pictures that
+    differ from Keras's; None if none does. "error" is inside the masks [n, S, S] (bool), or everywhere without masks.
     """
     from vunet_tf.evaluation import metrics
 
@@ -95,7 +95,7 @@ def closeness(pictures, keras, truth, masks) -> dict:
 
 
 def table(results: dict[str, dict]) -> str:
-    """What was measured of all artefacts, as text."""
+    """The results of all artefacts as a table of text."""
     keras = results["keras"]
     lines = [
         f"{'':<28}{'MB':>7}{'max':>5}{'PSNR (worst)':>16}{'SSIM':>19}{'error':>7}{'load':>7}"
@@ -121,7 +121,7 @@ def table(results: dict[str, dict]) -> str:
 
 
 def strip(transfers, made: dict[str, np.ndarray], count: int) -> np.ndarray:
-    """A picture: looks, shape, truth, and what each made of them, a row for each transfer."""
+    """A picture with a row for each transfer: looks, shape, truth, and the result of each artefact."""
     from vunet_tf.data.dataset import evenly_spread
     from vunet_tf.files.grids import enlarge, grid, label
     from vunet_tf.files.pixels import to_rgb, to_uint8
@@ -138,16 +138,16 @@ def strip(transfers, made: dict[str, np.ndarray], count: int) -> np.ndarray:
 
 
 def measured(run, split: str, examples: int, paths: list[Path], seconds: float):
-    """Every artefact held against the run's Keras model.
+    """Compares every artefact with the run's Keras model.
 
     Args:
         run: as `trained.load` gives it.
-        split, examples: how many transfers onto examples of this split, each of which is the truth.
+        split, examples: number of transfers onto examples of this split. The examples are the truth.
         paths: the artefacts, see `artefacts`.
-        seconds: how long each speed is measured; 0 leaves speeds out.
+        seconds: seconds for each speed; 0 leaves speeds out.
 
     Returns:
-        (transfers, {name: [n, S, S, 3] uint8 pictures}, {name: what was measured}), "keras" the first name.
+        (transfers, {name: [n, S, S, 3] uint8 pictures}, {name: results}). "keras" is the first name.
     """
     from export.tflite import model_file
     from export.verify import transfers
@@ -155,13 +155,13 @@ def measured(run, split: str, examples: int, paths: list[Path], seconds: float):
     from vunet_tf.files.pixels import to_uint8
 
     given = transfers.load(run, split, examples)
-    # The run itself, not the folded model that was exported.
+    # The run itself, and not the folded model that was exported.
     keras = to_uint8(np.asarray(runs.load(run.directory).model.transfer(given.batch, given.shape)))
     made = {"keras": keras}
     results = {"keras": closeness(keras, keras, given.truth, given.masks)}
     for path in tqdm(paths, unit=" artefacts", disable=None):
         name = f"SavedModel {path.name}" if runtime.is_saved_model(path) else path.stem.removeprefix("vunet_")
-        if name in made:  # the same file of another export
+        if name in made:  # a file of the same name from another export
             name = f"{path.parent.name}/{name}"
         made[name] = transferred(path, given)
         found = {

@@ -1,4 +1,4 @@
-"""Transfers of a split whose truth is known: a shape, its looks from another picture of the same appearance."""
+"""Transfers whose true result is known: the look comes from another picture of the same appearance."""
 
 from collections import defaultdict
 from typing import NamedTuple
@@ -15,14 +15,14 @@ _SERVED = 32  # pictures in a request to a SavedModel
 
 
 class Transfers(NamedTuple):
-    """Some transfers; all arrays with the same first axis.
+    """Some transfers. All arrays have the same first axis.
 
-    seen: what "encode" of a TFLite file takes, float32.
-    sent: what "transfer" of a SavedModel takes.
+    seen: inputs of "encode" of a TFLite file, float32.
+    sent: inputs of "transfer" of a SavedModel.
     batch: what the Keras model takes as appearance.
-    shape: the shapes to be dressed, float32 in [-1, 1].
-    truth: the right pictures, uint8.
-    masks: [n, S, S] bool, where an error counts; None where the dataset has none, and all of a picture counts.
+    shape: the shapes that get the appearance, float32 in [-1, 1].
+    truth: the true pictures, uint8.
+    masks: [n, S, S] bool: where errors count. None if the dataset has no masks; then they count in the whole picture.
     """
 
     seen: dict[str, np.ndarray]
@@ -50,10 +50,10 @@ class Transfers(NamedTuple):
 def load(run: Run, split: str, count: int) -> Transfers:
     """Transfers onto `count` examples, evenly spread over a split.
 
-    The looks come from the next example of the same appearance, or from the example itself where there is none.
+    The look comes from the next example of the same appearance, or from the example itself if there is no other.
 
     Raises:
-        InputError: it is no dataset, has no such split, or is damaged.
+        InputError: the run's dataset is none, has no such split, or is damaged.
     """
     targets = evenly_spread(read_info(run.dataset()).examples(split), count)
     same = defaultdict(list)

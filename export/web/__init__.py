@@ -1,1 +1,1 @@
-"""A page for browsers: a folder of plain files in which a run makes pictures, without a server's help."""
+"""A web page: a folder of plain files in which a run makes pictures in the browser, without help from a server."""

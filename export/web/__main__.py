@@ -4,10 +4,10 @@ r"""Makes a web page on which a run makes pictures: a folder of plain files for 
   python -m export.web --run_dir=runs/quickstart --out=site --appearances=valid:0,25,me.jpg --shapes=valid:0-7
   python -m export.web --run_dir=figures-64 --out=site --pose_model=auto --open
 
-On the page joints are dragged, appearances clicked, mixed, exchanged part by part and drawn at random, and photographs
-read. All of it is computed in the browser; nothing is sent anywhere. Browsers load modules from a server only, not from
-a file: --open serves the folder to this machine alone, and shows it. Inputs are named as `python -m vunet_tf.generate
---help` says.
+On the page the user drags joints; clicks, mixes and samples appearances, and exchanges them part by part; and reads
+photographs. All of this is computed in the browser, and nothing is sent anywhere. Browsers load modules only from a
+server, not from a file: --open serves the folder to this machine alone and shows the page. Inputs are named as in
+`python -m vunet_tf.generate --help`.
 """
 
 import webbrowser
@@ -19,36 +19,44 @@ from export.web.serving import server
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files.errors import InputError
 
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "The run to show.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the page, made if need be; each of its files is replaced whole.")
-_APPEARANCES = flags.DEFINE_string(
-    "appearances", None, "Appearances to choose from; by default the first different ones of the run's dataset."
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run to show, or name of a preset.")
+_OUT = flags.DEFINE_string(
+    "out", None, "Folder of the page. It is made if it is not there; files of an earlier page are replaced."
 )
-_SHAPES = flags.DEFINE_string("shapes", None, "Poses or shape maps to choose from; by default as for --appearances.")
-_COUNT = flags.DEFINE_integer("count", 12, "How many appearances and shapes, where none are named.", lower_bound=1)
-_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Dataset of the run; by default the one its flags.txt names.")
+_APPEARANCES = flags.DEFINE_string(
+    "appearances", None, "Appearances that the page offers. By default the first different ones of the run's dataset."
+)
+_SHAPES = flags.DEFINE_string(
+    "shapes", None, "Poses or shape maps that the page offers. By default as for --appearances."
+)
+_COUNT = flags.DEFINE_integer("count", 12, "Number of appearances and of shapes, where none are named.", lower_bound=1)
+_DATASET_DIR = flags.DEFINE_string(
+    "dataset_dir", None, "Folder of the run's dataset. By default the one named in its flags.txt."
+)
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "float32",
     list(PRECISIONS),
-    "Of the weights; see export/tflite/quantise.py. LiteRT.js makes float16 weights float32 in every call, which takes "
-    "longer than the picture.",
+    "Number format of the weights (docs/export.md). LiteRT.js turns float16 weights into float32 at every call, which "
+    "takes longer than the picture itself.",
 )
 _SAMPLE = flags.DEFINE_bool(
-    "sample", True, "Whether new appearances can be drawn. The prior is then among the weights."
+    "sample", True, "Whether the page can sample new appearances. The page then also loads the weights of the prior."
 )
 _LITERT = flags.DEFINE_string(
-    "litert", None, "Folder with the two packages of LiteRT.js, as `npm pack` writes them; by default they are fetched."
+    "litert",
+    None,
+    "Folder with the two packages of LiteRT.js, as `npm pack` writes them. By default they are downloaded.",
 )
 _POSE_MODEL = flags.DEFINE_string(
     "pose_model",
     None,
-    "The page finds the person in a photograph by itself, with these weights of the pose estimator (9.4 MB): a folder, "
-    "or auto for those that `python -m vunet_tf.estimate get` has put into the user's cache folder. By default joints "
-    "are put onto a photograph by hand.",
+    "Weights of the pose estimator (9.4 MB), with which the page finds the person in a photograph: a folder, or auto "
+    "for those that `python -m vunet_tf.estimate get` has put into the user's cache folder. Without them, the user "
+    "puts the joints onto a photograph by hand.",
 )
-_OPEN = flags.DEFINE_bool("open", False, "Serve the folder to this machine, and show the page in the browser.")
-_PORT = flags.DEFINE_integer("port", 0, "With --open: the port; by default a free one.", 0, 65535)
+_OPEN = flags.DEFINE_bool("open", False, "Serve the folder to this machine and show the page in the browser.")
+_PORT = flags.DEFINE_integer("port", 0, "With --open: port of the server. 0, the default, takes a free one.", 0, 65535)
 
 
 def _export() -> None:
@@ -89,4 +97,4 @@ def _show(folder) -> None:
 
 
 if __name__ == "__main__":
-    run(_export, if_stopped="every file there is whole")
+    run(_export, if_stopped="every file there is complete")

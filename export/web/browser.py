@@ -1,4 +1,4 @@
-"""A browser driven by Playwright: films the page, and tests it."""
+"""A browser that Playwright controls, to film the page and to test it."""
 
 import contextlib
 import shutil

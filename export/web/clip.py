@@ -3,7 +3,7 @@ r"""Films the page in use: a joint is dragged, the person dances, clothes are ch
   python -m export.web --run_dir=figures-128 --out=site
   python -m export.web.clip --site=site --out=docs/web.webp
 
-It needs Playwright and chromium (BUILD.md). Frames are taken one by one, so the clip is smooth on a slow machine too.
+It needs Playwright and chromium (BUILD.md). Frames are taken one by one, so the clip is also smooth on a slow machine.
 """
 
 import io
@@ -19,10 +19,10 @@ from vunet_tf.command_line.startup import run
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
 
-_SITE = flags.DEFINE_string("site", None, "Folder of the page.")
-_OUT = flags.DEFINE_string("out", None, "WebP file of the clip.")
+_SITE = flags.DEFINE_string("site", None, "Folder of the page, made by `python -m export.web`.")
+_OUT = flags.DEFINE_string("out", None, "WebP file for the clip.")
 
-_WIDTH, _HEIGHT, _SHOWN = 1120, 760, 0.7  # of the window in pixels, and how large the clip shows it
+_WIDTH, _HEIGHT, _SHOWN = 1120, 760, 0.7  # size of the window in pixels, and the scale at which the clip shows it
 _FRAME = 80  # milliseconds
 
 
@@ -33,7 +33,7 @@ class _Film:
         self.page, self.frames = page, []
 
     def take(self, count: int = 1) -> None:
-        """Lets time go on by a frame, and takes it; `count` times."""
+        """Lets time go on by one frame and takes it, `count` times."""
         for _ in range(count):
             self.page.clock.run_for(_FRAME)
             while self.page.evaluate("import('./main.js').then(({ state }) => state.busy)"):
@@ -42,12 +42,12 @@ class _Film:
             self.frames.append(shot.resize((round(_WIDTH * _SHOWN), round(_HEIGHT * _SHOWN)), Image.Resampling.LANCZOS))
 
     def click(self, selector: str, frames: int = 8) -> None:
-        """Clicks, and shows what comes of it."""
+        """Clicks, and shows the result."""
         self.page.click(selector)
         self.take(frames)
 
     def drag(self, joint: str, path: list[tuple[int, int]]) -> None:
-        """Drags a joint along steps in pixels, a frame each."""
+        """Drags a joint along steps in pixels, one frame for each step."""
         box = self.page.locator(f"#stage .{joint}").bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         self.page.mouse.move(x, y)
@@ -85,7 +85,9 @@ def _film() -> None:
         page.goto(f"http://127.0.0.1:{serving.server_port}/")
         page.wait_for_selector("#stage[aria-busy=false]")
         page.clock.install()
-        page.evaluate("document.getElementById('speed').style.visibility = 'hidden'")  # it tells of the standing clock
+        page.evaluate(
+            "document.getElementById('speed').style.visibility = 'hidden'"
+        )  # its numbers are wrong, since the clock stands still
         film = _Film(page)
         _played(film)
     first, *others = film.frames

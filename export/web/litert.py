@@ -1,7 +1,7 @@
-"""The files of LiteRT.js, which runs TFLite files in a browser: two packages of npm, by version and hash.
+"""The files of LiteRT.js, which runs TFLite files in a browser: two packages of npm with a fixed version and hash.
 
-They are fetched when the first page is made and kept in the user's cache. They are not carried in the repository: they
-are 2.9 MB compressed, with every new version again, and only pages need them.
+They are downloaded when the first page is made, and kept in the user's cache. They are not in the repository: they have
+2.9 MB compressed, again for every new version, and only pages need them.
 """
 
 import base64
@@ -46,10 +46,10 @@ def files(folder=None) -> dict[str, bytes]:
     """{path in the page's folder `litert`: content}.
 
     Args:
-        folder: where both packages lie, as `npm pack` writes them; by default they are fetched once and kept.
+        folder: folder with both packages, as `npm pack` writes them. By default they are downloaded once and kept.
 
     Raises:
-        InputError: a package is not there, cannot be fetched, or is not the one with this hash.
+        InputError: a package is not there, cannot be downloaded, or has another hash.
     """
     found = {"NOTICE.txt": _NOTICE.encode()}
     for name, members in _FILES.items():
@@ -86,7 +86,7 @@ def _fetched(name):
 
 def _check(name, content, source):
     if base64.b64encode(hashlib.sha512(content).digest()).decode() != _SHA512[name]:
-        raise InputError(f"{source} is not @litertjs/{name} {VERSION}: its hash is another one; {_remedy()}")
+        raise InputError(f"{source} is not @litertjs/{name} {VERSION}: its hash is different; {_remedy()}")
 
 
 def _remedy():

@@ -1,4 +1,4 @@
-"""The page's folder: program and style, LiteRT.js, the model, what to begin with, and the pose estimator."""
+"""The page's folder: program, style, LiteRT.js, the model, the first appearances and shapes, the pose estimator."""
 
 import json
 from pathlib import Path
@@ -24,13 +24,13 @@ PAGE = Path(__file__).with_name("page")
 ABOUT = "page.json"
 MODEL = "model"  # the folder of the TFLite files
 POSE = "pose"  # the folder of the pose estimator
-FROM_CACHE = "auto"  # the weights of the pose estimator
+FROM_CACHE = "auto"  # value of --pose_model: take the weights from the cache
 _POSE_NOTICE = f"""BlazePose: {" and ".join(pose_weights.FILES)}, unchanged, out of the package {pose_weights.PACKAGE}.
 Copyright Google LLC. Licensed under the Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0
 """
-_SEARCHED = 2000  # examples that are looked through for different appearances and shapes
+_SEARCHED = 2000  # examples that are searched for different appearances and shapes
 _SIDES = {"l": "left ", "r": "right ", "c": ""}
-# What moves along when a joint is moved: what hangs on it.
+# {joint: the joints that hang on it and move along with it}.
 _CARRIED = {
     **{side + "hip": (side + "knee", side + "ankle") for side in "lr"},
     **{side + "knee": (side + "ankle",) for side in "lr"},
@@ -51,23 +51,23 @@ def write(
     litert_dir=None,
     pose_model=None,
 ) -> None:
-    """Writes the folder, each file whole or not at all.
+    """Writes the folder. Each file is written completely or not at all.
 
     Args:
         run: as `export.trained.load` gives it.
-        out: the folder, made if need be.
-        appearances, shapes: names of inputs, see `vunet_tf.generation.inputs`; by default the first different ones of
+        out: the folder. It is made if it is not there.
+        appearances, shapes: names of inputs, see `vunet_tf.generation.inputs`. By default the first different ones of
             the run's dataset.
-        count: how many of each, by default.
-        precision: of the weights, see `export.tflite.quantise`.
-        sample: whether new appearances can be drawn; the prior is a good part of the weights.
+        count: number of appearances and of shapes, by default.
+        precision: number format of the weights, see `export.tflite.quantise`.
+        sample: whether the page can sample new appearances. The prior is a large part of the weights.
         litert_dir: see `litert.files`.
-        pose_model: the folder of the weights of the pose estimator, or `FROM_CACHE`; without it joints are put onto a
-            photograph by hand.
+        pose_model: the folder of the pose estimator's weights, or `FROM_CACHE`. Without it, the user puts the joints
+            onto a photograph by hand.
 
     Raises:
-        InputError: an input cannot be used, the run's dataset is not there, or a file cannot be written; the pose
-            estimator's weights are not there, or the run is on shape maps.
+        InputError: an input cannot be used, the run's dataset is not there, or a file cannot be written; or
+            `pose_model` is given and the weights are not there, or the run is on shape maps.
     """
     out = Path(out)
     program = litert.files(litert_dir)
@@ -127,7 +127,7 @@ def _skeleton():
 
 
 def _estimator(run, pose_model):
-    """{file: content}."""
+    """{file: content} of the pose estimator."""
     if not run.fitting.stickmen:
         raise InputError("--pose_model: the run is on shape maps, not on joints; leave it out")
     folder = None if pose_model == FROM_CACHE else pose_model
@@ -151,7 +151,7 @@ def _photographs(fitting):
 
 
 def _regions(generator):
-    """{region: its parts' numbers}; {} for a model that has no parts, or whose dataset has no joints."""
+    """{region: numbers of its parts}. {} if the model has no parts, or its dataset no joints."""
     if generator.config.latent != "laid" or not generator.regions:
         return {}
     found = {
@@ -161,14 +161,14 @@ def _regions(generator):
 
 
 def _joints(example):
-    """Pairs of fractions, or None for a joint that is unseen; None for a shape map."""
+    """Joints as pairs of fractions; None for an unseen joint. None for an example with a shape map."""
     if example.joints is None:
         return None
     return [[float(x), float(y)] if 0 <= x <= 1 and 0 <= y <= 1 else None for x, y in example.joints]
 
 
 def _different(run, what, count):
-    """Names of the first examples of the run's dataset that differ in appearance or in shape; whole people only."""
+    """Names of the first examples of the run's dataset that differ in appearance, or in shape. Only whole people."""
     try:
         info = read_info(run.dataset())
     except InputError as error:

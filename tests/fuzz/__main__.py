@@ -1,12 +1,12 @@
-"""Tries hostile and broken input on every reader of the package, and says how each input ended.
+"""Tries hostile and broken input on every reader of the package, and counts how the inputs end.
 
   python -m tests.fuzz                               ten minutes, all readers
   python -m tests.fuzz --readers=png,index --seconds=60
-  python -m tests.fuzz --report=docs/trust.md        and writes the table into that document
-  python -m tests.fuzz --go_on                       after one that was stopped: only the readers that it did not reach
+  python -m tests.fuzz --report=docs/trust.md        also writes the table into that document
+  python -m tests.fuzz --go_on                       after a stopped campaign: only the readers that it did not reach
   python -m tests.fuzz --again=FILE                  reads one input that was kept, with its traceback
 
-Inputs that are findings are kept in --kept, one of each kind. The exit status is 1 if there is one.
+Inputs that are findings are kept in --kept, one of each kind. The exit status is 1 if there is a finding.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def _child(arguments) -> int:
 
 
 def _again(path: Path) -> int:
-    """Reads one kept input; its name begins with that of its reader."""
+    """Reads one kept input. Its name begins with the name of its reader."""
     with _folder() as folder:
         started = READERS[path.name.split(".")[0]].start(Path(folder))
         print(started.read(pickle.loads(path.read_bytes())) or "a result")
@@ -89,14 +89,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=600.0, help="for all readers together")
-    parser.add_argument("--inputs", type=int, default=10**9, help="at most so many of each reader")
-    parser.add_argument("--readers", help="only these, with commas between")
-    parser.add_argument("--seed", type=int, default=0, help="other numbers give other inputs")
-    parser.add_argument("--kept", default=".fuzz", help="folder for inputs that are findings")
-    parser.add_argument("--report", help="document that gets the table")
-    parser.add_argument("--go_on", action="store_true", help="keep what a stopped campaign has done in --kept")
-    parser.add_argument("--again", help="an input that was kept")
+    parser.add_argument("--seconds", type=float, default=600.0, help="seconds for all readers together (default: 600)")
+    parser.add_argument("--inputs", type=int, default=10**9, help="largest number of inputs for each reader")
+    parser.add_argument("--readers", help="names of the readers to try, with commas between (default: all)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the inputs; another seed gives other inputs (default: 0)"
+    )
+    parser.add_argument("--kept", default=".fuzz", help="folder for inputs that are findings (default: .fuzz)")
+    parser.add_argument("--report", help="document into which the table is written")
+    parser.add_argument(
+        "--go_on",
+        action="store_true",
+        help="keep the results of a stopped campaign in --kept, and try only the other readers",
+    )
+    parser.add_argument("--again", help="file of a kept input: read only this one, and show its traceback")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

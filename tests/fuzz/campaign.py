@@ -1,4 +1,4 @@
-"""Runs a reader over many inputs in a process of its own, with limits, and counts how each input ends.
+"""Runs a reader over many inputs in a separate process, with limits, and counts how each input ends.
 
 An input ends well in a result, in rejects that are listed, or in one InputError whose message is short and in one line.
 Everything else is a finding: another exception, a reject for an unforeseen reason, a crash of the process, more memory
@@ -42,9 +42,9 @@ class Started(NamedTuple):
     """A reader that is ready.
 
     good: inputs that must end in a result, so that no check becomes too strict.
-    inputs: Hypothesis's strategy of the others.
-    read: takes an input and gives the reasons of what it rejected; raises InputError.
-    out: the only folder that may be written, which has to be there.
+    inputs: Hypothesis's strategy for the other inputs.
+    read: takes an input and gives the reasons for what it rejected; raises InputError.
+    out: the only folder that may be written. It has to exist.
     """
 
     good: list
@@ -54,14 +54,14 @@ class Started(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """What is tried.
+    """A reader that is tried.
 
-    name: of the reader.
-    start: takes an empty folder.
+    name: name of the reader.
+    start: makes it ready; takes an empty folder.
     memory: MiB that one input may take.
-    seconds: of processor time that one input may take.
-    share: of the campaign's time, in relation to other readers.
-    alone: whether it has a process of its own; those that need TensorFlow share one, for it takes long to start.
+    seconds: processor time that one input may take.
+    share: share of the campaign's time, relative to other readers.
+    alone: whether it has a process for itself. Readers that need TensorFlow share one, since it takes long to start.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Reader(NamedTuple):
 
 @dataclasses.dataclass
 class Tally:
-    """What a campaign found of one reader.
+    """The results of a campaign for one reader.
 
     `peak` is the most memory of one input in MiB, `slowest` in seconds; `minutes` is the time that the reader had.
     """
@@ -105,7 +105,7 @@ class Tally:
 
 
 class _Enough(BaseException):
-    """The time is over."""
+    """The time of the campaign is over."""
 
 
 class _TooSlow(BaseException):
@@ -141,7 +141,7 @@ _watch = _Watch()
 
 
 def put(path: Path, content: bytes) -> None:
-    """Writes what a reader is to read; that is the test's own doing, and no finding."""
+    """Writes the input of a reader. The test itself does this, so it is not a finding."""
     armed, _watch.armed = _watch.armed, False
     try:
         path.write_bytes(content)
@@ -205,7 +205,7 @@ def _hypothesis(strategy, function, seed) -> None:
 
 
 class _Attempts:
-    """Reads one input after the other, and counts."""
+    """Reads one input after another, and counts how they end."""
 
     def __init__(self, reader, started, tally, folder, kept):
         self.reader, self.started, self.tally, self.kept = reader, started, tally, kept
@@ -289,7 +289,7 @@ def _unclear(message: str) -> str | None:
 
 
 def _forget_peak() -> bool:
-    """Lets the kernel measure the peak memory of this process anew."""
+    """Lets the kernel begin a new measurement of this process's peak memory."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
         return True
@@ -297,7 +297,7 @@ def _forget_peak() -> bool:
 
 
 def _resident(name: str) -> int:
-    """A size in bytes out of /proc/self/status."""
+    """A size in bytes from /proc/self/status."""
     with open("/proc/self/status") as status:
         for line in status:
             if line.startswith(name):
@@ -306,7 +306,7 @@ def _resident(name: str) -> int:
 
 
 def run_apart(names: list[str], folder: Path, seed: int, seconds: float, most: int, kept: Path) -> list[Tally]:
-    """Tries readers in a process of their own; one that dies is a finding, and is started again with other inputs.
+    """Tries readers in a separate process. If it dies, that is a finding, and it is started again with other inputs.
 
     Args:
         names: of the readers.

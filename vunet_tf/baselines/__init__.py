@@ -1,1 +1,1 @@
-"""Simple answers to the task that a model should beat."""
+"""Simple solutions of the task, which a model should beat."""

@@ -1,4 +1,4 @@
-"""The pictures of training appearances that a dataset has: what the baselines choose from."""
+"""The pictures of training appearances in a dataset, from which the baselines choose."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,24 +11,23 @@ from vunet_tf.data.dataset import evenly_spread, read_examples, read_info
 from vunet_tf.data.example import Example
 from vunet_tf.files import pictures
 
-# Splits with training appearances. Pictures in shapes that training has not are the more reason for a model to beat
-# the baselines: it has never seen these.
+# Splits with training appearances. valid_shape helps the baselines: the model has never seen these pictures.
 SPLITS = ("train", "valid_shape")
-SEARCHED = 20_000  # examples among which shapes near to an unknown one are looked for, evenly spread over `train`
-NEIGHBOURS = 8  # pictures that stand for an unknown shape
+SEARCHED = 20_000  # examples of `train`, evenly spread, among which the shapes nearest to an unknown one are searched
+NEIGHBOURS = 8  # pictures that are used instead of an unknown shape
 _THUMBNAIL = 16  # pixels
 
 
 class Gallery:
     """Pictures of training appearances by shape, held encoded (kilobytes each).
 
-    Where the training appearances have no picture in a shape, the 8 examples of `train` whose shape maps are nearest
-    stand in: mean |difference| of the maps, reduced to 16 x 16 pixels.
+    If the training appearances have no picture in a shape, the 8 examples of `train` with the nearest shape maps are
+    used instead. Near means a small mean |difference| of the maps, reduced to 16 x 16 pixels.
 
     Args:
         directory: a dataset.
         targets: {shape_id: (split, position) of an example that has the shape}.
-        watch: wraps the passes over the data, e.g. in a progress bar.
+        watch: wraps the passes over the data, for example in a progress bar.
     """
 
     def __init__(self, directory: Path | str, targets: dict[str, tuple[str, int]], watch: Callable = lambda x: x):
@@ -45,11 +44,11 @@ class Gallery:
             self._stand_in({shape: at for shape, at in targets.items() if shape not in self._exact}, directory)
 
     def of_shape(self, shape_id: str) -> dict[str, Example]:
-        """{appearance_id: an encoded picture with its mask} in a shape, or in those nearest to it."""
+        """{appearance_id: an encoded picture with its mask} in a shape, or in the shapes nearest to it."""
         return self._pools.get(shape_id, {})
 
     def has_shape(self, shape_id: str) -> bool:
-        """Whether the training appearances have pictures in this very shape."""
+        """Whether the training appearances have pictures in exactly this shape."""
         return shape_id in self._exact
 
     def _stand_in(self, unknown, directory):
@@ -85,10 +84,10 @@ def _thumbnails(directory, split, positions: Iterable[int]):
 
 
 def decoded(example: Example) -> np.ndarray:
-    """Its picture, [S, S, 3] uint8."""
+    """The picture of an example, [S, S, 3] uint8."""
     return pictures.read_picture(example.image)
 
 
 def figure(example: Example) -> np.ndarray | None:
-    """Its mask, [S, S] bool, or None."""
+    """The mask of an example, [S, S] bool, or None."""
     return None if example.mask is None else pictures.read_picture(example.mask)[..., 0] > 127

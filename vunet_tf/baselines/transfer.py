@@ -10,25 +10,25 @@ from vunet_tf.data.example import Example
 COPY = "copy the reference picture"
 MEAN = "mean training picture of the shape"
 NEAREST = "nearest training appearance"
-BYTES_OF_SUMS = 256 * 2**20  # of the sums of pictures that are kept
+BYTES_OF_SUMS = 256 * 2**20  # memory for the sums of pictures that are kept
 
 
 class TransferBaselines:
     """Three answers to "the appearance of this picture, in that shape".
 
-    Copy the reference picture as it is.
-    Mean training picture: the mean of the gallery's pictures in the shape.
-    Nearest training appearance: of the gallery's pictures in the shape, the one whose appearance is nearest to the
-      reference. Near is a small mean |difference| of the pictures in the reference's own shape, where the gallery has
-      all of these appearances in it (sprites); else of the mean colours of the figure's eight horizontal bands and of
-      its background.
+    Copy: the reference picture itself.
+    Mean training picture: the mean of the gallery's pictures in the wanted shape.
+    Nearest training appearance: from the same pictures, the one whose appearance is nearest to the reference. If the
+      gallery has pictures of all these appearances in the shape of the reference (sprites), near means a small mean
+      |difference| between those pictures and the reference. Otherwise it means near mean colours of eight horizontal
+      bands of the figure and of its background.
 
-    Pictures of the appearance that is asked for are left out of the gallery.
+    Pictures of the wanted appearance itself are left out of the gallery.
     """
 
     def __init__(self, gallery: Gallery):
         self._gallery = gallery
-        # What is decoded more than once is kept, as much of it as the next pictures are likely to need.
+        # Decoded pictures that the next calls probably need again are kept.
         sums = BYTES_OF_SUMS // (gallery.image_size**2 * 3 * np.float32().nbytes)
         self._sum = lru_cache(maxsize=sums)(self._sum)
         self._decoded_in = lru_cache(maxsize=1)(self._decoded_in)
@@ -37,7 +37,7 @@ class TransferBaselines:
         self._references: dict[str, Example] = {}
 
     def pictures(self, reference: Example, target: Example) -> dict[str, np.ndarray]:
-        """{name of the baseline: [S, S, 3] uint8}; without any picture in the shape or near to it, only the copy."""
+        """{name of the baseline: [S, S, 3] uint8}. If no picture is in the shape or near to it, only the copy."""
         self._references[reference.name] = reference
         made = {COPY: decoded(reference)}
         members = self._gallery.of_shape(target.shape_id)
@@ -62,7 +62,7 @@ class TransferBaselines:
         return min(others, key=lambda each: np.abs(colours - self._colours_of(shape_id, each.appearance_id)).sum())
 
     def _distances_to(self, name):
-        """{appearance_id: mean |difference|} of the pictures in a reference's shape from the reference."""
+        """{appearance_id: mean |difference|} between a reference and the pictures in its shape."""
         reference = self._references[name]
         picture = decoded(reference).astype(np.int16)
         return {who: np.abs(other - picture).mean() for who, other in self._decoded_in(reference.shape_id).items()}
@@ -76,11 +76,11 @@ class TransferBaselines:
 
 
 def band_colours(picture, mask=None, bands=8) -> np.ndarray:
-    """Mean colours [bands + 1, 3] of the figure's horizontal bands from top to bottom, and last of what is around it.
+    """Mean colours [bands + 1, 3] of the figure's horizontal bands from top to bottom; the last is the background's.
 
-    Which colours a figure wears where, whatever its pose: bands of equal height between the highest and the lowest
-    pixel of `mask` [H, W] (bool) in `picture` [H, W, 3] uint8. Without a mask the figure is the whole picture, and what
-    is around it black.
+    They describe which colours a figure wears where, whatever its pose. The bands have equal height, from the highest
+    to the lowest pixel of `mask` [H, W] (bool) in `picture` [H, W, 3] uint8. Without a mask the figure is the whole
+    picture, and the background is black.
     """
     mask = np.ones(picture.shape[:2], bool) if mask is None or not mask.any() else mask
     rows, columns = np.nonzero(mask)

@@ -1,4 +1,4 @@
-"""BlazePose (Bazarevsky et al. 2020, arXiv 2006.10204) by LiteRT: a detector, then 33 landmarks and a mask per person.
+"""BlazePose (Bazarevsky et al. 2020, arXiv 2006.10204) in LiteRT: a detector, then 33 landmarks and a mask per person.
 
 The arithmetic around the two networks (anchors, regions, refinement by heat maps) is that of MediaPipe 0.10.21.
 """
@@ -20,23 +20,23 @@ from vunet_tf.body.skeleton import JOINTS, MEDIAPIPE_33
 from vunet_tf.command_line.startup import held_back
 
 _DETECTOR_SIDE, _LANDMARK_SIDE, _HEAT_SIDE = 224, 256, 64  # pixels
-_ENLARGED = 1.25  # of a region: how much larger than twice the distance from the hips to its rim
-_SAME_BOX = 0.3  # intersection over union: detections that overlap more are of one person
-_SAME_PERSON = 0.5  # the same, of the boxes around joints: the detector may see one person twice, once upside down
-_STEP_BACK = 1.5  # how much smaller the picture is shown to the detector that found nobody
-_NEAR = 0.07  # of a region's side: one whose corners move less is as good
+_ENLARGED = 1.25  # side of a region, divided by twice the distance from the hips to the region's rim
+_SAME_BOX = 0.3  # intersection over union: detections that overlap more show the same person
+_SAME_PERSON = 0.5  # the same for boxes around joints: the detector may see a person twice, once upside down
+_STEP_BACK = 1.5  # if the detector finds nobody, it sees the picture so many times smaller
+_NEAR = 0.07  # of a region's side: if the corners move less, the region is kept
 _CENTRE, _RIM = 33, 34  # landmarks that give the region of the next frame
 _HEAT_WINDOW = 7  # positions of the heat map around a landmark that refine it
 _ORDER = [MEDIAPIPE_33.index(name) for name in JOINTS]
-_GRIDS = ((28, 2), (14, 2), (7, 6))  # of the detector's anchors: the side, and how many at each position
+_GRIDS = ((28, 2), (14, 2), (7, 6))  # the detector's anchors: side of each grid, and anchors at each position
 
 
 class BlazePose(Estimator):
-    """Finds people who fill a good part of the picture, several of them; none who are small in it.
+    """Finds several people who fill a good part of the picture, but not people who are small in it.
 
     Args:
         directory: the folder of the weights, see `pose_weights`.
-        workers: pictures looked at at once, a thread for each; by default one for each core.
+        workers: number of pictures handled at once, a thread for each. By default one for each core.
 
     Raises:
         InputError: the weights are not there, or damaged.
@@ -64,7 +64,7 @@ class BlazePose(Estimator):
                 yield pending.popleft().result()
 
     def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Estimate | None]:
-        """As `Estimator.follow`; the detector is asked only where the person was not in the frame before."""
+        """As `Estimator.follow`. The detector runs only if the person was not found from the frame before."""
         networks, region = self._networks.get(), None
         try:
             for frame in frames:
@@ -94,20 +94,20 @@ class _Found(NamedTuple):
 
 
 class _Network:
-    """A TFLite file on one thread: pictures are the parallel part.
+    """A TFLite file on one thread, since several pictures run in parallel.
 
-    LiteRT's Interpreter runs it, for its newer CompiledModel keeps Python's lock while it runs.
+    LiteRT's Interpreter runs it, because the newer CompiledModel keeps Python's lock while it runs.
 
     Args:
-        content: of the file.
+        content: content of the file.
         least, most: the values that the bytes 0 and 255 become.
-        border: what lies outside of the picture, of OpenCV's.
+        border: what is assumed outside the picture, one of OpenCV's border types.
     """
 
     def __init__(self, content: bytes, least: float, most: float, border: int):
-        from ai_edge_litert.interpreter import Interpreter  # half a second, for those who need it
+        from ai_edge_litert.interpreter import Interpreter  # takes half a second, so only if it is needed
 
-        with held_back():  # it tells of its delegate
+        with held_back():  # it reports its delegate
             self._interpreter = Interpreter(model_content=content, num_threads=1)
             self._interpreter.allocate_tensors()
         (self._input,) = self._interpreter.get_input_details()
@@ -130,7 +130,7 @@ class _Networks(NamedTuple):
     landmarks: _Network
 
     def find(self, picture: np.ndarray) -> list[_Found]:
-        """All people of a picture, the surest first. The detector misses who fills all of it, and looks again."""
+        """All people of a picture, the surest first. The detector may look twice: it misses people who fill it all."""
         return self._find(picture, 1.0) or self._find(picture, _STEP_BACK)
 
     def _find(self, picture: np.ndarray, step_back: float) -> list[_Found]:
@@ -142,17 +142,17 @@ class _Networks(NamedTuple):
         return kept
 
     def _look_twice(self, picture: np.ndarray, region: np.ndarray) -> _Found | None:
-        """The landmarks often give a better region than the detector's keypoints: then they are found again in it."""
+        """Finds the landmarks, and once more if they give a better region than the detector's keypoints gave."""
         found = self.look(picture, region)
         if found is None or _moved(region, found.next_region) < _NEAR:
             return found
         return self.look(picture, found.next_region) or found
 
     def _regions(self, picture: np.ndarray, step_back: float) -> list[np.ndarray]:
-        """Where there may be people, the surest first: [2, 3] matrices from the landmarks' input to the picture.
+        """The regions with people, the surest first: [2, 3] matrices from the landmarks' input to the picture.
 
         Args:
-            step_back: how much larger than the picture's longer side the square is that the detector sees.
+            step_back: side of the square that the detector sees, divided by the picture's longer side.
         """
         height, width = picture.shape[:2]
         side = max(height, width) * step_back
@@ -201,7 +201,7 @@ _ANCHORS = _anchors()
 
 
 def _distinct(points: np.ndarray, scores: np.ndarray) -> Iterator[np.ndarray]:
-    """Weighted non-maximum suppression: the mean, by score, of the detections that overlap with the surest one left.
+    """Weighted non-maximum suppression: means, weighted by score, of detections that overlap with the surest one.
 
     Args:
         points: [n, 6, 2]: centre and size of the box, then keypoints.
@@ -217,25 +217,25 @@ def _distinct(points: np.ndarray, scores: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _region(centre: np.ndarray, rim: np.ndarray) -> np.ndarray:
-    """The turned square around a person, who stands upright in it: the matrix from the landmarks' input to the picture.
+    """The turned square in which a person stands upright: the matrix from the landmarks' input to the picture.
 
     Args:
         centre: the middle of the hips, [2] pixels of the picture.
-        rim: the point above it on the circle around the whole person.
+        rim: the point above the centre on the circle around the whole person.
     """
-    up = (rim - centre) * 2 * _ENLARGED / _LANDMARK_SIDE  # of the picture, for one pixel of the input
+    up = (rim - centre) * 2 * _ENLARGED / _LANDMARK_SIDE  # pixels of the picture for one pixel of the input
     linear = np.array([[-up[1], -up[0]], [up[0], -up[1]]])
     return np.column_stack([linear, centre - linear @ [_LANDMARK_SIDE / 2, _LANDMARK_SIDE / 2]])
 
 
 def _moved(first: np.ndarray, second: np.ndarray) -> float:
-    """How far the corners of a region lie from those of another, at most, as a part of its side."""
+    """The largest distance between the corners of two regions, as a fraction of the first one's side."""
     corners = np.array([[x, y, 1] for x in (0, _LANDMARK_SIDE) for y in (0, _LANDMARK_SIDE)])
     return np.hypot(*((second - first) @ corners.T)).max() / (np.hypot(*first[:, 0]) * _LANDMARK_SIDE)
 
 
 def _refined(points: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Landmarks moved to the centre of the heat around them, where any of it is above 0.5.
+    """Landmarks moved to the centre of the heat around them, if any of this heat is above 0.5.
 
     Args:
         points: [n, 2] fractions of the input.
@@ -253,9 +253,9 @@ def _refined(points: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def _seen_through(picture: np.ndarray, matrix: np.ndarray, side: int, border: int) -> np.ndarray:
-    """The picture seen through a map, [side, side, 3]; a large one is made smaller first, so that no pixel is skipped.
+    """The picture seen through a map, [side, side, 3]. A large one is made smaller first, so that no pixel is skipped.
 
-    As MediaPipe does it: bilinear, positions counted from the centre of the first pixel.
+    This is done as in MediaPipe: bilinear, with positions counted from the centre of the first pixel.
     """
     height, width = picture.shape[:2]
     factor = int(np.hypot(*matrix[:, 0]))
@@ -268,10 +268,10 @@ def _seen_through(picture: np.ndarray, matrix: np.ndarray, side: int, border: in
 
 
 def _box(points: np.ndarray, width: int, height: int) -> tuple[float, float, float, float]:
-    """Left, top, width and height of what of [n, 2] points lies in the picture."""
+    """Left, top, width and height of the box around [n, 2] points, clipped to the picture."""
     inside = np.clip(points, 0, [width, height]) if len(points) else np.zeros((1, 2))
     return tuple(map(float, (*inside.min(axis=0), *np.ptp(inside, axis=0))))
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(x, -80, 80)))  # clipped, for float32 knows no exp(89)
+    return 1 / (1 + np.exp(-np.clip(x, -80, 80)))  # clipped, since exp(89) is infinite in float32

@@ -1,8 +1,8 @@
-"""Body-part crops: each part of a person cut out, turned upright and brought to one size (in-plane normalisation).
+"""Body-part crops: each part of a person is cut out, turned upright and resized to one size (in-plane normalisation).
 
-What the appearance encoder sees is thereby nearly free of the pose. Boxes, fallbacks and edge handling follow the
-released program, with its faults mended: the boxes are right in pictures that are not square, and a quadrilateral that
-is too thin or twisted (a torso in profile) counts as missing.
+So what the appearance encoder sees depends little on the pose. Boxes, fallbacks and edge handling follow the released
+program, with two faults mended: the boxes are right in pictures that are not square, and a quadrilateral that is too
+thin or twisted (a torso in profile) counts as missing.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from vunet_tf.body.skeleton import BODY_PARTS, JOINT_INDEX, BodyPart
 
 # In [-1, 1], so mid-grey: the released program's choice (the paper says black, which would be -1).
 MISSING_PART = 0.0
-_MIN_AREA = 4.0  # square pixels: below it a part shows nothing
-_MIN_CORNER = 1e-3  # a corner's cross product over the squared longest side: below it, it is flat or turned inside out
+_MIN_AREA = 4.0  # square pixels: a smaller part shows nothing
+_MIN_CORNER = 1e-3  # a corner's cross product, over the squared longest side: below it the corner is flat or inverted
 
 
-# Large regions of a person, first the one on top where they overlap, by the names of the parts that make them up.
+# Large regions of a person, and the parts that make up each. Where two overlap, the first in this list is on top.
 REGIONS = {
     "head": ("head",),
     "torso": ("torso",),
@@ -29,7 +29,7 @@ REGIONS = {
 }
 
 
-BACKGROUND = "background"  # where no region is
+BACKGROUND = "background"  # where there is no region
 
 
 class Crops(NamedTuple):
@@ -50,7 +50,7 @@ def crop_body_parts(images: tf.Tensor, joints: tf.Tensor, height: int, width: in
 
     Returns:
         [B, height, width, 3 * num_parts] float32 in [-1, 1], the parts in the order of `skeleton.BODY_PARTS`;
-        `MISSING_PART` where a part is unseen or degenerate. Beyond the picture its edge is repeated.
+        `MISSING_PART` where a part is unseen or degenerate. Beyond the picture, the picture's edge is repeated.
 
     Raises:
         ValueError: if `num_parts` is neither 8 nor 10.
@@ -76,13 +76,13 @@ def crop_body_parts(images: tf.Tensor, joints: tf.Tensor, height: int, width: in
 
 
 def body_regions(joints: np.ndarray, side: int) -> dict[str, np.ndarray]:
-    """Where the `REGIONS` of a person lie, {name: [side, side] bool}; none overlap, and what is unseen is nowhere.
+    """Where the `REGIONS` of a person lie, {name: [side, side] bool}. They do not overlap. Unseen ones are empty.
 
     Args:
         joints: [15, 2] fractions of the picture, NaN or outside [0, 1] where unseen.
-        side: of the maps in positions.
+        side: side of the maps in positions.
     """
-    # In pixels of a picture of that size even a small person's parts are large enough to count.
+    # In a picture of so many pixels, even a small person's parts are large enough to count.
     scale = 256
     table = BODY_PARTS[10]
     corners, found = part_corners(tf.constant(joints[None], tf.float32), scale, scale, table)
@@ -99,7 +99,7 @@ def body_regions(joints: np.ndarray, side: int) -> dict[str, np.ndarray]:
 
 
 def region_masses(maps: np.ndarray, joints: np.ndarray) -> np.ndarray:
-    """How much of each part map [m, m, K] of a person lies in each of `REGIONS`, and outside: [5, K]."""
+    """How much of each part map [m, m, K] of a person lies in each of `REGIONS`, and outside of all: [5, K]."""
     inside = body_regions(joints, maps.shape[0])
     outside = ~np.any(list(inside.values()), axis=0)
     return np.stack([maps[where].sum(0) for where in (*inside.values(), outside)])
@@ -110,7 +110,7 @@ def regions_of(maps: np.ndarray, joints: Sequence[np.ndarray]) -> list[str]:
 
     Args:
         maps: [N, m, m, K] of N people.
-        joints: of the same people, [15, 2] each.
+        joints: joints of the same people, [15, 2] each.
     """
     masses = sum(region_masses(one, person) for one, person in zip(maps, joints, strict=True))
     return [[*REGIONS, BACKGROUND][i] for i in masses.argmax(0)]
@@ -126,7 +126,7 @@ def part_corners(joints, height, width, parts: tuple[BodyPart, ...]) -> tuple[tf
 
     Returns:
         corners: [B, P, 4, 2] float32 in pixels, (0, 0) the upper left corner of the first pixel; the crop's upper left,
-            upper right, lower right and lower left corner. Any numbers where not found.
+            upper right, lower right and lower left corner. Where a part is not found, they have any values.
         found: [B, P] booleans; False where a joint is unseen (and there is no fallback) or the corners degenerate.
     """
     seen = tf.reduce_all((joints >= 0.0) & (joints <= 1.0), axis=-1)

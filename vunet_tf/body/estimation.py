@@ -1,4 +1,4 @@
-"""The estimator y = e(x) of the paper: from a picture to the people in it. What every estimator gives.
+"""The estimator y = e(x) of the paper: from a picture to the people in it. This module says what an estimator gives.
 
 `vunet_tf.body.blazepose` is the one that the commands use. Another one is a subclass of `Estimator` with one method,
 `people`; `Generator(run, estimator=...)` takes it, and `open_estimator` below names the one of the commands.
@@ -21,16 +21,16 @@ from vunet_tf.files.pictures import Box
 
 T = TypeVar("T")
 
-LEAST_SCORE = 0.5  # below, what was found is no person
-LEAST_CONFIDENCE = 0.5  # below, a joint counts as unseen
-SAME_PERSON = 0.3  # intersection over union of two boxes, from which on they are of one person
+LEAST_SCORE = 0.5  # below this score, what was found is no person
+LEAST_CONFIDENCE = 0.5  # below this confidence, a joint counts as unseen
+SAME_PERSON = 0.3  # least intersection over union of two boxes of the same person
 SMOOTHING = 0.05  # seconds: standard deviation of the Gaussian over the frames of a video
 
 
 class Mask(NamedTuple):
     """Where a person is, in any part of the picture and at any resolution.
 
-    values: [h, w] float32, 1 inside of the person, 0 outside.
+    values: [h, w] float32, 1 inside the person, 0 outside.
     matrix: [2, 3], from a point (x, y, 1) of the picture to one of `values`, both in pixels from the upper left corner.
     """
 
@@ -47,8 +47,8 @@ class Estimate(NamedTuple):
     """A person who was found in a picture.
 
     joints: [15, 2] float32 fractions of the picture; a joint may lie outside of it.
-    confidence: [15] float32 in [0, 1], that the joint is where `joints` says and in the picture.
-    score: in [0, 1], that it is a person.
+    confidence: [15] float32 in [0, 1]: how sure it is that the joint is where `joints` says, and in the picture.
+    score: in [0, 1]: how sure it is that this is a person.
     box: left, top, width and height in pixels of what is seen of the person.
     mask: where the person is.
     """
@@ -62,8 +62,8 @@ class Estimate(NamedTuple):
     def person(self) -> Person:
         """The joints and the box as a keypoint file would give them: NaN where a joint is unseen.
 
-        Shoulders and hips that lie in the picture count as seen, however sure: without them there is no person, and
-        who stands sideways hides two.
+        Shoulders and hips that lie in the picture always count as seen, whatever their confidence. Without them a
+        person cannot be used, and a person who stands sideways hides two of them.
         """
         seen = (self.confidence >= LEAST_CONFIDENCE) | np.isin(JOINTS, REQUIRED_JOINTS)
         seen &= keypoints.seen(self.joints)
@@ -82,7 +82,7 @@ class Estimator(ABC):
         """
 
     def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Estimate | None]:
-        """One person through the frames of a video: the largest of the first frame that has any, then the nearest.
+        """Follows one person through a video: the largest of the first frame that has people, then always the nearest.
 
         Args:
             frames: [H, W, 3] uint8 each, of one size.
@@ -122,7 +122,7 @@ def open_estimator(directory: Path | str | None = None, workers: int | None = No
 
     Args:
         directory: the folder of its weights; by default where `python -m vunet_tf.estimate get` puts them.
-        workers: pictures looked at at once; by default one for each core.
+        workers: number of pictures handled at once. By default one for each core.
 
     Raises:
         InputError: the weights are not there, or damaged.
@@ -133,19 +133,19 @@ def open_estimator(directory: Path | str | None = None, workers: int | None = No
 
 
 def estimated(estimator: Estimator, named: Iterable[tuple[T, np.ndarray]]) -> Iterator[tuple[T, np.ndarray, list]]:
-    """The people of pictures that have a name or anything else with them: name, picture and people of each."""
+    """For pairs of a name (or anything else) and a picture: the name, the picture and the people in it."""
     kept, asked = itertools.tee(named)
     people = estimator.people(picture for _, picture in asked)
     return ((name, picture, found) for (name, picture), found in zip(kept, people, strict=True))
 
 
 def largest(people: Sequence[Estimate]) -> Estimate | None:
-    """The person with the largest box; None of nobody."""
+    """The person with the largest box; None if there is nobody."""
     return max(people, key=lambda person: person.box[2] * person.box[3], default=None)
 
 
 def nearest(people: Sequence[Estimate], box) -> Estimate | None:
-    """The person whose box has most in common with `box`; None if that is too little to be the same person."""
+    """The person whose box overlaps most with `box`; None if it is too little for the same person."""
     found = max(people, key=lambda person: overlap(person.box, box), default=None)
     return found if found and overlap(found.box, box) >= SAME_PERSON else None
 
@@ -159,14 +159,14 @@ def overlap(a, b) -> float:
 
 
 def smoothed(track: Sequence[Estimate | None], rate: float) -> list[Person]:
-    """A person in every frame of a video, without trembling.
+    """A person in every frame of a video, smoothed so that the joints do not tremble.
 
     A joint that is unseen in a frame moves in a straight line from where it was seen last to where it is seen next.
-    Everybody's box is the one around the person in all frames, so that the camera stands still.
+    Every frame has the same box, the one around the person in all frames, so that the camera stands still.
 
     Args:
         track: what `Estimator.follow` gives.
-        rate: frames a second.
+        rate: frames per second.
 
     Raises:
         InputError: nobody is found in any frame.
@@ -196,13 +196,13 @@ def cut_out(picture: np.ndarray, mask: np.ndarray, colour) -> np.ndarray:
 
 
 def warp(picture: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A picture seen through an affine map, bilinearly; what lies outside of it is 0.
+    """A picture seen through an affine map, bilinearly. What lies outside of the picture is 0.
 
     Args:
         picture: [H, W] or [H, W, C].
         matrix: [2, 3], from a point (x, y, 1) of the result to one of the picture, in pixels from the upper left
             corner.
-        width, height: of the result.
+        width, height: size of the result in pixels.
     """
     matrix = np.array(matrix, np.float64)
     matrix[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV counts from the centre of the first pixel

@@ -1,9 +1,9 @@
 """Files with a person's joints: COCO's and OpenPose's JSON beside pictures, and our own format of joints alone.
 
-In pixels of the picture: a COCO person-keypoints file (https://cocodataset.org/#format-data), a list of COCO results,
-one annotation alone, and what OpenPose writes for a picture with --write_json.
+These files are in pixels of the picture: a COCO person-keypoints file (https://cocodataset.org/#format-data), a list of
+COCO results, a single annotation, and what OpenPose writes for a picture with --write_json.
 
-In fractions of the picture (see `vunet_tf.body.keypoints`), so that no picture is needed to read it:
+Our own format is in fractions of the picture (see `vunet_tf.body.keypoints`), so that no picture is needed to read it:
 
   {"format": "vunet-joints-1", "unit": "fractions", "order": [the 15 joints' names],
    "joints": [[x, y] or null for an unseen one, ...]}
@@ -44,7 +44,7 @@ class Person(NamedTuple):
 
 
 def read_person(path: Path, picture: str, size: tuple[int, int]) -> Person:
-    """The person of a picture; of several the one with the largest box.
+    """The person of a picture. Of several, it is the one with the largest box.
 
     Args:
         path: the JSON file.
@@ -69,8 +69,8 @@ def read_joints(path: Path | str, picture: Path | str | None = None) -> np.ndarr
 
     Args:
         path: the JSON file.
-        picture: the picture that it belongs to, which has to be there for COCO's and OpenPose's pixels. By default the
-            picture of the same name beside it; without one, a COCO file of one picture may tell its size.
+        picture: the picture that the file belongs to, by default the one of the same name beside it. COCO's and
+            OpenPose's files are in pixels and need it, except a COCO file of one picture that states its size.
 
     Raises:
         InputError: as `read_person`, and if the size of the picture is not known.
@@ -97,7 +97,7 @@ def read_joints(path: Path | str, picture: Path | str | None = None) -> np.ndarr
 
 
 def write_joints(path: Path | str, joints: np.ndarray) -> None:
-    """Writes [15, 2] fractions of a picture in our format; what is NaN or outside the picture is unseen.
+    """Writes [15, 2] fractions of a picture in our format. Joints that are NaN or outside the picture are unseen.
 
     Raises:
         OSError: if it cannot be written.
@@ -114,7 +114,7 @@ def write_people(path: Path | str, people: Iterable[tuple[str, tuple[int, int], 
     """Writes people as COCO's person keypoints, which `prepare --source=coco` and `generate` read.
 
     Args:
-        people: of each picture its file name, width and height in pixels, and its `estimation.Estimate`s.
+        people: for each picture, its file name, its width and height in pixels, and its `estimation.Estimate`s.
 
     Raises:
         OSError: if it cannot be written.
@@ -148,7 +148,7 @@ def write_people(path: Path | str, people: Iterable[tuple[str, tuple[int, int], 
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Says of which file an error in the block speaks, in words."""
+    """Turns an error in the block into an InputError that names the file."""
     try:
         yield
     except InputError as error:
@@ -162,10 +162,10 @@ def _named(path: Path) -> Iterator[None]:
 class _Content(NamedTuple):
     """A parsed file.
 
-    people: what it holds, where that is of one picture.
-    by_image, image_ids: annotations of each picture, and the pictures' ids by file name, where it is COCO's.
-    size: width and height of the picture, where it is COCO's and tells them of its only one.
-    fractions: [15, 2] joints where it is in fractions; NaN where unseen.
+    people: the people, if the file is for one picture.
+    by_image, image_ids: if it is COCO's file: annotations of each picture, and ids of pictures by file name.
+    size: if it is COCO's file of one picture and states its size: width and height.
+    fractions: if the file is in fractions: [15, 2] joints; NaN where unseen.
     """
 
     people: list[dict] = []  # noqa: RUF012 (never changed)
@@ -179,7 +179,7 @@ class _Content(NamedTuple):
         return self.by_image.get(self._image_id(Path(picture)), []) if self.by_image else self.people
 
     def _image_id(self, picture: Path) -> object:
-        """The id of a picture in a COCO file; a list of results names it by its file or by the number in its name."""
+        """The id of a picture in a COCO file. A list of results has the file name as id, or the number in that name."""
         if picture.name in self.image_ids:
             return self.image_ids[picture.name]
         for image_id in (picture.name, picture.stem, *([int(picture.stem)] if picture.stem.isdecimal() else [])):
@@ -198,7 +198,7 @@ def _content(path: Path) -> _Content:
 
 @lru_cache(maxsize=4)  # one COCO file may serve thousands of pictures
 def _parsed(path: Path, modified: int, size: int) -> _Content:
-    del modified, size  # a changed file is another one
+    del modified, size  # they are part of the cache's key: a changed file is read again
     content = json.loads(read_bytes(path))
     if isinstance(content, list) and not any(isinstance(entry, dict) for entry in content):
         return _Content(fractions=_fractions(content, JOINTS))
@@ -229,7 +229,7 @@ def _by_image(annotations: list[dict]) -> dict[object, list[dict]]:
 
 
 def _fractions(pairs: list, order: tuple[str, ...]) -> np.ndarray:
-    """A list of pairs, None or negative where unseen, as the canonical joints, NaN where unseen."""
+    """The canonical joints, NaN where unseen, from a list of pairs that are None or negative where unseen."""
     points = np.array([pair or (np.nan, np.nan) for pair in pairs], np.float32)
     if points.shape != (len(order), 2):
         raise InputError(f"it must hold {len(order)} pairs [x, y], it has the shape {list(points.shape)}")
@@ -263,7 +263,7 @@ def _person(entry: dict, size: tuple[int, int]) -> Person:
 
 
 def _box_around(points: np.ndarray) -> tuple[float, float, float, float]:
-    """Left, top, width and height of the box around [K, 2] points; of none, a box of no size."""
+    """Left, top, width and height of the box around [K, 2] points. Without any seen point, all are 0."""
     seen = points[np.isfinite(points).all(axis=1)]
     if not len(seen):
         return (0.0, 0.0, 0.0, 0.0)

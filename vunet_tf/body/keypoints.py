@@ -1,4 +1,4 @@
-"""Keypoints of any schema as the 15 canonical joints, in NumPy: what `prepare` and `generate` do to a person's joints.
+"""Keypoints of any schema as the 15 canonical joints, in NumPy. `prepare` and `generate` use it.
 
 Coordinates are fractions of the picture: x of its width, y of its height, (0, 0) the upper left corner of the first
 pixel and (1, 1) the lower right corner of the last, so that they do not change when the picture is resized. An unseen
@@ -47,7 +47,7 @@ def to_canonical(points, schema: str | tuple[str, ...], visible=None) -> np.ndar
 
 
 def pixels_to_fractions(points, width: int, height: int) -> np.ndarray:
-    """Turns pixel coordinates, whole numbers at the pixels' centres (as COCO's), into fractions of the picture.
+    """Turns pixel coordinates into fractions of the picture. Whole numbers are centres of pixels, as in COCO.
 
     Args:
         points: [..., 2] array-like in pixels.
@@ -70,13 +70,13 @@ def mark_unseen(joints: np.ndarray) -> np.ndarray:
 
 
 def seen(joints: np.ndarray) -> np.ndarray:
-    """Which joints lie in the picture: [..., 15, 2] fractions to [..., 15] booleans. NaN counts as unseen."""
+    """Which joints lie in the picture: from [..., 15, 2] fractions to [..., 15] booleans. NaN counts as unseen."""
     with np.errstate(invalid="ignore"):
         return ((joints >= 0) & (joints <= 1)).all(axis=-1)
 
 
 def mirror(joints: np.ndarray) -> np.ndarray:
-    """Joints of the picture flipped from left to right: x becomes 1 - x, left and right change names; unseen stays."""
+    """Joints of the flipped picture: x becomes 1 - x, and left and right change names. Unseen joints stay unseen."""
     flipped = np.asarray(joints, np.float32)[..., MIRRORED, :]
     x = np.where(seen(flipped), 1 - flipped[..., 0], flipped[..., 0])
     return np.stack([x, flipped[..., 1]], axis=-1).astype(np.float32)
@@ -86,7 +86,7 @@ def between(first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:
     """A pose on the straight line from one to another: [..., 15, 2] fractions in and out.
 
     Args:
-        first, second: joints; one that is unseen in either is unseen in between.
+        first, second: joints. A joint that is unseen in one of them is unseen in between.
         weight: 0 for the first, 1 for the second.
     """
     if weight in (0, 1):
@@ -96,6 +96,6 @@ def between(first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:
 
 
 def missing_required(joints: np.ndarray) -> list[str]:
-    """Names of the shoulders and hips that are unseen in [15, 2] joints: with any of them a person is left out."""
+    """Names of the shoulders and hips that are unseen in [15, 2] joints. If there are any, the person is left out."""
     visible = seen(joints)
     return [name for name in REQUIRED_JOINTS if not visible[JOINT_INDEX[name]]]

@@ -1,4 +1,4 @@
-"""Joints drawn over a picture, to be looked at."""
+"""Draws joints over a picture, so that people can check them."""
 
 import cv2
 import numpy as np
@@ -6,11 +6,15 @@ import numpy as np
 from vunet_tf.body.keypoints import fractions_to_pixels
 from vunet_tf.body.skeleton import JOINT_INDEX, JOINTS, LEFT_BONES, RIGHT_BONES
 
-_COLOURS = {"r": (255, 80, 80), "l": (80, 255, 80), "c": (90, 150, 255)}  # of the person's sides, as the stickman's
+_COLOURS = {
+    "r": (255, 80, 80),
+    "l": (80, 255, 80),
+    "c": (90, 150, 255),
+}  # for the person's right, left and centre, as in the stickman
 
 
 def joints_over(picture: np.ndarray, joints: np.ndarray) -> np.ndarray:
-    """A picture [H, W, 3] uint8 with the joints [15, 2] (fractions, NaN unseen) of a person and the lines between."""
+    """A picture [H, W, 3] uint8 with joints [15, 2] (fractions, NaN where unseen) and the lines between them."""
     drawn, (height, width) = picture.copy(), picture.shape[:2]
     thickness = max(1, round(max(height, width) / 128))
     points = fractions_to_pixels(joints, width, height)

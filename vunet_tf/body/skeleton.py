@@ -1,13 +1,13 @@
-"""Tables of the human skeleton: joint names, keypoint schemas, bones, body parts. Names only, no code that computes.
+"""Tables of the human skeleton: joint names, keypoint schemas, bones, body parts. There are only names here.
 
-A joint's name is its side (l, r, c for centre; the person's own left and right) and what it is. A schema is the tuple
-of the names in its order, so that one schema is mapped to another by name.
+A joint's name begins with its side: l and r for the person's own left and right, c for the centre. A schema is the
+tuple of names in the order of its joints, so that one schema can be mapped to another by name.
 """
 
 from itertools import pairwise
 from typing import NamedTuple
 
-# The 15 joints of VU-Net, in the released program's order: canonical everywhere inside.
+# The 15 joints of VU-Net, in the released program's order. All code inside uses this order.
 JOINTS = (
     *("rankle", "rknee", "rhip", "rshoulder", "relbow", "rwrist", "reye"),
     *("lankle", "lknee", "lhip", "lshoulder", "lelbow", "lwrist", "leye"),
@@ -65,9 +65,9 @@ class BodyPart(NamedTuple):
     """A part of the body that is cut out and turned upright.
 
     kind "torso": the quadrilateral of the four torso joints, right shoulder in the upper left corner.
-    kind "head": a box around the line from the neck through the nose, as long again beyond it.
+    kind "head": a box around the line from the neck through the nose, which goes on as far beyond the nose.
     kind "limb": a box around the line from the first joint (top of the crop) to the second (bottom).
-    aspect: width of the box over its length, where there is a box.
+    aspect: width of the box divided by its length.
     to_bottom: a limb whose second joint is unseen goes straight down to the picture's lower edge.
     """
 

@@ -1,8 +1,8 @@
 """The stickman: a shape map drawn from joints with plain TensorFlow ops.
 
-Each line is the set of points nearer to a segment than half its thickness, with one pixel of anti-aliasing at the rim.
-There is no scatter, no loop and no custom op, so the same function runs in `tf.data`, in a SavedModel and in TFLite.
-Layout and thickness are the released program's (see `skeleton`).
+A line has all points that are nearer to a segment than half the line's thickness, with one pixel of anti-aliasing at
+its rim. There is no scatter, no loop and no custom op, so the same function runs in `tf.data`, in a SavedModel and in
+TFLite. Layout and thickness are those of the released program (see `skeleton`).
 """
 
 from functools import reduce
@@ -39,8 +39,8 @@ def draw_stickman(joints: tf.Tensor, height: int, width: int) -> tf.Tensor:
 class _Canvas:
     """Points of a batch of people, and distances to what connects them.
 
-    A quantity of a pixel is a tensor [B, H, W]; one of a row only, [B, H, 1]; one of a person only, [B, 1, 1]. Lines
-    are taken one by one: a tensor with an axis for them would be dozens of times as large as the picture.
+    A quantity for each pixel is a tensor [B, H, W], for each row [B, H, 1], for each person [B, 1, 1]. Lines are taken
+    one by one: a tensor with an axis for them would be dozens of times as large as the picture.
     """
 
     def __init__(self, joints, height, width):
@@ -62,12 +62,12 @@ class _Canvas:
         ax, ay = self.points[a][:, 0], self.points[a][:, 1]
         bx, by = self.points[b][:, 0], self.points[b][:, 1]
         length = tf.sqrt(tf.square(bx - ax) + tf.square(by - ay))
-        # A segment of no length is a dot: any direction does, but not the zero vector.
+        # A segment of no length is a dot: it may have any direction, but not the zero vector.
         dot = length < 1e-6
         ux = tf.where(dot, 1.0, (bx - ax) / tf.maximum(length, 1e-6))
         uy = tf.where(dot, 0.0, (by - ay) / tf.maximum(length, 1e-6))
         mx, my = (ax + bx) / 2, (ay + by) / 2
-        # From the segment's middle along it, and across it; what is in brackets is the same for all of a row.
+        # Distance from the segment's middle, along it and across it. What is in brackets is the same for a whole row.
         lengthwise = ux * self.x + (uy * (self.y - my) - ux * mx)
         across = uy * self.x - (ux * (self.y - my) + uy * mx)
         beyond_end = tf.nn.relu(tf.abs(lengthwise) - tf.where(drawn, length / 2, -_FAR))

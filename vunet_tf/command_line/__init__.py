@@ -1,1 +1,1 @@
-"""What every command shares: how it starts and ends, and flags made from a dataclass."""
+"""What all commands share: how they start and end, and flags made from a dataclass."""

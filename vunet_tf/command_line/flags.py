@@ -1,8 +1,8 @@
-"""Flags made from a dataclass, one for each field: its default, its type, and its help out of the docstring.
+"""Flags made from a dataclass, one for each field. Default and type are the field's; the help is in the docstring.
 
 To add a flag, add a field to a class of `vunet_tf.config` and a line to its docstring; nothing here names a flag.
 
-What a setting can be is checked by itself (`config.Settings`), so that a wrong value is refused from Python as well.
+The dataclass itself checks its values (`config.Settings`), so a wrong value is refused from Python as well.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from vunet_tf.files.words import shortened
 
 CONFIGS = Path(__file__).parents[2] / "configs"  # the flagfiles of a clone
 
-flags.disclaim_key_flags()  # they belong to the command that asks for them
+flags.disclaim_key_flags()  # the flags belong to the command that asks for them
 
 
 _DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, tuple: flags.DEFINE_list}
@@ -46,13 +46,13 @@ def define(settings_class, from_dataset=(), into: flags.FlagValues = flags.FLAGS
 
     Args:
         settings_class: the dataclass.
-        from_dataset: fields that are by default what the dataset has.
+        from_dataset: fields whose default is the value of the dataset.
         into: where the flags are defined.
     """
     helps, types = descriptions(settings_class), typing.get_type_hints(settings_class)
     for field in dataclasses.fields(settings_class):
         default = None if field.name in from_dataset else field.default
-        text = helps.get(field.name, "") + (" By default the dataset's." if field.name in from_dataset else "")
+        text = helps.get(field.name, "") + (" By default that of the dataset." if field.name in from_dataset else "")
         define_one = _DEFINE.get(_kind(types[field.name]), flags.DEFINE_string)
         if isinstance(default, tuple):
             default = ",".join(map(str, default))
@@ -62,15 +62,15 @@ def define(settings_class, from_dataset=(), into: flags.FlagValues = flags.FLAGS
 def define_pose_model() -> flags.FlagHolder:
     """Defines --pose_model, for a command that may estimate joints."""
     return flags.DEFINE_string(
-        "pose_model", None, "Folder of the pose estimator's weights; by default the user's cache folder."
+        "pose_model", None, "Folder of the pose estimator's weights. By default the user's cache folder."
     )
 
 
 def values(settings_class, of: flags.FlagValues = flags.FLAGS) -> dict:
-    """{field: the value of its flag}, as the dataclass takes them.
+    """{field: the value of its flag}, in the form that the dataclass takes.
 
     Raises:
-        InputError: a list that should hold numbers holds something else.
+        InputError: a list of numbers holds something else.
     """
     found, types = {}, typing.get_type_hints(settings_class)
     for field in dataclasses.fields(settings_class):
@@ -87,7 +87,7 @@ def values(settings_class, of: flags.FlagValues = flags.FLAGS) -> dict:
 
 
 def descriptions(settings_class) -> dict[str, str]:
-    """What the docstring of a dataclass says of each field, {name: text}; {} where Python leaves docstrings out."""
+    """{field: what the dataclass's docstring says about it}; {} where Python was started without docstrings (-OO)."""
     _, _, attributes = (settings_class.__doc__ or "").partition("Attributes:\n")
     entries = re.findall(r"^(\w+): (.+(?:\n +.+)*)", textwrap.dedent(attributes.split("\n\n")[0]), re.MULTILINE)
     texts = {name: re.sub(r"\s+", " ", text) for name, text in entries}
@@ -95,12 +95,12 @@ def descriptions(settings_class) -> dict[str, str]:
 
 
 def own() -> list[flags.Flag]:
-    """The flags of the command that runs."""
+    """The flags of the running command."""
     return flags.FLAGS.get_key_flags_for_module(sys.argv[0])
 
 
 def given() -> dict:
-    """{name: value} of the command's flags that were given."""
+    """{name: value} of the flags that the user gave."""
     return {flag.name: flag.value for flag in own() if flag.present}
 
 
@@ -110,10 +110,10 @@ def as_flagfile() -> str:
 
 
 def read_flagfile(path: Path | str) -> ModelConfig:
-    """The model that a flagfile of `train` describes; what it does not say is as `ModelConfig`'s default.
+    """The model that a flagfile of `train` describes. Settings that it does not name have their defaults.
 
     Raises:
-        InputError: there is no such file, it names an unknown flag or a wrong value.
+        InputError: there is no such file, or it names an unknown flag or a wrong value.
     """
     if not Path(path).is_file():
         raise InputError(f"there is no flagfile {path}; those in configs/ come with the repository, not by pip")

@@ -26,20 +26,20 @@ def run(
 ) -> None:
     """Parses the flags, runs a command and ends the process: the last line of every command's module.
 
-    The exit status is 0; 1 after an error of the user's (InputError), which is told in one line; 130 after Ctrl-C and
-    143 after SIGTERM, also where a command saves its work first.
+    The exit status is 0. After an error that the user can mend (InputError) it is 1, and the error is one line. After
+    Ctrl-C it is 130 and after SIGTERM 143, also if a command saves its work first.
 
     Args:
-        work: the command. Or several by name: then the first argument names the one to run.
-        if_stopped: what Ctrl-C leaves behind, told to the user.
-        takes_arguments: whether `work` is called with the list of arguments that are no flags.
+        work: the command, or several commands by name. Then the first argument names the one to run.
+        if_stopped: for the message after Ctrl-C: what is left behind.
+        takes_arguments: whether `work` is called with the list of arguments that are not flags.
     """
     from absl import app, flags, logging  # only a command needs them
 
     def main(argv):
         arguments = argv[1:]
         if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file it writes
+            logging.set_verbosity(logging.WARNING)  # otherwise TensorFlow reports every file it writes
         try:
             command = work
             if isinstance(work, dict):
@@ -55,7 +55,7 @@ def run(
         except InputError as error:
             sys.exit(printable(f"error: {error}"))
         except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:  # of whatever flag
+            if error.errno != errno.ENAMETOOLONG:  # it can come from any flag
                 raise
             sys.exit(printable(f"error: {error.strerror}: {error.filename}"))
         except ModuleNotFoundError as error:
@@ -67,7 +67,7 @@ def run(
             print("; ".join(filter(None, ["stopped", if_stopped])), file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
 
-    for stream in (sys.stdout, sys.stderr):  # a file name need not be text
+    for stream in (sys.stdout, sys.stderr):  # a file name need not be valid text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
@@ -76,14 +76,14 @@ def run(
 
 
 def printable(text: str) -> str:
-    """A text for a terminal: names of files can hold what would move its cursor or change its colours."""
+    """A text that is safe to print: names of files can hold codes that move the cursor or change the colours."""
     return "".join(
         each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
     )
 
 
 def _parsed(argv: list[str]) -> list[str]:
-    """The arguments that are no flags. --help ends the process with status 0, where absl would say 1."""
+    """The arguments that are not flags. --help ends the process with status 0; absl alone would give 1."""
     from absl import flags
 
     try:
@@ -95,14 +95,14 @@ def _parsed(argv: list[str]) -> list[str]:
 
 
 def parse_flags(into, argv: list[str]) -> list[str]:
-    """Parses arguments and the flagfiles that they name; returns the arguments that are no flags.
+    """Parses arguments and the flagfiles that they name. Returns the arguments that are not flags.
 
     Args:
         into: the `absl.flags.FlagValues`.
-        argv: the arguments after the command's name, which is the first.
+        argv: the command's name, then its arguments.
 
     Raises:
-        absl.flags.Error: an unknown flag, a wrong value, or a flagfile that is no file of text.
+        absl.flags.Error: an unknown flag, a wrong value, or a flagfile that is not a text file.
     """
     from absl import flags
 
@@ -114,13 +114,13 @@ def parse_flags(into, argv: list[str]) -> list[str]:
     arguments = into.read_flags_from_files(argv[1:], force_gnu=False)
     for argument in arguments:
         name = argument.partition("=")[0]
-        if name.startswith("-") and len(name) > _LONGEST_FLAG:  # absl would look for similar names for minutes
+        if name.startswith("-") and len(name) > _LONGEST_FLAG:  # absl would search for similar names for minutes
             raise flags.Error(f"Unknown command line flag {name[:_LONGEST_FLAG]!r}...")
     return into([argv[0], *arguments])
 
 
 def _check_flagfile(name: str, within: tuple[str, ...]) -> None:
-    """Raises absl.flags.Error unless a flagfile, and those that it names, are files of text."""
+    """Raises absl.flags.Error unless a flagfile, and every flagfile that it names, is a text file."""
     from absl import flags
 
     if not name.strip() or name in within:  # as absl
@@ -138,14 +138,14 @@ def _check_flagfile(name: str, within: tuple[str, ...]) -> None:
 
 
 def interrupt_quietly() -> None:
-    """Until `run`, Ctrl-C ends the process (status 130 in the shell) without a traceback of half an import."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # where it is ignored, it stays so
+    """Until `run` is called, Ctrl-C ends the process (status 130) without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # if Ctrl-C is ignored, it stays ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def in_own_process(function: Callable, *arguments):
-    """function(*arguments) in a process of its own, so that memory, threads and what is loaded are its alone."""
-    import multiprocessing  # these two here, for few commands need them
+    """Runs function(*arguments) in a new process, which has its own memory, threads and loaded libraries."""
+    import multiprocessing  # imported here, since few commands need these two
     from concurrent.futures import ProcessPoolExecutor
 
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent) as process:
@@ -153,7 +153,7 @@ def in_own_process(function: Callable, *arguments):
 
 
 def end_with_parent() -> None:
-    """In a process that another one started: from now on it ends when that one ends, also when it is killed."""
+    """Makes this process end when the process that started it ends, even if that one is killed."""
     import multiprocessing
 
     def watch():
@@ -164,16 +164,16 @@ def end_with_parent() -> None:
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow; what it tells standard error meanwhile is shown only if it fails.
+    """Imports TensorFlow. Its messages on standard error are shown only if the import fails.
 
-    Whoever sets TF_CPP_MIN_LOG_LEVEL wants to read it all, and does.
+    If the user sets TF_CPP_MIN_LOG_LEVEL, all messages are shown.
 
-    oneDNN's convolutions are switched on: TensorFlow leaves them off on CPUs without AVX-512, where a training step
-    took 1.6 times as long without them. The graph optimiser's remapper is switched off: it stumbles over residual
-    blocks, says so as an error, and leaves them as they were.
+    oneDNN's convolutions are switched on. TensorFlow leaves them off on CPUs without AVX-512, where a training step
+    took 1.6 times as long without them. The remapper of the graph optimiser is switched off: it fails on residual
+    blocks, reports this as an error, and leaves them unchanged.
 
-    Keras imports scikit-learn and matplotlib where they are installed, for wrappers that nothing here uses. That is a
-    quarter of TensorFlow's start, so meanwhile they seem not to be there.
+    Keras imports scikit-learn and matplotlib if they are installed, for wrappers that nothing here uses. This takes a
+    quarter of TensorFlow's start-up, so they are hidden during the import.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     told = "TF_CPP_MIN_LOG_LEVEL" in os.environ
@@ -188,7 +188,7 @@ def start_tensorflow() -> None:
 
 @contextlib.contextmanager
 def _hidden(*packages):
-    """Inside, importing these fails as if they were not installed; those that are imported already stay."""
+    """In the block, importing these packages fails as if they were not installed. Imported ones stay."""
     hidden = [name for name in packages if sys.modules.setdefault(name, None) is None]
     try:
         yield
@@ -199,7 +199,7 @@ def _hidden(*packages):
 
 @contextlib.contextmanager
 def held_back():
-    """Holds back what is written to file descriptor 2, also by C++, and shows it after an exception."""
+    """Holds back what Python and C++ write to file descriptor 2. It is shown only after an exception."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         shown = os.dup(2)

@@ -1,1 +1,1 @@
-"""From pictures to batches: `sources/` reads formats, `dataset` is ours on disk, `batches` feeds the model."""
+"""From pictures to batches: `sources/` reads formats, `dataset` is our format on disk, `batches` feeds the model."""

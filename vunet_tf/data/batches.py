@@ -1,7 +1,7 @@
-"""Batches for training and evaluation: `tf.data` from the TFRecords to the model's door.
+"""Batches for training and evaluation: `tf.data` pipelines from the TFRecords to the model.
 
-The order of the examples is a function of the seed and of the position alone, so a run that starts at step n sees what
-an uninterrupted one would have seen, on any number of replicas and workers.
+The order of the examples depends only on the seed and on the position. So a run that starts at step n sees what an
+uninterrupted run would have seen, on any number of replicas and workers.
 """
 
 import re
@@ -21,10 +21,10 @@ from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_float
 from vunet_tf.files.words import shortened
 
-MEMORY_LIMIT = 2 * 2**30  # bytes of records: a smaller split is held in memory and shuffled as a whole
-SHUFFLE_BLOCK = 4096  # records: what is shuffled at a time of a larger split, besides its shards
+MEMORY_LIMIT = 2 * 2**30  # bytes of records; a smaller split is held in memory and shuffled as a whole
+SHUFFLE_BLOCK = 4096  # records of a larger split that are shuffled at a time; its shards are shuffled, too
 METADATA = ("name", "appearance_id", "shape_id", "attributes")
-# Random numbers of one example each come from the seed, its position and one of these.
+# The random numbers of an example come from the seed, its position and one of these.
 _PARTNER, _MIRROR_APPEARANCE, _SHIFT, _HUE = range(1, 5)
 
 
@@ -47,34 +47,34 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Endless shuffled batches of one static shape.
 
-    Each epoch has every example once, in an order of its own; batches run on over the epochs' borders.
+    Each epoch has every example once, in a new order. A batch may span the border of two epochs.
 
     Args:
         directory: a dataset made by `python -m vunet_tf.prepare`.
-        batch_size: examples in a batch of all workers together.
-        split: which split.
-        seed: decides the order, the partners and all that is changed at random.
-        first_batch: how many batches to pass over: where a resumed run goes on.
-        mirror: flip half of the examples from left to right, sides of the joints swapped, and their partners with them.
+        batch_size: examples in a batch, for all workers together.
+        split: name of the split.
+        seed: decides the order, the partners and all random changes.
+        first_batch: number of batches to skip, for a run that is resumed.
+        mirror: flip half of the examples from left to right, and their partners with them; joints change their sides.
         appearance_from: whose picture the appearance encoder sees: "self", or "other" for a random other example of the
-            same appearance_id (the example itself where it has no other). Of a split that is too large to be held in
-            memory, the other comes from the same group of shards, as `_pairs_from_disk` says.
+            same appearance_id, which is called the partner. If there is no other one, it is the example itself. If the
+            split is too large for the memory, the partner comes from the same group of shards (`_pairs_from_disk`).
         mirror_appearance: flip half of the pictures that the appearance encoder sees, with their shapes.
-        shift: move each picture and its shape together by up to so many pixels in x and in y, edges replicated. A
+        shift: move each picture and its shape together by up to this many pixels in x and in y; edges are repeated. A
             partner stays where it is.
-        hue: turn the hues of each picture, and of its partner with it, by an angle drawn from -hue to hue, in turns:
-            0.5 for any hue. Greys stay.
+        hue: turn the hues of each picture and of its partner by a random angle from -hue to hue, in turns: 0.5 for any
+            hue. Greys stay.
         crops: which body parts to cut out; None for none.
-        workers, worker: how many machines share each batch, and which part of it this one makes.
+        workers, worker: number of machines that share each batch, and the number of this one, from 0.
         memory_limit: bytes up to which a split is held in memory.
 
     Returns:
-        A dataset of dictionaries of float32 tensors in [-1, 1], S the picture's side, B = batch_size / workers:
-        "image" [B, S, S, 3], "shape" [B, S, S, C], and where asked for "parts" [B, size, size, 3 * parts].
-        Where the appearance encoder sees something else than these, that has the same keys after "appearance_".
+        A dataset of dictionaries of float32 tensors in [-1, 1]. S is the picture's side, and B = batch_size / workers:
+        "image" [B, S, S, 3], "shape" [B, S, S, C], and with `crops` "parts" [B, size, size, 3 * parts].
+        If the appearance encoder sees something else than these, that has the same keys after "appearance_".
 
     Raises:
-        InputError: if it is no dataset, has no such split, or parts are asked of a dataset without joints.
+        InputError: it is no dataset, has no such split, or has no joints for the crops.
     """
     info = read_info(directory)
     count = info.examples(split)
@@ -131,14 +131,14 @@ def evaluation_batches(
     positions: Sequence[int] | None = None,
     crops: Crops | None = None,
 ) -> tf.data.Dataset:
-    """Every example of a split once, in the order of the files; the last batch may be smaller.
+    """Every example of a split once, in the order of the files. The last batch may be smaller.
 
     Args and errors: as for `training_batches`, and
-        positions: only these examples, counted from 0 in the order of the files; the others are read but not decoded.
+        positions: only these examples, counted from 0 in the order of the files. The others are read but not decoded.
 
     Returns:
-        As `training_batches`, and besides "name", "appearance_id", "shape_id" and "attributes" (JSON) [B] strings,
-        "joints" [B, 15, 2] where there are joints, and "mask" [B, S, S, 1] in [0, 1] where there are masks.
+        As `training_batches`, and also "name", "appearance_id", "shape_id" and "attributes" (JSON) [B] strings,
+        "joints" [B, 15, 2] if the dataset has joints, and "mask" [B, S, S, 1] in [0, 1] if it has masks.
     """
     info = read_info(directory)
     _check(info, crops)
@@ -153,10 +153,10 @@ def evaluation_batches(
 
 
 def batch_of(examples: Sequence[Example], *, crops: Crops | None = None) -> dict[str, tf.Tensor]:
-    """The batch of examples at hand: "image", "shape" and crops as `evaluation_batches` makes them of a dataset's.
+    """A batch of given examples: "image", "shape" and crops, as `evaluation_batches` makes them from a dataset.
 
     Raises:
-        InputError: if crops are asked of an example without joints.
+        InputError: crops are wanted, and an example has no joints.
     """
     decoded = [tf.io.decode_image(example.image, 3, expand_animations=False) for example in examples]
     batch = {"image": to_float(tf.stack(decoded))}
@@ -178,7 +178,7 @@ def shape_of(example: Example, size: int) -> tf.Tensor:
 
 
 def undamaged(batches, directory: Path | str):
-    """Iterates over batches of a dataset; a damaged record, or one that holds no example, is an InputError."""
+    """Iterates over batches of a dataset. A damaged record, or one without an example, becomes an InputError."""
     try:
         yield from batches
     except tf.errors.DataLossError as error:
@@ -186,7 +186,7 @@ def undamaged(batches, directory: Path | str):
     except (
         tf.errors.InvalidArgumentError,
         UnicodeDecodeError,
-    ) as error:  # the latter by TensorFlow: of its own message
+    ) as error:  # TensorFlow raises the latter for its own message
         told = re.sub(r"\{\{.*?\}\} ", "", getattr(error, "message", "it holds no text where a text should stand"))
         raise InputError(f"{directory} has a damaged record, prepare it again: {shortened(told)}") from error
 
@@ -204,7 +204,7 @@ def _check(info: DatasetInfo, crops: Crops | None) -> None:
 
 
 def _stream(seed: int, position, number: int):
-    """A TF seed of its own for one kind of random number at a position."""
+    """A new TF seed for one kind of random number at a position."""
     return tf.unstack(tf.random.experimental.stateless_fold_in([seed, position], number))
 
 
@@ -214,7 +214,7 @@ def _coin(seed, position):
 
 
 def _shuffled_in_memory(paths: list[str], count: int, seed: int, start: int, partners: bool) -> tf.data.Dataset:
-    """(position, record) from position `start` on; record by record a random permutation of each epoch.
+    """(position, record) from position `start` on. The records of each epoch are in a random order.
 
     With `partners`, (position, record, record of a random other example of the same appearance_id).
     """
@@ -246,8 +246,10 @@ def _appearance_ids(records):
 
 
 def _by_appearance(ids):
-    """[N] appearance_ids as four [N] int64 tensors: `grouped` has the examples appearance by appearance; example i is
-    number `rank[i]` of the `size[i]` of its appearance, which begin at `first[i]`."""
+    """From [N] appearance_ids, four [N] int64 tensors: grouped, first, rank and size.
+
+    `grouped` lists the examples appearance by appearance. The appearance of example i has `size[i]` examples, which
+    begin at `first[i]`, and example i is number `rank[i]` of them."""
     _, appearance, sizes = tf.unique_with_counts(ids, tf.int64)
     grouped = tf.cast(tf.argsort(appearance, stable=True), tf.int64)
     first = tf.gather(tf.cumsum(sizes, exclusive=True), appearance)
@@ -255,7 +257,7 @@ def _by_appearance(ids):
 
 
 def _partner(index, seed, grouped, first, rank, size):
-    """A random other example of the same appearance, each equally likely; the example itself where there is none."""
+    """A random other example of the same appearance, each equally likely; the example itself if there is none."""
     others = tf.maximum(tf.gather(size, index) - 1, 1)
     step = 1 + tf.random.stateless_uniform([], seed, 0, others, tf.int64)
     place = tf.gather(first, index) + (tf.gather(rank, index) + step) % tf.gather(size, index)
@@ -263,7 +265,7 @@ def _partner(index, seed, grouped, first, rank, size):
 
 
 def _shuffled_from_disk(paths: list[str], count: int, seed: int, start: int) -> tf.data.Dataset:
-    """The same for a split too large for memory: its shards are shuffled, and their records block by block."""
+    """As `_shuffled_in_memory`, for a larger split: its shards are shuffled, and their records block by block."""
 
     def epoch(number):
         epoch_seed = tf.stack([seed, tf.cast(number, tf.int32)])
@@ -283,9 +285,9 @@ def _shuffled_from_disk(paths: list[str], count: int, seed: int, start: int) -> 
 
 
 def shards_in_memory(info: DatasetInfo, split: str, memory_limit: int = MEMORY_LIMIT) -> int:
-    """How many shards of a split are held in memory at a time, where partners are taken from them: at least one.
+    """How many shards of a split make a group, from which partners are taken: at least one.
 
-    Two such groups are in memory, one in use and the next one being read.
+    Two groups are in memory: one is in use, and the next one is being read.
     """
     return max(1, memory_limit // (2 * max(shard.bytes for shard in info.splits[split])))
 
@@ -293,10 +295,10 @@ def shards_in_memory(info: DatasetInfo, split: str, memory_limit: int = MEMORY_L
 def _pairs_from_disk(paths: list[str], count: int, seed: int, start: int, group: int) -> tf.data.Dataset:
     """(position, record, record of its partner) from position `start` on, of a split too large for memory.
 
-    In each epoch the shards are shuffled and cut into groups of `group` shards. A group is read as a whole; its records
-    come in random order, each once, and each with a partner out of the same group: a random other example of the same
-    appearance_id, or the example itself where the group has no other. The next epoch has other groups, so all pairs
-    occur in the end.
+    In each epoch the shards are shuffled and cut into groups of `group` shards. A group is read as a whole. Its records
+    come in random order, each once, and each with a partner from the same group: a random other example of the same
+    appearance_id, or the example itself if the group has no other. The next epoch has other groups, so all pairs occur
+    in the end.
     """
 
     def epoch(number):
@@ -304,7 +306,7 @@ def _pairs_from_disk(paths: list[str], count: int, seed: int, start: int, group:
         shards = tf.random.experimental.stateless_shuffle(tf.constant(paths), epoch_seed)
 
         def whole(group_number, files):
-            # More records than any group has: all come as one tensor.
+            # `count` is more than a group has, so all its records come as one tensor.
             return tf.data.TFRecordDataset(files).batch(count).map(lambda records: (group_number, records))
 
         def pairs(group_number, records):
@@ -345,12 +347,12 @@ def _decode(info: DatasetInfo, record, metadata: bool) -> dict[str, tf.Tensor]:
 
 
 def _mirrored_if(flip, examples):
-    """The examples, each flipped from left to right where `flip` is true."""
+    """The examples, all flipped from left to right if `flip` is true."""
     return tf.cond(flip, lambda: tuple(map(_mirrored, examples)), lambda: tuple(examples))
 
 
 def _mirrored(example):
-    """An example flipped from left to right; `keypoints.mirror` is the same for NumPy."""
+    """An example flipped from left to right. `keypoints.mirror` does the same in NumPy."""
     flipped = {
         key: tf.reverse(value, [1]) if key in ("image", "shape", "mask") else value for key, value in example.items()
     }
@@ -362,7 +364,7 @@ def _mirrored(example):
 
 
 def _shifted(example, offset):
-    """An example moved by `offset` (y, x) pixels, edges replicated; joints that leave the picture are unseen."""
+    """An example moved by `offset` (y, x) pixels. Edges are repeated; joints that leave the picture are unseen."""
     size = example["image"].shape[0]
     rows, columns = (tf.clip_by_value(tf.range(size) - offset[axis], 0, size - 1) for axis in (0, 1))
     moved = {
@@ -378,15 +380,15 @@ def _shifted(example, offset):
 
 @cache
 def _compiled_stickman(size: int):
-    """Draws one stickman: compiled, it is one loop over the pixels instead of dozens of passes over memory.
+    """A function that draws one stickman. It is compiled to one loop over the pixels, not dozens of passes over memory.
 
-    One, not a batch: compiled code rounds differently for batches of different sizes.
+    It draws one and not a batch, because compiled code rounds differently for batches of different sizes.
     """
     return tf.function(lambda joints: draw_stickman(joints[None], size, size)[0], jit_compile=True)
 
 
 def _batched(examples, info: DatasetInfo, batch_size: int, finish, endless: bool):
-    """Batches of what the model sees, from tuples: decoded examples, and after each what F sees instead of it."""
+    """Batches of what the model sees, from tuples: a decoded example, and perhaps what F sees instead of it."""
 
     def draw(example):
         return {**example, "shape": _compiled_stickman(info.image_size)(example["joints"])}
@@ -401,7 +403,7 @@ def _batched(examples, info: DatasetInfo, batch_size: int, finish, endless: bool
 
 
 def _finisher(info: DatasetInfo, crops: Crops | None):
-    """The function from a batch of bytes to a batch of floats, body parts cut out."""
+    """A function that turns a batch of bytes into a batch of floats, and cuts out body parts."""
 
     def finish(batch):
         batch = {**batch, "image": to_float(batch["image"])}

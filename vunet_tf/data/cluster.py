@@ -1,7 +1,7 @@
-"""The work of a source on a Dask cluster: https://distributed.dask.org. Needs the extra `cluster`.
+"""Does the work of a source on a Dask cluster (https://distributed.dask.org). It needs the extra `cluster`.
 
-The scheduler gives what a lost worker had to another one. What an item becomes depends on the item alone, so a lost
-worker changes nothing in the result.
+If a worker is lost, the scheduler gives its items to another one. What an item becomes depends only on the item, so a
+lost worker does not change the result.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ try:
 except ModuleNotFoundError as error:
     raise InputError(f"--scheduler needs the package distributed ({error}): pip install 'vunet_tf[cluster]'") from error
 
-CONNECT_SECONDS = 10  # until the scheduler must have answered
-WORKERS_SECONDS = 60  # that it may be without any worker, at the start and later
-_PACKAGES = ("numpy", "opencv-python-headless", "pillow", "ai-edge-litert")  # that decide the bytes of a dataset
-_one_at_a_time = threading.Lock()  # a worker of several threads: the pose estimator is not for two at once
+CONNECT_SECONDS = 10  # the scheduler must answer in this time
+WORKERS_SECONDS = 60  # it may be without any worker for this time, at the start and later
+_PACKAGES = ("numpy", "opencv-python-headless", "pillow", "ai-edge-litert")  # they decide the bytes of a dataset
+_one_at_a_time = threading.Lock()  # for workers with several threads: the pose estimator can serve only one
 
 
 def versions() -> dict[str, str]:
-    """What the bytes of a dataset depend on, besides the source: {package: version}."""
+    """{package: version} of everything but the source that decides the bytes of a dataset."""
     found = {"python": ".".join(platform.python_version_tuple()[:2]), "vunet_tf": __version__}
     for package in _PACKAGES:
         try:
@@ -46,7 +46,7 @@ def versions() -> dict[str, str]:
 
 
 class _Work(WorkerPlugin):
-    """What each worker gets once, also one that comes later: `make`, after a check that it can give the same bytes."""
+    """Gives each worker `make` once, also one that comes later. It first checks that the worker can do the work."""
 
     def __init__(self, name: str, make: Callable, paths: Sequence[str], wanted: dict[str, str]):
         self.name, self.make, self.paths, self.wanted = name, make, paths, wanted
@@ -73,7 +73,7 @@ def _make_all(name: str, items: Sequence) -> list[Made]:
 
 
 def demand_scheduler(address: str) -> None:
-    """Raises InputError unless a Dask scheduler answers there in time. (`Client` would wait for ever for an answer.)"""
+    """Raises InputError unless a Dask scheduler answers there in time. (`Client` would wait for ever.)"""
 
     async def kind():
         comm = await connect(address, timeout=CONNECT_SECONDS)
@@ -88,7 +88,7 @@ def demand_scheduler(address: str) -> None:
     try:
         found = asyncio.run(in_time())
         reason = "" if found == "Scheduler" else f"it is a {found}"
-    except Exception as error:  # of many kinds, for an address can be wrong in many ways
+    except Exception as error:  # an address can be wrong in many ways, with many exceptions
         reason = " ".join(str(error).split()) or type(error).__name__
     if reason:
         raise InputError(
@@ -98,18 +98,20 @@ def demand_scheduler(address: str) -> None:
 
 
 class ClusterPool:
-    """The workers of a Dask cluster, as many as there are at the time.
+    """The workers of a Dask cluster; their number may change at any time.
 
     Raises:
         InputError: the scheduler does not answer or has no workers; or a worker has other versions than this process,
             or cannot read what the source reads.
     """
 
-    portion = 8  # what the scheduler does for each portion takes about as long as making a small picture
+    portion = 8  # the scheduler's work for a portion takes as long as making a small picture
 
     def __init__(self, scheduler: Scheduler, make: Callable):
         self._address, self._name, self._asked = scheduler.address, f"vunet_tf-{uuid.uuid4().hex}", 0.0
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells with tracebacks; we tell in one line
+        logging.getLogger("distributed").setLevel(
+            logging.CRITICAL
+        )  # it reports errors with tracebacks; we report one line
         demand_scheduler(self._address)
         self._client = Client(self._address, timeout=CONNECT_SECONDS, set_as_default=False)
         try:
@@ -121,7 +123,7 @@ class ClusterPool:
         except InputError:
             self._leave()
             raise
-        except Exception as error:  # whatever a worker fails with that has not our packages
+        except Exception as error:  # a worker without our packages can fail in any way
             self._leave()
             told = f"{type(error).__name__}: {error}"
             raise InputError(f"--scheduler={self._address}: its workers cannot do this work ({told})") from error
@@ -147,7 +149,7 @@ class ClusterPool:
 
     def submit(self, items: Sequence) -> Future:
         with self._told():
-            if self._client.status != "running":  # it tries to connect again, but what was under way is lost
+            if self._client.status != "running":  # it tries to connect again, but the work in progress is lost
                 raise ConnectionError("the scheduler is gone")
             return self._executor.submit(_make_all, self._name, items)
 
@@ -161,7 +163,7 @@ class ClusterPool:
 
     @contextlib.contextmanager
     def _told(self):
-        """Inside, what the cluster fails with becomes an InputError."""
+        """In the block, errors of the cluster become an InputError."""
         try:
             yield
         except KilledWorker as error:
@@ -174,12 +176,12 @@ class ClusterPool:
             raise InputError(f"--scheduler={self._address}: the connection was lost ({reason})") from error
 
     def close(self, finished: bool) -> None:
-        with contextlib.suppress(Exception):  # all is there, or another error ended the work, which counts
+        with contextlib.suppress(Exception):  # all results are there, or another error ended the work and is reported
             self._executor.shutdown(wait=finished)
         self._leave()
 
     def _leave(self) -> None:
-        """Leaves the cluster as it was: workers that come later need not have what this work needs."""
+        """Leaves the cluster as it was, so that later workers do not need what this work needs."""
         with contextlib.suppress(Exception):
             if self._client.status == "running":
                 self._client.unregister_worker_plugin(self._name)

@@ -1,6 +1,6 @@
 """Our dataset on disk: sharded TFRecords, `dataset.json` (what it is) and `rejects.csv` (what was left out, and why).
 
-A dataset appears under its name whole or not at all: it is written beside it and renamed at the end.
+A dataset gets its name only when it is complete: it is written under another name and renamed at the end.
 """
 
 import contextlib
@@ -31,14 +31,14 @@ from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shown
 
 FORMAT = "vunet-dataset-1"
 SHARD_BYTES = 32 * 2**20
-_MOST_CHECKED = 2 * 2**30  # bytes of a split whose records are looked at before they are read: it takes milliseconds
-FRAMING_BYTES = 16  # of a TFRecord: the length and two checksums
-_UNENCODABLE = "backslashreplace"  # how a file name that is no text is written
+_MOST_CHECKED = 2 * 2**30  # bytes: records of a smaller split are checked before they are read; it takes milliseconds
+FRAMING_BYTES = 16  # of each record in a TFRecord file: the length and two checksums
+_UNENCODABLE = "backslashreplace"  # how a file name that is not valid text is written
 INFO_FILE, REJECTS_FILE = "dataset.json", "rejects.csv"
 _MOST_INFO_BYTES = 64 * 2**20
 _ENDS = 2**16  # bytes at the beginning and at the end of a file, for `digest`
 _LONGEST_NAME = 100  # letters of a shard's file name
-_SPLIT_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")  # it becomes a part of file names
+_SPLIT_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")  # a split's name is a part of file names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +55,11 @@ class DatasetInfo:
     """What `dataset.json` says.
 
     source: which of `prepare`'s sources it came from.
-    made_with: {"flags": of `prepare`, "how": how each picture was made, in words}; of an excerpt also "excerpt_of", the
-        command that makes the whole dataset.
+    made_with: {"flags": flags of `prepare`, "how": how each picture was made, in words}. An excerpt also has
+        "excerpt_of", the command that makes the whole dataset.
     image_size: side of the square pictures in pixels.
-    joints: names of the joints in their order, or None where the pictures have none.
-    shape_channels: channels of the shape map: 3 for a stickman (drawn from the joints), 1 or 3 for maps in the records.
+    joints: names of the joints in their order, or None if the pictures have none.
+    shape_channels: channels of the shape map: 3 for a stickman (drawn from joints), 1 or 3 for maps in the records.
     has_mask: whether all examples carry the figure's mask.
     splits: name to shards.
     appearances, shapes: how many different ones each split has.
@@ -94,10 +94,10 @@ class DatasetInfo:
 
 
 def read_info(directory: Path | str) -> DatasetInfo:
-    """Reads a dataset's `dataset.json` and checks that its shards are there, whole.
+    """Reads a dataset's `dataset.json` and checks that all shards are there and have the right size.
 
     Raises:
-        InputError: if the folder is no dataset, of another format, or a shard is missing or of another size.
+        InputError: the folder is no dataset or has another format, or a shard is missing or has another size.
     """
     directory = Path(directory)
     path = directory / INFO_FILE
@@ -132,7 +132,7 @@ def read_info(directory: Path | str) -> DatasetInfo:
 
 
 def _check_kinds(info: DatasetInfo) -> None:
-    """Raises TypeError where `dataset.json` holds other kinds of values than `DatasetInfo` says."""
+    """Raises TypeError if `dataset.json` holds other kinds of values than `DatasetInfo` says."""
     shards = [shard for several in info.splits.values() for shard in several]
     numbers = [info.image_size, info.shape_channels, *(n for shard in shards for n in (shard.examples, shard.bytes))]
     right = (
@@ -166,11 +166,11 @@ def shard_paths(directory: Path | str, info: DatasetInfo, split: str) -> list[st
 
 @functools.lru_cache(maxsize=1000)
 def _check_records(path: Path, examples: int, modified: int) -> None:
-    """Raises InputError unless the records of a file end where it ends.
+    """Raises InputError unless the records of a file end where the file ends.
 
-    TensorFlow makes room for as many bytes as a record promises, and the process dies where there is none.
+    TensorFlow allocates as many bytes as a record promises, and the process dies if there is not enough memory.
     """
-    del modified  # a changed file is another one
+    del modified  # a part of the cache's key: a changed file is checked again
     count = at = 0
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         while at + FRAMING_BYTES <= len(content):
@@ -222,7 +222,7 @@ def serialise(example: Example) -> bytes:
 
 
 def parse(serialised: bytes) -> Example:
-    """The inverse of `serialise`, outside of a pipeline (`batches` parses with TensorFlow ops)."""
+    """The inverse of `serialise`, for use outside a pipeline (`batches` parses with TensorFlow ops)."""
     features = tf.train.Example.FromString(serialised).features.feature
 
     def value(key: str) -> bytes | None:
@@ -255,8 +255,8 @@ def read_examples(directory: Path | str, split: str, first: int = 0, count: int 
     """The examples of a split, in the order of its files, as they are on disk.
 
     Args:
-        first: position of the first one, counted from 0.
-        count: how many; -1 for all that follow.
+        first: position of the first example, counted from 0.
+        count: number of examples; -1 for all that follow.
 
     Raises:
         InputError: if it is no dataset, has no such split, or a record is damaged.
@@ -272,7 +272,7 @@ def read_examples(directory: Path | str, split: str, first: int = 0, count: int 
 
 
 class DatasetWriter:
-    """Writes a dataset beside its final place and moves it there at the end; see `write_dataset`."""
+    """Writes a dataset into a folder; `write_dataset` moves the folder to its final place."""
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -285,12 +285,13 @@ class DatasetWriter:
         self._reject_rows = csv.writer(self._rejects)
         self._reject_rows.writerow(["file", "reason"])
         self.reasons: Counter[str] = Counter()
-        self._has_mask = True  # until one has none
+        self._has_mask = True  # until an example without a mask comes
 
     def add(self, example: Example) -> None:
-        """Appends an example to its split; a name that the split already has is listed as rejected.
+        """Appends an example to its split.
 
-        So is an example whose split is no plain word: it could name a file elsewhere.
+        It is rejected if the split already has its name, or if the split is not a plain word, which could name a file
+        elsewhere.
         """
         if not _SPLIT_NAME.fullmatch(example.split):
             self.reject(Rejected(example.name, f"its split {shown(example.split)} is no word of letters and digits"))
@@ -319,7 +320,7 @@ class DatasetWriter:
         self.reasons[rejected.reason] += 1
 
     def finish(self, **info) -> DatasetInfo:
-        """Closes all files and writes `dataset.json`; `info` has the fields of `DatasetInfo` not counted here.
+        """Closes all files and writes `dataset.json`. `info` has the fields of `DatasetInfo` that are not counted here.
 
         Raises:
             InputError: if no example was written.
@@ -368,7 +369,7 @@ class DatasetWriter:
 
 
 def _put_in_place(partial: Path, directory: Path, replaced: Path) -> None:
-    """Renames the new dataset to its name; the old one is put aside meanwhile, and comes back if that fails."""
+    """Renames the new dataset to its name. The old one is set aside first, and comes back if this fails."""
     if directory.exists():
         directory.rename(replaced)
     try:
@@ -382,13 +383,13 @@ def _put_in_place(partial: Path, directory: Path, replaced: Path) -> None:
 
 @contextlib.contextmanager
 def write_dataset(directory: Path | str, overwrite: bool = False) -> Iterator[DatasetWriter]:
-    """Opens a dataset for writing: whole under its name when the block ends well, not there at all when it does not.
+    """Opens a dataset for writing. It gets its name when the block ends without error; otherwise nothing is left.
 
-    What a killed run left behind (`.NAME.partial`) is removed by the next one. With `overwrite` an old dataset stays
-    in place until the new one is whole.
+    The next run removes what a killed run left behind (`.NAME.partial`). With `overwrite` an old dataset stays in place
+    until the new one is complete.
 
     Raises:
-        InputError: if the name is taken (and by what), the folder cannot be written, or another run is writing it.
+        InputError: the name is taken, the folder cannot be written, or another run is writing it.
     """
     directory = Path(directory).resolve()
     partial = directory.parent / f".{directory.name}.partial"

@@ -1,4 +1,4 @@
-"""Pictures from outside a dataset made into examples, fitted as `prepare` fitted the dataset's own."""
+"""Turns pictures from outside a dataset into examples, in the way in which `prepare` made those of the dataset."""
 
 from typing import NamedTuple
 
@@ -23,13 +23,13 @@ class Fitting(NamedTuple):
     """How a picture of any size becomes an example.
 
     size: side of the square in pixels.
-    fit: "person" for the square around a person (as the source coco), or one of `pictures.FITS`.
-    margin: of "person": what is added on each side, as a fraction of the box's longer side.
+    fit: "person" for the square around a person (as in the source coco), or one of `pictures.FITS`.
+    margin: for "person": what is added on each side, as a fraction of the box's longer side.
     shape_channels: 1 for grey shape maps, 3 for coloured ones and stickmen.
     stickmen: whether shapes are drawn from joints.
     edges: whether the edges of a picture are its shape.
     drawn: whether the dataset's pictures are drawings.
-    cutout: the colour of the background behind people who were cut out, of `source.CUTOUTS`; None if they were not.
+    cutout: the colour behind people who were cut out, one of `source.CUTOUTS`; None if they were not cut out.
     """
 
     size: int
@@ -59,7 +59,7 @@ class Fitting(NamedTuple):
         ).checked()
 
     def checked(self):
-        """These settings. Raises InputError where a file that they are read from has other kinds of values."""
+        """Returns these settings. Raises InputError if they came from a file with other kinds of values."""
         right = (
             {type(self.size), type(self.shape_channels)} == {int}
             and 1 <= self.size <= LARGEST_SIDE
@@ -76,10 +76,10 @@ class Fitting(NamedTuple):
         """The example of a [H, W, 3] uint8 picture and its keypoints.
 
         Args:
-            mask: where the person is; needed where people are cut out.
+            mask: where the person is; needed if people are cut out.
 
         Raises:
-            InputError: if a shoulder or hip is unseen or outside of the square, or there is no box to cut.
+            InputError: a shoulder or hip is unseen or outside the square, or there is no box to cut.
         """
         options = Options(image_size=self.size, encoding="png", min_joints=0, cutout=self.cutout)
         box = self._box(person, *picture.shape[1::-1])
@@ -103,7 +103,7 @@ class Fitting(NamedTuple):
         return Example(image=b"", joints=joints_in_box(person.joints, width, height, box), **_named(name))
 
     def of_photographs(self):
-        """For a run on drawings: people are cut out and fill the square, as drawn people do before one colour."""
+        """The fitting of photographs. For a run on drawings, people are cut out and fill the square."""
         if not self.drawn:
             return self
         return self._replace(cutout=self.cutout or "white", fit="person" if self.fit == "pad" else self.fit)
@@ -114,7 +114,7 @@ class Fitting(NamedTuple):
         return pictures.fit_box(width, height, self.fit)
 
     def mapped(self, name: str, picture: np.ndarray, shape: np.ndarray | None) -> Example:
-        """The example of a [H, W, 3] uint8 picture and its shape map [h, w, 3]; without one, its edges.
+        """The example of a [H, W, 3] uint8 picture and its shape map [h, w, 3]. Without a map, its edges are the shape.
 
         Raises:
             InputError: if the map's channels are not those of the dataset.
@@ -133,11 +133,11 @@ class Fitting(NamedTuple):
         return Example(image=b"", shape=self._encoded_map(pictures.cut(shape, box, self.size)), **_named(name))
 
     def doubt(self, example: Example) -> str | None:
-        """Why nothing sensible will come of an example that the methods above have made, where its colours say so."""
+        """Why an example that the methods above made will give a bad result, if its colours show this; else None."""
         if self.drawn and example.image and not recognise.is_drawn(pictures.read_picture(example.image)):
             return "it looks like a photograph, and the run was trained on drawings only: expect nonsense"
         if not self.stickmen and not recognise.is_shape_map(pictures.read_picture(example.shape)):
-            return "its shape map looks like a picture, no colour fills 40 % of it: expect nonsense"
+            return "its shape map looks like a picture, since no colour fills 40 % of it: expect nonsense"
         return None
 
     @property
@@ -147,10 +147,10 @@ class Fitting(NamedTuple):
 
     def _encoded_map(self, shape: np.ndarray) -> bytes:
         if self.shape_channels == 1 and (shape != shape[..., :1]).any():
-            raise InputError("a shape map in colour; the run's have 1 channel: give a grey one")
+            raise InputError("a shape map in colour; the run's maps have 1 channel: give a grey one")
         if self.stickmen and not recognise.is_stickman(shape):
             raise InputError(
-                "not a stickman; the run's are stickmen of 3 channels on black: red right, green left, blue torso"
+                "not a stickman; the run's shape maps are stickmen on black: red right, green left, blue torso"
             )
         if self.shape_channels == 1 and shape.shape[-1] == 3:
             shape = pictures.to_grey(shape)

@@ -1,4 +1,4 @@
-"""From an opened source to a dataset on disk: all cores, a progress bar, nothing lost and nothing half-written."""
+"""From an opened source to a dataset on disk, on all cores, with a progress bar and no half-written files."""
 
 import os
 from itertools import chain
@@ -29,12 +29,12 @@ def prepare(
 
     Args:
         source: an opened source.
-        directory: where the dataset is to appear.
-        name: of the source, for `dataset.json`.
-        flags: what to note in `dataset.json` of how it was made.
+        directory: folder of the dataset that is made.
+        name: name of the source, for `dataset.json`.
+        flags: flags to note in `dataset.json`.
         overwrite: whether a dataset of that name may be replaced.
-        workers: processes; by default one for each core.
-        scheduler: a cluster that makes the pictures instead; the dataset is written here, and is the same.
+        workers: number of processes. By default one for each core.
+        scheduler: a cluster that makes the pictures instead. The dataset is written here, and is the same.
 
     Returns:
         What `dataset.json` says.

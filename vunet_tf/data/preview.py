@@ -1,4 +1,4 @@
-"""A look at a dataset: pictures, shape maps and body parts side by side."""
+"""Shows a dataset: pictures, shape maps and body parts side by side."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _CELL = 128  # about how many pixels high a picture is shown
 
 
 def contact_sheet(directory: Path | str, split: str = "train", rows: int = 8) -> np.ndarray:
-    """Draws examples of a split, evenly spread over it: picture, shape map and, where there are joints, ten parts.
+    """Draws examples evenly spread over a split: picture, shape map and, if there are joints, ten body parts.
 
     Returns:
         [H, W, 3] uint8.

@@ -1,4 +1,4 @@
-"""Tells pictures of one kind from another by their colours, where these make it plain.
+"""Tells kinds of pictures apart by their colours, if the colours make it clear.
 
 The bounds were measured at 32 to 256 pixels on 304 photographs, drawn people, sprites, and maps of each kind.
 """
@@ -9,8 +9,8 @@ import numpy as np
 def is_stickman(picture: np.ndarray) -> bool:
     """Whether [H, W, 3] uint8 can be a stickman: at least half of it black, the rest in pure colours.
 
-    Photographs have at most 0.38 of black and mostly less than 0.28 of saturation; stickmen at least 0.84 and, after
-    JPEG at 32 pixels, 0.45. A black picture is a stickman of whom no joint is seen.
+    Photographs are at most 0.38 black, mostly with a saturation below 0.28. Stickmen are at least 0.84 black, with a
+    saturation of at least 0.45 after JPEG at 32 pixels. A black picture is a stickman without any seen joint.
     """
     brightest = picture.max(axis=-1).astype(np.float32)
     bright = brightest >= 64
@@ -19,7 +19,7 @@ def is_stickman(picture: np.ndarray) -> bool:
 
 
 def is_shape_map(picture: np.ndarray) -> bool:
-    """Whether [H, W, C] uint8 can be a mask, edges or a doll: one colour, give or take 2 levels, fills 0.4 of it.
+    """Whether [H, W, C] uint8 can be a mask, edges or a doll: one colour (within 2 levels) fills 0.4 of it.
 
     Photographs have at most 0.18, pictures of drawn people 0.38, maps at least 0.66.
     """
@@ -30,6 +30,6 @@ def is_shape_map(picture: np.ndarray) -> bool:
 def is_drawn(picture: np.ndarray) -> bool:
     """Whether [H, W, 3] uint8 has flat areas, as drawings have: 0.3 of its pixels equal to their neighbours.
 
-    Photographs have at most 0.29; drawings at least 0.58, after JPEG at 64 pixels 0.39.
+    Photographs have at most 0.29. Drawings have at least 0.58, or 0.39 after JPEG at 64 pixels.
     """
     return (picture[:, 1:] == picture[:, :-1]).all(axis=-1).mean() >= 0.3

@@ -9,18 +9,18 @@ SIDES = {"train", "valid"}
 
 
 def split_by_hash(examples: Iterable[Example], valid_fraction: float) -> Iterator[Example]:
-    """Gives examples without a split theirs, "train" or "valid", by the hash of their `split_key` alone.
+    """Gives "train" or "valid" to examples without a split. Only the hash of their `split_key` decides.
 
-    Adding pictures therefore never moves one from one side to the other, with one exception. Where the hash leaves one
-    side empty, the examples of the key nearest to the border go there: two keys are enough for both splits. A single
-    one is for training. `valid_fraction=0` means no split "valid", on purpose.
+    So adding pictures never moves one from one split to the other, with one exception. If the hash leaves one split
+    empty, the examples of the key nearest to the border go there: two keys are enough for both splits. A single key is
+    for training. `valid_fraction=0` makes no split "valid", on purpose.
 
     Args:
-        examples: in any order; those that have a split keep it.
-        valid_fraction: how much of all keys is for validation, 0 to 1.
+        examples: the examples in any order. Those that have a split keep it.
+        valid_fraction: the part of all keys that is for validation, 0 to 1.
 
     Returns:
-        The examples in their order, but those nearest to the border wait until the other side has one.
+        The examples in their order, except that those nearest to the border wait until the other split has one.
     """
     border = int(valid_fraction * 2**64)
     found, given = set(), set()
@@ -49,5 +49,5 @@ def split_by_hash(examples: Iterable[Example], valid_fraction: float) -> Iterato
 
 
 def _hash(key: str) -> int:
-    """64 bits."""
+    """A hash of 64 bits."""
     return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:8], "big")

@@ -1,7 +1,7 @@
-"""The work of a source, spread over processes, here or on a cluster. Free of TensorFlow, which takes long to start.
+"""Spreads the work of a source over processes, here or on a cluster. Without TensorFlow, which takes long to start.
 
-Both ways are the same: a pool has the source's `make` in each of its processes, gets the items in small portions, and
-gives back what comes of them. The order is that of the items, so the result does not depend on who made what.
+Both work in the same way: a pool has the source's `make` in each of its processes, gets the items in small portions,
+and gives back the results in the order of the items. So the result does not depend on which process made which item.
 """
 
 import multiprocessing
@@ -21,14 +21,14 @@ from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.source import Source
 from vunet_tf.files.errors import InputError
 
-Made = list[Example | Rejected] | str  # what comes of an item: its examples, or why there are none
+Made = list[Example | Rejected] | str  # the result of an item: its examples, or why there are none
 
 
 class Scheduler(NamedTuple):
     """A Dask cluster that does the work of a source.
 
-    address: of its scheduler, as "tcp://HOST:8786".
-    paths: files and folders that the source reads; all workers must have them under the same absolute names.
+    address: address of its scheduler, such as "tcp://HOST:8786".
+    paths: files and folders that the source reads. All workers must have them under the same absolute paths.
     """
 
     address: str
@@ -36,27 +36,27 @@ class Scheduler(NamedTuple):
 
 
 class Pool(Protocol):
-    """Processes that make items; the local one and the one on a cluster differ in nothing else."""
+    """Processes that make items, on this machine or on a cluster."""
 
     portion: int  # items that are sent at a time
 
     def ahead(self) -> int:
-        """How many portions are worth sending before the first one is back."""
+        """How many portions to send before the first result is back."""
 
     def submit(self, items: Sequence) -> Future:
-        """Begins with some items."""
+        """Begins to make some items."""
 
     def result(self, future: Future) -> list[Made]:
-        """What came of them; raises InputError where the pool cannot go on."""
+        """The results of these items. Raises InputError if the pool cannot go on."""
 
     def close(self, finished: bool) -> None:
-        """Ends it; where the work is not finished, what was not begun is left out."""
+        """Ends the pool. If the work is not finished, items that were not begun are left out."""
 
 
 def made_in_order(
     source: Source, order, workers: int, scheduler: Scheduler | None = None
 ) -> Iterator[list[Example | Rejected]]:
-    """What comes of each item, in order; a few items are made ahead.
+    """The result of each item, in order. A few items are made ahead.
 
     Args:
         source: an opened source.
@@ -75,7 +75,7 @@ def made_in_order(
     if scheduler is None:
         pool = _LocalPool(source.make, workers)
     else:
-        from vunet_tf.data.cluster import ClusterPool  # only now: it needs a package that few have
+        from vunet_tf.data.cluster import ClusterPool  # imported only here: it needs a package that few users have
 
         pool = ClusterPool(scheduler, source.make)
     pending, finished = deque(), False
@@ -130,13 +130,13 @@ class _LocalPool:
         self._executor.shutdown(wait=finished, cancel_futures=True)
 
 
-_makes: dict[str, Callable] = {}  # of this process: `make` of each source that it works for, by the name of the work
+_makes: dict[str, Callable] = {}  # in this process: {name of the work: `make` of its source}
 
 
 def start_work(name: str, make: Callable) -> None:
-    """In a process that makes items: from now on it can make those of the work of this name."""
+    """Called in a process that makes items: from now on it can make those of the work of this name."""
     _makes[name] = make
-    cv2.setNumThreads(1)  # the pictures are the parallel part
+    cv2.setNumThreads(1)  # several pictures are made in parallel already
 
 
 def end_work(name: str) -> None:
@@ -146,12 +146,12 @@ def end_work(name: str) -> None:
 
 def _start_process(make: Callable) -> None:
     start_work("", make)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     end_with_parent()
 
 
 def make_all(name: str, items: Sequence) -> list[Made]:
-    """What comes of some items of the work of this name."""
+    """The results of some items of the work of this name."""
     return [_make(name, item) for item in items]
 
 
@@ -162,5 +162,5 @@ def _make(name: str, item) -> Made:
         return make(item)
     except InputError as error:
         return str(error)
-    except Exception as error:  # what nobody foresaw costs one item, not the run; it is listed with the others
+    except Exception as error:  # an unexpected error costs one item, not the run; it is listed with the others
         return f"unexpected {type(error).__name__}: {error}"

@@ -1,1 +1,1 @@
-"""What a trained model is worth: each file measures one subject, `report` and `page` show it."""
+"""Measures how good a trained model is. Each file measures one subject; `report` and `page` show the results."""

@@ -1,8 +1,9 @@
 """Appearance kept over poses (the paper's Table 3): features of one appearance in five shapes should be one point.
 
-The paper takes features of a re-identification network. Here a feature that needs no download stands in: the square
-roots of a histogram of colours (8 x 8 x 8 bins of RGB, whole picture), whose distances are at most sqrt(2). With VGG19
-weights the same is measured with the means over the positions of block5_conv2. The model's own z is no judge of itself.
+The paper uses features of a re-identification network. Here a feature is used that needs no download: the square roots
+of a histogram of colours (8 x 8 x 8 bins of RGB, whole picture), whose distances are at most sqrt(2). With VGG19
+weights the same is also measured with the means over the positions of block5_conv2. The model's own z cannot judge the
+model.
 """
 
 from collections import Counter
@@ -33,10 +34,10 @@ def colours(pictures: np.ndarray) -> np.ndarray:
 def measure(
     task: TransferTask, index: list[Example], directory: Path | str, vgg: VGG19Features | None, seed: int
 ) -> list[Measure | Missing]:
-    """Spread over five shapes of transfers, of true pictures where there are any, and of different appearances.
+    """Spread over five shapes: of transfers, of true pictures if there are any, and of different appearances.
 
     Args:
-        task: has the references of the appearances and the model.
+        task: gives the references of the appearances and the model.
         index: all examples of the task's split.
         vgg: for the second feature, or None.
     """
@@ -70,7 +71,7 @@ def measure(
 
 
 def _five_shapes(index, appearances):
-    """{shape_id: position of an example}, in the order of positions: of five shapes that the most appearances have."""
+    """{shape_id: position of an example} for five shapes that the most appearances have, in order of position."""
     shown = Counter(
         shape
         for _, shape in {(each.appearance_id, each.shape_id) for each in index if each.appearance_id in appearances}
@@ -84,7 +85,7 @@ def _five_shapes(index, appearances):
 
 
 def _truth(split, index, directory, appearances, shapes):
-    """{appearance: its true pictures [5, S, S, 3] in these shapes}, for the appearances that have them all."""
+    """{appearance: its true pictures [5, S, S, 3] in these shapes}, for the appearances that have all of them."""
     where = {}
     for position, example in enumerate(index):
         where.setdefault((example.appearance_id, example.shape_id), position)

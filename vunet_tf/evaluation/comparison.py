@@ -19,7 +19,7 @@ from vunet_tf.evaluation.scoring import QUANTITIES, SHARPNESS, SSIM_PROTOCOL
 
 NOT_MEASURED = "not measured (needs the dataset and GPUs)"
 _SPREAD = "appearance kept over 5 poses: spread of colour"
-# The rows of the main tables: title, section, the beginning of the quantity's name, whose.
+# The rows of the main tables: title, section, the beginning of the quantity's name, and what it is of.
 ROWS = (
     ("transfer: error inside the figure", transfer.SECTION, QUANTITIES["error_figure"].name, MODEL),
     ("transfer: SSIM inside the figure", transfer.SECTION, QUANTITIES["ssim_figure"].name, MODEL),
@@ -105,7 +105,7 @@ def _find(results: Results, split, section, quantity, of) -> Measure | None:
 
 
 def _runs(all_results, split):
-    """Rows: quantities that at least one run has; columns: runs."""
+    """A table. Rows: quantities that at least one run has; columns: runs."""
     rows = []
     for title, section, quantity, of in ROWS:
         found = [_find(results, split, section, quantity, of) for results in all_results]
@@ -119,7 +119,7 @@ def _shown(measure):
 
 
 def _baselines(all_results, split):
-    """Rows: baselines of each dataset, which do not depend on the run."""
+    """A table. Rows: baselines of each dataset, which do not depend on the run."""
     rows = {}
     for results in all_results:
         methods = {each.of for each in results.measures if (each.section, each.split) == (transfer.SECTION, split)}

@@ -15,18 +15,18 @@ from vunet_tf.data.sources.coco import photographs
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
-SIDE = 256  # pixels that the longer side of a picture is thought to have, for the unit of the errors
-_HIDDEN, _VISIBLE = 1, 2  # COCO's labels of a joint that is annotated
+SIDE = 256  # errors are in pixels of a picture whose longer side has so many pixels
+_HIDDEN, _VISIBLE = 1, 2  # COCO's labels of annotated joints
 
 
 class Accuracy(NamedTuple):
     """What was measured.
 
-    errors: {"visible", "hidden": distances in pixels of pictures of `SIDE`, one for each joint with that label, of the
-        people who were found}. Where the annotators call a joint hidden, its place is their guess.
-    people, found: how many are annotated, and how many of them have an estimate whose box overlaps theirs.
+    errors: {"visible", "hidden": distances of the joints with this label, in pixels of pictures of `SIDE`, for the
+        people who were found}. If the annotators call a joint hidden, its place is their guess.
+    people, found: number of annotated people, and of those for whom an estimate has an overlapping box.
     missed: the files of the others.
-    pictures_per_second: of reading and estimating.
+    pictures_per_second: speed of reading and estimating.
     """
 
     errors: dict[str, np.ndarray]
@@ -39,12 +39,12 @@ class Accuracy(NamedTuple):
 def measure(estimator: Estimator, images: Path, annotations: Path, leave_out: Sequence[str] = ()) -> Accuracy:
     """Compares the joints of every annotated person with those of the estimate whose box overlaps most with theirs.
 
-    All annotated joints count, however sure the estimator is of them.
+    All annotated joints count, whatever their confidence.
 
     Args:
         images: the folder of the photographs.
         annotations: COCO's person keypoints.
-        leave_out: patterns of file names (as "coco_12*") that are not measured.
+        leave_out: patterns of file names (such as "coco_12*") that are not measured.
 
     Raises:
         InputError: a file cannot be read, or nothing is left to be measured.
@@ -80,7 +80,7 @@ def measure(estimator: Estimator, images: Path, annotations: Path, leave_out: Se
 
 
 def _is_annotated(annotation: dict) -> bool:
-    """Whether it is one person with a box and a joint at least; COCO has many without joints."""
+    """Whether it is one person with a box and at least one joint. COCO has many people without joints."""
     labels = annotation.get("keypoints", ())[2::3]
     return any(labels) and "bbox" in annotation and not annotation.get("iscrowd")
 

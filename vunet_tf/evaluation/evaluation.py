@@ -1,4 +1,4 @@
-"""All that is measured of a run, section by section, with the pictures that go with it."""
+"""Measures a run section by section, and makes the pictures that belong to the results."""
 
 import functools
 
@@ -31,7 +31,7 @@ from vunet_tf.runs import Run
 from vunet_tf.training.transfer_matrix import TransferMatrix
 
 SPLITS = ("valid", "valid_appearance", "valid_shape")
-# Which looks and poses training has seen, in the words of the table.
+# Which looks and poses training has seen, as the tables say it.
 SEEN = {
     "valid": "unseen looks, unseen poses",
     "valid_appearance": "unseen looks, seen poses",
@@ -45,12 +45,13 @@ class Evaluation:
 
     Args:
         run: as `vunet_tf.load(run_dir)` gives it.
-        config: without `split`, those of valid, valid_appearance and valid_shape that the dataset has are measured.
+        config: what to measure. Without `split`, it is valid, valid_appearance and valid_shape, as far as the dataset
+            has them.
 
-    After `run`: `found` has the measures and what is missing, `pictures` the pictures, `settings` the protocols.
+    After `run`, `found` has the measures and what is missing, `pictures` the pictures, and `settings` the protocols.
 
     Raises:
-        InputError: a dataset that does not fit, no such split, weights that cannot be read.
+        InputError: the dataset does not fit, there is no such split, or weights cannot be read.
     """
 
     def __init__(self, run: Run, config: EvaluationConfig):
@@ -130,7 +131,7 @@ class Evaluation:
             self.found += pose.measure(model, directory, split, positions, config.batch_size, config.seed)
 
     def _can(self, use, section, split) -> bool:
-        """Whether the model has a use; if not, the section is listed as missing, with the model's reason."""
+        """Whether the model has a use. If not, the section is listed as missing, with the model's reason."""
         if use in self._model.uses:
             return True
         self.found.append(Missing(section, split, "all", self._model.refusals()[use]))
@@ -155,7 +156,7 @@ class Evaluation:
 
     @functools.cached_property
     def _of_training(self):
-        """Encodings of training examples: a validation split has few looks to learn from what each attribute means."""
+        """Encodings of training examples. A validation split has too few looks to learn what each attribute means."""
         directory, config, info = self._directory, self._config, read_info(self._directory)
         if "train" not in info.splits:
             return None

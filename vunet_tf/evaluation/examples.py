@@ -1,4 +1,4 @@
-"""The examples that are measured: which of a split, and their batches."""
+"""Chooses the examples of a split that are measured, and makes their batches."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -12,7 +12,7 @@ from vunet_tf.data.batches import evaluation_batches, undamaged
 from vunet_tf.data.dataset import evenly_spread, read_examples
 from vunet_tf.data.example import Example
 
-progress = partial(tqdm, leave=False, disable=None)  # a bar on a terminal, nothing in a file
+progress = partial(tqdm, leave=False, disable=None)  # shows a bar on a terminal, and nothing in a file
 
 
 def read_index(directory: Path | str, split: str) -> list[Example]:
@@ -42,10 +42,10 @@ def batches(
 
 
 def masks(batch: dict[str, np.ndarray]) -> np.ndarray | None:
-    """The masks of a batch, [B, S, S] bool, or None where the dataset has none."""
+    """The masks of a batch, [B, S, S] bool, or None if the dataset has no masks."""
     return batch["mask"][..., 0] > 0.5 if "mask" in batch else None
 
 
 def text(values: np.ndarray) -> list[str]:
-    """Strings out of a batch of bytes."""
+    """Turns a batch of bytes into strings."""
     return [value.decode(errors="replace") for value in values]

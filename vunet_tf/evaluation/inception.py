@@ -1,7 +1,7 @@
-"""Inception score and Frechet inception distance, where weights of an InceptionV3 are given.
+"""Inception score and Frechet inception distance, if weights of an InceptionV3 are given.
 
-Both depend on the network. Published values were made with ports of the weights of 2015; values made here with
-Keras's weights compare with each other, not with those.
+Both depend on the network. Published values were made with ports of the weights of 2015. Values made here with Keras's
+weights can be compared with each other, but not with those.
 """
 
 from pathlib import Path
@@ -29,11 +29,11 @@ class Inception:
     """InceptionV3 with the weights of a file.
 
     Args:
-        weights: a file of `keras.applications.InceptionV3` weights, with the classifier (the inception score needs it)
-            or without.
+        weights: a file of `keras.applications.InceptionV3` weights, with or without the classifier, which the inception
+            score needs.
 
     Raises:
-        InputError: a file that does not hold these weights; the message names --inception_weights.
+        InputError: the file does not hold these weights. The message names --inception_weights.
     """
 
     def __init__(self, weights: Path | str):
@@ -66,9 +66,9 @@ def measure(
     batch_size: int,
     seed: int,
 ) -> list[Measure | Missing]:
-    """Inception score of true pictures, reconstructions and samples; FID of the latter two.
+    """Inception score of true pictures, reconstructions and samples; FID of reconstructions and samples.
 
-    The real side of the FID is the same examples of the same split, as many as there are on the other side.
+    The true pictures of the FID are those of the same examples, so both sides have equally many.
     """
     if inception is None:
         return [Missing(SECTION, split, "inception score and FID", "needs --inception_weights")]

@@ -4,17 +4,17 @@ The observation model is an independent Laplace distribution of every colour val
 
     log p(x | shape, z) = -sum |x - x_hat| / b - S * S * 3 * log(2 b)
 
-The training loss is -log p up to a constant only for such a model (of pixels: l1), so b is not the training's: it is
-the maximum-likelihood scale, the mean |x - x_hat| over examples of the training split. A model that states p(x | z)
-by itself (a VAE's Gaussian) is measured by that.
+Only the loss l1 is -log p of such a model, up to a constant. So b does not come from the training: it is the
+maximum-likelihood scale, the mean |x - x_hat| over examples of the training split. A model that states p(x | z) by
+itself (a VAE's Gaussian) is measured by its own distribution.
 
-Bits per dimension compare all models that have a likelihood or a bound of it. They are of the 8-bit picture, by uniform
-dequantisation (Theis et al. 2016): with u uniform over the width of a level,
+Bits per dimension compare all models that have a likelihood or a bound of it. They are for the 8-bit picture, by
+uniform dequantisation (Theis et al. 2016): with u uniform over the width of a level,
 
     log2 P(picture) >= E_u[log2 p(x + u)] + S * S * 3 * log2(width)
 
-so a number stands for at least so few bits per colour value that the model would need. A model that knows log p(x)
-exactly gives the same number by its own dequantisation.
+So the number is an upper bound of the bits per colour value that the model needs. A model that knows log p(x) exactly
+gives the same number by its own dequantisation.
 """
 
 from pathlib import Path
@@ -28,11 +28,11 @@ from vunet_tf.evaluation.examples import batches, evenly, text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, mean
 
 SECTION = "likelihood"
-LARGEST = 256  # examples measured: each takes k passes
+LARGEST = 256  # examples measured at most: each takes k passes
 CALIBRATION = 256  # examples of the training split for b
 LEVEL = 2 / 255  # width of one of the 256 levels in [-1, 1]
 BITS = Quantity("bits per dimension of the 8-bit picture, dequantised", "bits/value", "lower")
-_DEQUANTISATION = 8192  # of a seed: its stream of random numbers, far from those of the latents
+_DEQUANTISATION = 8192  # stream of random numbers of a seed, different from those of the latents
 
 
 def log_likelihood(image, image_hat, scale: float):
@@ -43,10 +43,10 @@ def log_likelihood(image, image_hat, scale: float):
 
 
 def terms(model, batch: dict, seed, scale: float) -> dict[str, tf.Tensor]:
-    """One sample of q(z | x, shape): its terms in nats, [B] each.
+    """The terms of one sample of q(z | x, shape), in nats, [B] each.
 
     "reconstruction": log p(x | shape, z). "kl_0" (the bottom scale), "kl_1", ...: KL(q || p) of each scale.
-    "log_weight": log p(x | shape, z) + log p(z | shape) - log q(z | x, shape). "log_weight_of_levels": the same of the
+    "log_weight": log p(x | shape, z) + log p(z | shape) - log q(z | x, shape). "log_weight_of_levels": the same for the
     dequantised picture; the appearance encoder sees the picture itself.
     """
     made = model(model.training_inputs(batch, seed))
@@ -64,13 +64,13 @@ def terms(model, batch: dict, seed, scale: float) -> dict[str, tf.Tensor]:
 
 
 def dequantised(image, seed):
-    """Pictures [B, S, S, 3] in [-1, 1] with uniform noise over the width of a level, a function of a TF seed [2]."""
+    """Pictures [B, S, S, 3] in [-1, 1] with uniform noise over the width of a level. `seed` is a TF seed [2]."""
     seed = tf.random.experimental.stateless_fold_in(seed, _DEQUANTISATION)
     return image + tf.random.stateless_uniform(tf.shape(image), seed, -LEVEL / 2, LEVEL / 2)
 
 
 def laplace_scale(model, directory: Path | str, batch_size: int) -> float:
-    """b: mean |x - x_hat| over up to 256 examples of the training split, z being the posterior's mean."""
+    """b: mean |x - x_hat| over up to 256 examples of the training split, with the posterior's mean as z."""
     count = read_info(directory).examples("train")
     positions = evenly(list(range(count)), CALIBRATION)
     reconstruct = tf.function(model.reconstruct, reduce_retracing=True)
@@ -84,7 +84,7 @@ def laplace_scale(model, directory: Path | str, batch_size: int) -> float:
 def measure(
     model, directory: Path | str, split: str, positions: list[int], samples: int, batch_size: int, seed: int
 ) -> list[Measure | Missing]:
-    """The terms of the bound, the bound itself, and the importance-weighted one (Burda et al. 2016) with `samples`."""
+    """The terms of the bound, the bound, and the importance-weighted bound (Burda et al. 2016) with `samples`."""
     if "likelihood" not in model.uses:
         return [Missing(SECTION, split, "all", model.refusals()["likelihood"])]
     if model.own_likelihood:
@@ -138,15 +138,15 @@ def _size(shape):
 
 
 def _bits(nats, size):
-    """Bits per colour value of a log-density in nats of a picture with so many values."""
+    """Bits per colour value, from the log-density in nats of a picture with `size` colour values."""
     return -(nats / size + np.log(LEVEL)) / np.log(2)
 
 
 def _exact(model, directory, split, positions, samples, batch_size, seed):
-    """The exact likelihood, a mean over so many draws of the dequantisation's noise."""
+    """The exact likelihood, as a mean over `samples` draws of the dequantisation noise."""
     found, appearances, config = [], [], model.config
     quantity = BITS
-    if config.grey or config.levels != 256:  # another picture than that of the other models
+    if config.grey or config.levels != 256:  # not the picture that the other models describe
         of = f"{config.levels} levels{' of grey' if config.grey else ''}"
         quantity = Quantity(f"bits per dimension of {of}, dequantised", "bits/value", "lower")
     bits = tf.function(model.bits_per_dimension, reduce_retracing=True)

@@ -1,4 +1,4 @@
-"""What a measurement is: a number with its unit, its interval and what it was taken from."""
+"""The result of a measurement: a number with its unit, its interval and the examples that it is from."""
 
 import math
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ MODEL = "model"
 
 
 class Measure(NamedTuple):
-    """One number.
+    """One measured number.
 
     section: "reconstruction", "transfer", ...
-    split: of the dataset.
-    quantity: what was measured, with its protocol where there are several.
-    of: whose: "model", a baseline, "chance", "true pictures".
+    split: split of the dataset.
+    quantity: what was measured, with its protocol if there are several.
+    of: what it was measured of: "model", a baseline, "chance", "true pictures".
     unit: "0-255", "dB", "nats", ...
     value: the number.
-    low, high: the 95 % bootstrap interval, appearances resampled; None where there is none.
-    better: "lower", "higher" or "" where neither is.
-    examples, appearances: how many it was taken from.
+    low, high: the 95 % bootstrap interval, with appearances resampled; None if there is none.
+    better: "lower", "higher", or "" if neither is better.
+    examples, appearances: how many of each it was measured on.
     """
 
     section: str
@@ -58,7 +58,7 @@ class Quantity(NamedTuple):
 def mean(
     section: str, split: str, quantity: Quantity, of: str, values: Sequence, appearances: Sequence, seed: int
 ) -> Measure | Missing:
-    """The mean of one value per example, with its interval; values that are no finite number are left out."""
+    """The mean of one value per example, with its interval. Values that are not finite are left out."""
     values, appearances = np.asarray(values, np.float64), np.asarray(appearances)
     kept = np.isfinite(values)
     if not kept.any():
@@ -70,7 +70,7 @@ def mean(
 def measured(
     section: str, split: str, quantity: Quantity, of: str, interval: tuple[float, float, float], appearances: Sequence
 ) -> Measure:
-    """A number (value, low, high) that was taken from examples of these appearances."""
+    """The `Measure` of a number (value, low, high) from examples of these appearances."""
     value, low, high = (None if math.isnan(number) else float(number) for number in interval)
     counts = len(appearances), len(set(np.asarray(appearances).tolist()))
     return Measure(section, split, quantity.name, of, quantity.unit, value, low, high, quantity.better, *counts)

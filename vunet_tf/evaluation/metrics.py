@@ -1,6 +1,6 @@
-"""What pictures, features and repeated measurements are worth: pure functions, each with its source.
+"""Scores of pictures and features, and intervals of means: pure functions, each with its source.
 
-Pictures here are bytes as a file would hold them: [B, H, W, 3] uint8. Scores are one number per picture, [B].
+Pictures are bytes as a file would hold them: [B, H, W, 3] uint8. Scores are one number per picture, [B].
 """
 
 from itertools import combinations
@@ -13,13 +13,13 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 RANGE = 255
 SSIM_WINDOW = 11  # pixels (Wang et al. 2004)
 LAB_AXES = ("lightness", "green_magenta", "blue_yellow")
-RANDOM_CHANNELS = (16, 16, 16)  # of the random convolutions
+RANDOM_CHANNELS = (16, 16, 16)  # channels of the random convolutions
 RESAMPLES = 1000
 COVERAGE = 0.95
 
 
 def absolute_error(a, b, mask=None) -> np.ndarray:
-    """Mean |a - b| on the 0-255 scale, over the pixels of `mask` [B, H, W] (bool) or all; NaN for an empty mask."""
+    """Mean |a - b| on the 0-255 scale, over the pixels of `mask` [B, H, W] (bool) or all. NaN for an empty mask."""
     return _mean_over(np.abs(_wide(a) - _wide(b)).mean(-1), mask)
 
 
@@ -46,7 +46,7 @@ def ssim(a, b, mask=None) -> np.ndarray:
 
 
 def lab_errors(a, b, mask=None) -> dict[str, np.ndarray]:
-    """How far colours are off in CIELAB (sRGB, white D65), each a mean over `mask` [B, H, W] (bool) or all pixels.
+    """Errors of colours in CIELAB (sRGB, white D65). Each is a mean over `mask` [B, H, W] (bool) or over all pixels.
 
     Returns:
         {"delta_e": CIEDE2000 (Sharma et al. 2005; about 1 can just be seen), "lightness": |dL*|, "green_magenta":
@@ -59,7 +59,7 @@ def lab_errors(a, b, mask=None) -> dict[str, np.ndarray]:
 
 
 def colour_histogram(picture, mask=None, levels=8) -> np.ndarray:
-    """Shares [levels ** 3] of the RGB colours in a picture [H, W, 3], or in its `mask` [H, W] (bool): they sum to 1."""
+    """Shares [levels ** 3] of the RGB colours in a picture [H, W, 3], or in its `mask` [H, W]. Their sum is 1."""
     pixels = picture[mask] if mask is not None and mask.any() else picture.reshape(-1, 3)
     bins = pixels.astype(np.int64) * levels // (RANGE + 1) @ [levels**2, levels, 1]
     return np.bincount(bins, minlength=levels**3) / len(pixels)
@@ -74,10 +74,10 @@ def gradient_energy(pictures) -> np.ndarray:
 def random_features(pictures) -> np.ndarray:
     """Features [N, 96] of pictures [N, H, W, 3] uint8: fixed random convolutions, without any training.
 
-    Three 3x3 convolutions with stride 2 and 16 channels each, weights from N(0, 2 / fan-in) by a fixed seed, each
-    followed by a ReLU; of each channel the mean and the standard deviation over the positions. Random convolutions
-    already tell textures and places of edges apart (Saxe et al. 2011, "On random weights and unsupervised feature
-    learning"). They know nothing of what is shown.
+    There are three 3x3 convolutions with stride 2 and 16 channels, each followed by a ReLU. Their weights are from
+    N(0, 2 / fan-in) with a fixed seed. The features are the mean and the standard deviation of each channel over the
+    positions. Random convolutions already separate textures and places of edges (Saxe et al. 2011, "On random weights
+    and unsupervised feature learning"). They do not know what a picture shows.
     """
     random, found = np.random.default_rng(0), []
     kernels, channels = [], 3
@@ -96,8 +96,8 @@ def random_features(pictures) -> np.ndarray:
 def frechet_distance(a, b) -> float:
     """Frechet distance of two sets of features [N, D], [M, D] as Gaussians (Heusel et al. 2017, Eq. 6).
 
-    |mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), covariances with N - 1. With fewer examples than features it is
-    biased upwards: compare only distances from equally many examples.
+    |mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), with covariances divided by N - 1. With fewer examples than
+    features it is biased upwards. So compare only distances from equally many examples.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     covariance_a, covariance_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
@@ -117,7 +117,7 @@ def inception_score(probabilities) -> float:
 
 
 def spread(features) -> np.ndarray:
-    """Mean Euclidean distance from their mean of features [..., N, D] that should be one: [...] (paper, Table 3)."""
+    """Mean Euclidean distance of features [..., N, D] from their mean: [...]. They should be equal (paper, Table 3)."""
     features = np.asarray(features, np.float64)
     return np.linalg.norm(features - features.mean(-2, keepdims=True), axis=-1).mean(-1)
 
@@ -132,9 +132,10 @@ def mean_pairwise_error(pictures) -> float:
 def shape_agreement(a, b) -> float:
     """How well the edges of two pictures [H, W, 3] agree in place and direction: 1 for the same, 0 by chance.
 
-    The correlation of their structure tensors (Bigun and Granlund 1987): of the field of double angles of the
-    gradients, each weighted by its strength, blurred by 1/64 of the side. From light to dark is the same direction as
-    from dark to light. Noise has no directions in common with anything; a picture without any edge agrees by 0.
+    It is the correlation of their structure tensors (Bigun and Granlund 1987), which are the fields of double angles of
+    the gradients. Each gradient is weighted by its strength, and the field is blurred by 1/64 of the side. From light
+    to dark is the same direction as from dark to light. Noise shares no directions with anything. The agreement with a
+    picture without any edge is 0.
     """
     a, b = _directions(a), _directions(b)
     sizes = np.linalg.norm(a) * np.linalg.norm(b)
@@ -142,7 +143,7 @@ def shape_agreement(a, b) -> float:
 
 
 def _directions(picture):
-    """[H, W, 2]: strength times (cos, sin) of twice the angle of the gradient."""
+    """The field [H, W, 2]: strength times (cos, sin) of twice the angle of the gradient."""
     pixels = np.asarray(picture, np.float32)
     x, y = cv2.Sobel(pixels, cv2.CV_32F, 1, 0), cv2.Sobel(pixels, cv2.CV_32F, 0, 1)
     strength = np.sqrt((x**2 + y**2).sum(-1, keepdims=True))
@@ -163,7 +164,7 @@ def _mean_over(values, mask):
 
 
 def finite_mean(values) -> float | None:
-    """The mean over the pictures that have a score: not an empty mask's, nor the PSNR of equal ones. None for none."""
+    """The mean over finite scores; an empty mask and the PSNR of equal pictures have none. None if all are missing."""
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else None
 
@@ -171,8 +172,8 @@ def finite_mean(values) -> float | None:
 def mean_interval(values, clusters, seed=0) -> tuple[float, float, float]:
     """Mean of `values` [N] with a 95 % bootstrap interval (Efron 1979, percentiles of 1,000 resamples).
 
-    Whole clusters are resampled, since examples of one appearance are not independent of each other: `clusters` [N]
-    names each value's. With one cluster the interval is NaN.
+    Whole clusters are resampled, since examples of one appearance depend on each other. `clusters` [N] has the cluster
+    of each value. With one cluster the interval is NaN.
     """
     return ratio_interval(values, np.ones(len(values)), clusters, seed)
 

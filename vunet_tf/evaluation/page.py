@@ -1,4 +1,4 @@
-"""The results as one HTML page, pictures embedded: it can be mailed as it is."""
+"""The results as one HTML page. The pictures are embedded, so it can be sent as a single file."""
 
 import base64
 from itertools import groupby
@@ -10,7 +10,7 @@ from vunet_tf.evaluation.report import Results, number
 
 
 class Picture(NamedTuple):
-    """A picture of the page, also written as OUT_name.png. png: bytes of the file."""
+    """A picture of the page, which is also written as OUT_name.png. png: the bytes of this file."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""Do the parts that a model has found by itself agree with the parts of the body?"""
+"""Measures whether the parts that a model has found by itself agree with the parts of the body."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def measure(
 ) -> list[Measure | Missing]:
     """The share of the body (head, torso, arms, legs) that lies in parts which mostly lie in the same region.
 
-    Chance is one part for everything, which stands for the largest region.
+    Chance is one part for everything, which is assigned to the largest region.
     """
     masses, who = [], []
     maps_of = tf.function(model.wiring("parts"), reduce_retracing=True)

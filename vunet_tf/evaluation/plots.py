@@ -16,7 +16,7 @@ _DOTS = 110  # per inch
 
 
 def scores(measures: list[Measure], quantity: str) -> bytes | None:
-    """One quantity of all splits and methods with its intervals, as a PNG; None where nobody measured it."""
+    """One quantity of all splits and methods with its intervals, as a PNG; None if it was not measured."""
     found = [each for each in measures if each.quantity == quantity]
     if not found:
         return None
@@ -39,7 +39,7 @@ def scores(measures: list[Measure], quantity: str) -> bytes | None:
 
 
 def curve(run_dir: Path | str) -> bytes | None:
-    """Loss and KL of a run over its steps, from its metrics.csv, as a PNG; None where it has no curve."""
+    """Loss and KL of a run over its steps, from its metrics.csv, as a PNG; None if it has no curve."""
     path = Path(run_dir) / "metrics.csv"
     try:
         with path.open(newline="") as file:

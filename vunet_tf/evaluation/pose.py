@@ -1,7 +1,7 @@
-"""Pose: the joints that an estimator finds again in what the model makes (the paper's Table 2), in pixels at 256.
+"""Pose: an estimator looks for the joints in the model's pictures (the paper's Table 2), in pixels at 256.
 
-Each example's shape is dressed in the appearance of another one. The same estimator looks at the true pictures, and its
-error there is what no model can be expected to beat.
+Each example's shape gets the appearance of another example. The same estimator looks at the true pictures. No model can
+be expected to have a smaller error than that.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ LARGEST = 256  # examples measured
 def measure(
     model, directory: Path | str, split: str, positions: list[int], batch_size: int, seed: int
 ) -> list[Measure | Missing]:
-    """Both quantities, of the model's transfers and of the true pictures of the same people in the same shapes."""
+    """Both quantities, for the model's transfers and for the true pictures of the same examples."""
     if read_info(directory).joints is None:
         return [Missing(SECTION, split, "all", "the dataset has shape maps, no joints")]
     try:
@@ -47,7 +47,7 @@ def measure(
 
 
 def error_of(found, truth: np.ndarray) -> float:
-    """The mean distance of an `Estimate`'s joints from the seen ones of [15, 2] fractions; NaN without an estimate."""
+    """Mean distance of an `Estimate`'s joints from the seen joints of [15, 2] fractions; NaN without an estimate."""
     if found is None:
         return np.nan
     seen = keypoints.seen(truth)
@@ -55,7 +55,7 @@ def error_of(found, truth: np.ndarray) -> float:
 
 
 def _transfers(model, directory, split, positions, batch_size):
-    """(batch, [B, S, S, 3] uint8: its shapes in the appearances of others)."""
+    """(batch, [B, S, S, 3] uint8: its shapes with the appearances of other examples)."""
     crops, positions = model.appearance_input.crops, sorted(positions)
     shapes = batches(directory, split, positions, batch_size, f"poses of {split}", crops)
     looks = _looks(model, directory, split, positions, batch_size)
@@ -68,7 +68,7 @@ def _transfers(model, directory, split, positions, batch_size):
 
 
 def _looks(model, directory, split, positions, batch_size) -> list[np.ndarray]:
-    """For each example the z of the one that stands half the list further on: every scale, [n, h, w, c]."""
+    """For each example, the z of the example half the list further on: [n, h, w, c] for every scale."""
     crops = model.appearance_input.crops
     found = batches(directory, split, positions, batch_size, f"appearances of {split}", crops)
     encoded = (

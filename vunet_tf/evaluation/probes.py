@@ -1,4 +1,4 @@
-"""Linear probes: what can be read from z. Of the appearance everything should be there, of the pose nothing."""
+"""Linear probes: what can be read from z. It should tell everything about the appearance, and nothing of the pose."""
 
 import json
 import warnings
@@ -23,15 +23,15 @@ SECTION = "disentanglement"
 PROBE = "probe of z"
 CHANCE = "chance"
 FOLDS = 5
-COMPONENTS = 64  # z is reduced to so many principal components, found without any label
-FEWEST = 5  # appearances that show a class; rarer classes are left out
+COMPONENTS = 64  # number of principal components to which z is reduced, without looking at labels
+FEWEST = 5  # least number of appearances that show a class; rarer classes are left out
 MOST_CLASSES = 200
 RIDGE_PENALTIES = np.logspace(-2, 5, 8)
-one_thread = threadpool_limits.wrap(limits=1)  # the matrices are small: threads would wait for each other
+one_thread = threadpool_limits.wrap(limits=1)  # the matrices are small, so threads would mostly wait for each other
 
 
 def encodings(model, directory: Path | str, split: str, positions: list[int], batch_size: int):
-    """(z [N, D] float32, the posterior's means of all scales side by side; {key: labels or joints of the examples})."""
+    """(z, known): z [N, D] float32 has the posterior's means of all scales; known has labels and joints by key."""
     z, known = [], {"appearance_id": [], "shape_id": [], "attributes": [], "joints": []}
     crops = model.appearance_input.crops
     for batch in batches(directory, split, positions, batch_size, f"encoding {split}", crops):
@@ -45,7 +45,7 @@ def encodings(model, directory: Path | str, split: str, positions: list[int], ba
 
 
 def reduced(z: np.ndarray, seed: int) -> np.ndarray:
-    """z as its leading principal components, each of unit variance on average, [N, at most 64]."""
+    """The leading principal components of z, [N, at most 64]. Their variance is 1 on average."""
     centred = StandardScaler(with_std=False).fit_transform(z)
     components = min(COMPONENTS, *centred.shape)
     made = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(centred)
@@ -53,7 +53,7 @@ def reduced(z: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _folds(groups, asked):
-    """(rows to fit, rows to ask): folds of the rows in `asked` by group; all other rows are only fitted."""
+    """(rows to fit, rows to test): folds of the rows in `asked`, by group. All other rows are only fitted."""
     rows, others = np.flatnonzero(asked), np.flatnonzero(~asked)
     for train, test in GroupKFold(FOLDS).split(rows, groups=groups[rows]):
         yield np.concatenate([rows[train], others]), rows[test]
@@ -61,9 +61,9 @@ def _folds(groups, asked):
 
 @one_thread
 def accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Whether a logistic regression is right about each example that is `asked` ([N] bools), in their order, as bools.
+    """Whether a logistic regression is right about each example in `asked` ([N] bools), as bools in their order.
 
-    Cross-validated in 5 folds by group: no appearance is in the training and in the test part of a fold.
+    Cross-validation has 5 folds by group, so no appearance is both in the training and in the test part of a fold.
     """
     right = np.zeros(len(labels), bool)
     for train, test in _folds(groups, asked):
@@ -71,14 +71,14 @@ def accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, asked
             right[test] = labels[test] == labels[train][0]
             continue
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # unfinished, it reads a little less
+            warnings.simplefilter("ignore", ConvergenceWarning)  # if it has not converged, it reads a little less
             probe = LogisticRegression(max_iter=300).fit(features[train], labels[train])
         right[test] = probe.predict(features[test]) == labels[test]
     return right[asked]
 
 
 def most_frequent(labels: np.ndarray) -> np.ndarray:
-    """Whether always guessing the most frequent label is right about each example, [N] bools: chance."""
+    """Chance: whether the most frequent label is right for each example, [N] bools."""
     return labels == Counter(labels.tolist()).most_common(1)[0][0]
 
 
@@ -86,7 +86,7 @@ def most_frequent(labels: np.ndarray) -> np.ndarray:
 def explained(
     features: np.ndarray, targets: np.ndarray, groups: np.ndarray, asked: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Squared errors of a ridge regression of [N, K] targets and of guessing their mean, rows and folds as above."""
+    """Squared errors of a ridge regression of [N, K] targets, and of guessing their mean; folds as in `accuracy`."""
     errors, variances = np.zeros(len(targets)), np.zeros(len(targets))
     for train, test in _folds(groups, asked):
         guessed = RidgeCV(RIDGE_PENALTIES).fit(features[train], targets[train]).predict(features[test])
@@ -100,9 +100,9 @@ def measure(z: np.ndarray, known: dict[str, list], split: str, seed: int, more=N
 
     Args:
         z, known: `encodings` of the split.
-        split, seed: what is measured, and of the random numbers.
-        more: `encodings` of other examples (z, known), on which probes of joints and attributes are fitted as well.
-            Those of appearances that the split has are left out.
+        split, seed: name of the split, and seed of the random numbers.
+        more: `encodings` of other examples (z, known), on which probes of joints and attributes are also fitted.
+            Examples of appearances that the split has are left out.
     """
     if len(set(known["appearance_id"])) < FOLDS:
         why = f"the split has {len(set(known['appearance_id']))} appearances; cross-validation takes {FOLDS}"
@@ -120,7 +120,7 @@ def measure(z: np.ndarray, known: dict[str, list], split: str, seed: int, more=N
     for kind, labels in (("pose", of_shape), ("attribute", of_appearance)):
         rights, chances, members = [], [], []
         for name, values in progress(labels.items(), desc=f"probes of {kind}s", unit=" probes"):
-            # Other examples have other shapes, whose names say nothing about those of the split.
+            # Other examples have other shapes. Their names say nothing about the shapes of the split.
             kept = _frequent(values, groups, among=asked if kind == "pose" else np.ones(len(z), bool))
             if kept is None or len(set(groups[kept & asked].tolist())) < FOLDS:
                 continue
@@ -141,7 +141,7 @@ def measure(z: np.ndarray, known: dict[str, list], split: str, seed: int, more=N
 
 
 def _joined(z, known, more_z, more_known):
-    """(z, labels, which rows are the split's) of the split and, below it, of the other appearances among the others."""
+    """(z, labels, which rows are of the split), for the split and then for other examples with other appearances."""
     new = ~np.isin(more_known["appearance_id"], known["appearance_id"])
     joined = {
         key: values + [value for value, kept in zip(more_known[key], new, strict=True) if kept]
@@ -153,7 +153,7 @@ def _joined(z, known, more_z, more_known):
 
 
 def _joints(features, joints, groups, asked, split, seed):
-    """R^2 of all joints together; each joint where it is seen."""
+    """R^2 of all joints together. Each joint counts where it is seen."""
     errors, variances = np.zeros(len(features)), np.zeros(len(features))
     visible = seen(joints)
     for joint in range(len(JOINTS)):
@@ -172,14 +172,15 @@ def _joints(features, joints, groups, asked, split, seed):
 def _labels(known):
     """({name: labels of the shape}, {name: labels of the appearance}), [N] strings each.
 
-    An attribute that is the same for all examples of an appearance is of the appearance; the others are of the shape.
+    An attribute belongs to the appearance if it is the same in all examples of one appearance. The others belong to the
+    shape.
     """
     names = sorted({name for attributes in known["attributes"] for name in attributes})
     of_shape, of_appearance = {"shape_id": np.array(known["shape_id"])}, {}
     for name in names:
         values = [attributes.get(name) for attributes in known["attributes"]]
         if any(isinstance(value, (list, dict, float)) for value in values):
-            continue  # measured quantities, such as the box that a picture was cut from
+            continue  # measured quantities, for example the box from which a picture was cut
         labels = np.array(list(map(str, values)))
         pairs = set(zip(known["appearance_id"], labels.tolist(), strict=True))
         fixed = len(pairs) == len(set(known["appearance_id"]))
@@ -188,7 +189,7 @@ def _labels(known):
 
 
 def _frequent(labels, groups, among):
-    """Rows in `among` of classes that enough appearances show there; None without two such classes or with too many."""
+    """Rows in `among` of classes that enough appearances show there. None with fewer than two classes or too many."""
     shown = Counter(label for label, _ in set(zip(labels[among].tolist(), groups[among].tolist(), strict=True)))
     classes = [label for label, appearances in shown.items() if appearances >= FEWEST]
     return among & np.isin(labels, classes) if 2 <= len(classes) <= MOST_CLASSES else None

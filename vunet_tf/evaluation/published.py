@@ -1,4 +1,4 @@
-"""Numbers that others published, for the tables: Esser, Sutter, Ommer (CVPR 2018), arXiv 1804.04694."""
+"""Published numbers for the tables: Esser, Sutter, Ommer (CVPR 2018), arXiv 1804.04694."""
 
 # Reconstruction: (inception score, SSIM) on Market-1501, the same on DeepFashion.
 RECONSTRUCTION = {

@@ -1,4 +1,4 @@
-"""Reconstruction: the appearance encoder sees the picture itself, and the model makes it again."""
+"""Reconstruction: the appearance encoder sees the picture itself, and the model makes this picture again."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ SECTION = "reconstruction"
 def reconstructions(
     model, directory: Path | str, split: str, positions: list[int], batch_size: int
 ) -> Iterator[tuple[dict, np.ndarray]]:
-    """(batch, its pictures made again [B, S, S, 3] uint8), by the posterior's mean."""
+    """(batch, its reconstructions [B, S, S, 3] uint8), with the posterior's mean as z."""
     reconstruct = tf.function(model.reconstruct, reduce_retracing=True)
     crops = model.appearance_input.crops
     for batch in batches(directory, split, positions, batch_size, f"reconstructing {split}", crops):
@@ -28,7 +28,7 @@ def reconstructions(
 def measure(
     model, directory: Path | str, split: str, positions: list[int], scorer: Scorer, batch_size: int, seed: int
 ) -> tuple[list[Measure | Missing], Tally]:
-    """The scores of the reconstructions, and the tally they were made from."""
+    """The scores of the reconstructions, and the tally that they come from."""
     tally = Tally(SECTION, split)
     tally.positions = sorted(positions)
     for batch, made in reconstructions(model, directory, split, positions, batch_size):

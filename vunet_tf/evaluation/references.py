@@ -9,15 +9,15 @@ from vunet_tf.data.example import Example
 from vunet_tf.evaluation.examples import read_index
 from vunet_tf.files.errors import InputError
 
-# Where the pictures of a split's appearances in shapes of the training are.
+# {split: the split with the same appearances in shapes of the training}.
 SPLITS = {"valid": "valid_appearance", "valid_shape": "train", "heldout": "heldout_appearance"}
-# Which picture, where a source has a natural one: a standing character seen from the front.
+# Which picture, for a source with a natural choice: a standing character seen from the front.
 SELECTORS = {"sprites": "action=idle,direction=down,t=0"}
 FIRST = "first"
 
 
 class References(NamedTuple):
-    """split: where they are. positions: {appearance_id: position}. rule: how they were chosen, in words."""
+    """split: the split that has them. positions: {appearance_id: position}. rule: how they were chosen, in words."""
 
     split: str
     positions: dict[str, int]
@@ -29,15 +29,15 @@ def choose(directory: Path | str, split: str, selector: str | None = None) -> Re
 
     Args:
         directory: a dataset.
-        split: the split whose examples are to be made from the references. They are taken from its companion with the
-            same appearances in seen shapes (valid: valid_appearance; valid_shape: train) where the dataset has that,
-            else from the split itself.
-        selector: "first" for the first of each appearance in the order of the files, or "key=value,...": the first
-            with these attributes (or name, shape_id). None: "action=idle,direction=down,t=0" for sprites, else
-            "first".
+        split: the split whose examples are made from the references. The references come from the split with the same
+            appearances in seen shapes (for valid: valid_appearance; for valid_shape: train), if the dataset has it.
+            Otherwise they come from the split itself.
+        selector: "first" takes the first picture of each appearance in the order of the files. "key=value,..." takes
+            the first with these attributes (or with this name or shape_id). None is
+            "action=idle,direction=down,t=0" for sprites, and "first" for other sources.
 
     Raises:
-        InputError: a selector that no example fits; the message names what there is.
+        InputError: no example fits the selector. The message names what there is.
     """
     info = read_info(directory)
     companion = SPLITS.get(split)

@@ -14,13 +14,13 @@ FORMAT = "vunet-evaluation-1"
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What `metrics.json` says.
+    """The results of an evaluation, as its JSON file has them.
 
     run: the run directory. dataset: the dataset's folder. source: the source it was prepared from.
     command: the command line that measured.
-    settings: what decides the numbers besides the model: seed, references, protocols, ...
-    model: the model's configuration. training: the flags it was trained with. versions: of the packages.
-    changes: what changed while it was trained, a sentence each.
+    settings: what decides the numbers, apart from the model: seed, references, protocols, ...
+    model: the model's configuration. training: the flags of its training. versions: versions of the packages.
+    changes: sentences that say what changed during its training.
     """
 
     run: str
@@ -49,7 +49,7 @@ def read(path: Path | str) -> Results:
     """The inverse of `write`.
 
     Raises:
-        InputError: a file that cannot be read or is no such file.
+        InputError: the file cannot be read, or is not such a file.
     """
     try:
         fields = json.loads(Path(path).read_text())
@@ -67,7 +67,7 @@ def read(path: Path | str) -> Results:
 
 
 def number(measure: Measure) -> str:
-    """The value with its interval, in digits that mean something: "24.9 [24.1, 25.8]"."""
+    """The value with its interval, in a sensible number of digits: "24.9 [24.1, 25.8]"."""
     digits = decimals(measure)
     if measure.low is None:
         return f"{measure.value:.{digits}f}"

@@ -1,11 +1,11 @@
-"""Samples as a crowd: are they as varied, as sharp and distributed as true pictures are?
+"""Samples as a whole: are they as varied and as sharp as true pictures, and do they have the same distribution?
 
-Every model is asked for one picture for each of up to 512 examples: for the example's shape, if it draws shapes, else
-at random. An autoencoder has no distribution of z; it decodes codes from a diagonal Gaussian with the mean and the
-standard deviation of the training pictures' codes.
+Every model makes one picture for each of up to 512 examples: for the example's shape if it draws shapes, otherwise
+without one. An autoencoder has no distribution of z. It decodes codes from a diagonal Gaussian with the mean and the
+standard deviation of the codes of training pictures.
 
-The Frechet distance is the FID's (Heusel et al. 2017) on other features: those of random convolutions
-(`metrics.random_features`), which need no download. It compares with itself alone, and only for equally many pictures.
+The Frechet distance is that of the FID (Heusel et al. 2017) on other features: those of random convolutions
+(`metrics.random_features`), which need no download. It can be compared only with itself, for equally many pictures.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from vunet_tf.files.pixels import to_uint8
 
 SECTION = "samples"
 LARGEST = 512  # pictures
-RANDOM_CODES = "model, random codes"  # of a model without a distribution of z
+RANDOM_CODES = "model, random codes"  # for a model without a distribution of z
 RECONSTRUCTIONS = "model, reconstructions"
 TRAINING = "true pictures of train"
 TRUE = "true pictures"
@@ -38,7 +38,7 @@ def drawn(model, batch: dict, seed) -> np.ndarray:
 def measure(
     model, directory: Path | str, split: str, positions: list[int], batch_size: int, seed: int
 ) -> list[Measure | Missing]:
-    """Distance, variety and sharpness of samples, the distance of reconstructions, and the same of true pictures."""
+    """Distance, variety and sharpness of samples; distance of reconstructions; and the same for true pictures."""
     positions = evenly(positions, LARGEST)
     if len(positions) < 2:
         return [Missing(SECTION, split, "all", "the split has one example")]
@@ -82,7 +82,7 @@ def measure(
 
 
 def _training_pictures(directory, info, count, batch_size, crops):
-    """Batches of as many training examples, evenly spread; none where there is no split "train"."""
+    """Batches of `count` training examples, evenly spread; none if there is no split "train"."""
     if "train" not in info.splits:
         return []
     positions = evenly(list(range(info.examples("train"))), count)

@@ -1,7 +1,7 @@
-"""Samples of the prior: is the shape kept when z is drawn anew, and how different do the samples look?
+"""Samples of the prior: is the shape kept when z is sampled, and how different do the samples look?
 
 Shapes are compared by the directions of edges (`metrics.shape_agreement`), without any pose estimator. Beside the
-samples stand two true pictures of one shape in other clothes, and two of different shapes in other clothes.
+samples stand two true pictures of one shape in different clothes, and two of different shapes in different clothes.
 """
 
 from collections import defaultdict
@@ -27,11 +27,11 @@ DIVERSITY = Quantity("diversity: mean |difference| between pictures of one shape
 def measure(
     model, directory: Path | str, split: str, index: list[Example], positions: list[int], batch_size: int, seed: int
 ) -> list[Measure | Missing]:
-    """Agreement in shape and diversity of 5 samples for each of up to 100 examples, beside the true pictures'.
+    """Agreement in shape and diversity of 5 samples for each of up to 100 examples, and the same for true pictures.
 
     Args:
         index: all examples of the split, see `read_index`.
-        positions: those to choose from.
+        positions: the examples from which to choose.
     """
     positions = sorted(evenly(positions, SHAPES))
     same_shape, other_shape = _partners(index, positions, seed)
@@ -67,7 +67,7 @@ def measure(
 
 
 def _partners(index, positions, seed):
-    """({position: one of its shape}, {position: one of another shape}), by chance among those of other appearances."""
+    """({position: one of its shape}, {position: one of another shape}), random ones among other appearances."""
     random, same, other = np.random.default_rng(seed), {}, {}
     for position in positions:
         mine = index[position]

@@ -1,4 +1,4 @@
-"""How near made pictures are to the truth, example by example: the scores that reconstruction and transfer share."""
+"""How near made pictures are to the truth, for each example. Reconstruction and transfer share these scores."""
 
 from collections import defaultdict
 
@@ -30,15 +30,16 @@ class Scorer:
     """Scores of made pictures against true ones.
 
     Args:
-        vgg: `VGG19Features` for their distance, or None to leave it out.
+        vgg: `VGG19Features` for the VGG19 distance, or None to leave it out.
     """
 
     def __init__(self, vgg: VGG19Features | None = None):
         self._vgg = vgg
 
     def __call__(self, truth, made, masks=None) -> dict[str, np.ndarray]:
-        """{key of QUANTITIES, and the two energies of `SHARPNESS`: [B]} for pictures [B, S, S, 3] uint8, with masks
-        [B, S, S] also inside the figure."""
+        """Scores [B] of pictures [B, S, S, 3] uint8, by key: those of QUANTITIES, and the two energies of `SHARPNESS`.
+
+        With masks [B, S, S], scores inside the figure are among them."""
         scores = {
             "error": metrics.absolute_error(truth, made),
             "ssim": metrics.ssim(truth, made),
@@ -56,7 +57,7 @@ class Scorer:
 
 
 class Tally:
-    """Scores of many batches, by whose pictures they are."""
+    """Collects the scores of many batches, for the model and for each baseline."""
 
     def __init__(self, section: str, split: str):
         self.section, self.split = section, split
@@ -65,7 +66,7 @@ class Tally:
         self._appearances = defaultdict(list)
 
     def add(self, of: str, scores: dict[str, np.ndarray], appearances: list[str]) -> None:
-        """Adds a batch's scores [B] of `of`, with the appearances of its examples."""
+        """Adds the scores [B] of a batch; `of` says whose pictures they are of. Also adds the examples' appearances."""
         for key, values in scores.items():
             self._values[of][key].append(values)
         self._appearances[of] += appearances

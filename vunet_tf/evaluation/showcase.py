@@ -12,12 +12,12 @@ from vunet_tf.evaluation.transfer import TransferTask
 from vunet_tf.files.grids import enlarge, grid, label
 from vunet_tf.files.pixels import to_uint8
 
-SHOWN = 3  # of each: best, median, worst
+SHOWN = 3  # examples of each kind: best, median, worst
 _CELL = 96  # about how many pixels high a picture is shown
 
 
 def chosen(tally: Tally) -> dict[str, list[int]]:
-    """{"best", "median", "worst": positions}, by the model's error inside the figure, or over the picture."""
+    """{"best", "median", "worst": positions}, by the model's error inside the figure, or else over the picture."""
     key = "error_figure" if tally.has(MODEL, "error_figure") else "error"
     errors = tally.values(MODEL, key)
     order = np.argsort(np.where(np.isfinite(errors), errors, -1), kind="stable")
@@ -29,7 +29,7 @@ def chosen(tally: Tally) -> dict[str, list[int]]:
 
 
 def transfers(task: TransferTask, tally: Tally) -> np.ndarray:
-    """[H, W, 3] uint8. Columns: reference, shape, truth, the model's picture, those of the baselines."""
+    """A sheet [H, W, 3] uint8. Columns: reference, shape, truth, the model's picture, those of the baselines."""
     groups = chosen(tally)
     questions = {q.position: q for batch in task.questions(_all(groups)) for q in batch}
     answers = list(next(iter(questions.values())).made)
@@ -43,7 +43,7 @@ def transfers(task: TransferTask, tally: Tally) -> np.ndarray:
 
 
 def reconstructed(model, directory, split: str, tally: Tally) -> np.ndarray:
-    """[H, W, 3] uint8. Columns: shape, truth, reconstruction."""
+    """A sheet [H, W, 3] uint8. Columns: shape, truth, reconstruction."""
     groups = chosen(tally)
     made = dict(zip(_all(groups), _rows(model, directory, split, _all(groups)), strict=True))
     rows = [["", "shape", "truth", "reconstruction"]]

@@ -1,7 +1,7 @@
-"""Transfer against the truth: the appearance of one picture in another shape, where the dataset has that picture.
+"""Compares transfers with the truth: the appearance of one picture in another shape, if the dataset has that picture.
 
-For every appearance one reference picture is chosen (see `references`); each other example of that appearance is made
-from the reference and the example's shape, and held against the example itself. Baselines answer the same questions.
+For every appearance one reference picture is chosen (see `references`). Each other example of that appearance is made
+from the reference and the example's shape, and compared with the example itself. Baselines do the same task.
 """
 
 from collections import defaultdict
@@ -48,9 +48,9 @@ class TransferTask:
         model: a `GenerativeModel` with the use "transfer".
         directory: a dataset that fits it.
         split: whose examples are made.
-        selector: of the references, see `references.choose`.
-        limit: at most so many examples, evenly spread over the split; 0 for all.
-        batch_size: pictures made at a time.
+        selector: how references are chosen, see `references.choose`.
+        limit: largest number of examples, evenly spread over the split; 0 for all.
+        batch_size: number of pictures made at a time.
     """
 
     def __init__(self, model, directory: Path | str, split: str, selector=None, limit: int = 0, batch_size: int = 32):
@@ -96,7 +96,7 @@ class TransferTask:
         return z
 
     def _shown_by_others(self, positions) -> dict[int, int]:
-        """{position: that of a picture of its shape in another appearance}, for models whose shapes are pictures."""
+        """{position: that of a picture of its shape in another appearance}, if the model's shapes are pictures."""
         by_shape = defaultdict(list)
         for position, example in enumerate(self._index):
             by_shape[example.shape_id].append(position)
@@ -109,7 +109,7 @@ class TransferTask:
         return found
 
     def _wanted(self, batch, positions) -> np.ndarray:
-        """What the model is told of the shapes of a batch: the maps, or pictures of the shapes in other appearances."""
+        """What the model gets as the shapes of a batch: the maps, or pictures of the shapes in other appearances."""
         if self._partners is None:
             return batch["shape"]
         at = sorted({self._partners[position] for position in positions})
@@ -128,13 +128,13 @@ class TransferTask:
 
     @property
     def appearances(self) -> list[str]:
-        """The appearances that have a reference and are asked for, sorted."""
+        """The appearances that have a reference and are measured, sorted."""
         return sorted(self._used)
 
     def make(self, appearances: list[str], shapes: np.ndarray) -> np.ndarray:
         """Pictures [B, S, S, 3] uint8 of these appearances, from their references, in these shapes [B, S, S, C].
 
-        Of a model whose `wanted_shape` is the picture, shapes are pictures that show them.
+        If the model's `wanted_shape` is the picture, shapes are pictures that show them.
         """
         scales = zip(*(self._z[appearance] for appearance in appearances), strict=True)
         z = [tf.constant(np.stack(scale)) for scale in scales]
@@ -161,10 +161,10 @@ class TransferTask:
 
 
 def measure(task: TransferTask, scorer: Scorer, seed: int) -> tuple[list[Measure | Missing], Tally]:
-    """The scores of the model and of each baseline, and the tally they were made from."""
+    """The scores of the model and of each baseline, and the tally that they come from."""
     tally = Tally(SECTION, task.split)
     if not task.positions:
-        why = "no two pictures share an appearance: there is no truth to hold a transfer against"
+        why = "no two pictures share an appearance, so there is no true picture to compare a transfer with"
         return [Missing(SECTION, task.split, "all", why)], tally
     for batch in task.questions():
         tally.positions += [question.position for question in batch]

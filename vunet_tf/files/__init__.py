@@ -1,1 +1,1 @@
-"""Files and pictures as files: atomic writing, the error of the user's, decoding, pixels and grids of pictures."""
+"""Files and pictures in files: atomic writing, errors for the user, decoding, pixels, and grids of pictures."""

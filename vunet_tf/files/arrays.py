@@ -1,4 +1,4 @@
-"""NPZ archives from outside: looked at before NumPy makes room for their arrays."""
+"""NPZ archives from outside: they are checked before NumPy allocates memory for their arrays."""
 
 import math
 import zipfile
@@ -10,13 +10,13 @@ MOST_UNPACKED = 2**30  # bytes of the arrays of a compressed archive
 
 
 def check_archive(file, packed: bool) -> None:
-    """Raises ValueError unless the arrays of an archive are as large as its bytes say; or anything, if it is damaged.
+    """Raises ValueError unless the archive has the bytes that its arrays need. A damaged one may raise any exception.
 
-    The head of an array in a small file can promise any size, and NumPy would make room for it.
+    The head of an array in a small file can promise any size, and NumPy would allocate memory for it.
 
     Args:
         file: path or open file of the archive.
-        packed: whether its arrays may be compressed; then they may have `MOST_UNPACKED` bytes together.
+        packed: whether its arrays may be compressed. Then they may have up to `MOST_UNPACKED` bytes together.
     """
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens to the program; and one writer at a time."""
+"""Writes files completely or not at all, even if the program is killed; and locks, so that only one process writes."""
 
 import contextlib
 import csv
@@ -16,7 +16,7 @@ _UNFINISHED = ".unfinished-"  # how names begin of what is being written
 
 
 def write(path: Path, write_to) -> None:
-    """Calls `write_to(temporary path beside path)`, then renames: a reader sees the old file or the new one.
+    """Calls `write_to(temporary path beside path)`, then renames. A reader sees either the old file or the new one.
 
     The temporary path ends like `path`, and begins with a dot. What a killed process has left of such is removed.
     """
@@ -39,7 +39,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Sequence]) -> None:
-    """Writes a CSV file, whole or not at all; a file name that is no text is written with backslashes."""
+    """Writes a CSV file, whole or not at all. File names that are not valid text are written with backslashes."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     write_bytes(path, text.getvalue().encode("utf-8", "backslashreplace"))
@@ -47,7 +47,7 @@ def write_csv(path: Path, rows: Iterable[Sequence]) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path | str, flag: str = "--out") -> Iterator[None]:
-    """Inside, `path` is written, its folder made if need be.
+    """For a block that writes `path`. Its folder is made if it is not there.
 
     Raises:
         InputError: it cannot be written; the message names the path, the reason and the flag that names another one.
@@ -60,7 +60,7 @@ def writing(path: Path | str, flag: str = "--out") -> Iterator[None]:
 
 
 def check_writable(path: Path | str, flag: str = "--out") -> None:
-    """Raises InputError, as `writing` does, unless a file can be made at `path`: better known before the work."""
+    """Raises InputError, as `writing` does, if no file can be made at `path`. Call it before long work."""
     path = Path(path)
     with writing(path, flag):
         if path.is_dir():
@@ -71,7 +71,7 @@ def check_writable(path: Path | str, flag: str = "--out") -> None:
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, beside `path`, that is renamed to `path` when the block ends well.
+    """A new folder beside `path`, to be filled in the block. It is renamed to `path` when the block ends without error.
 
     Until then its name begins with a dot. Raises FileExistsError if `path` is there by then.
     """
@@ -145,7 +145,7 @@ def _remove(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename last through a power cut, on file systems that know of it."""
+    """Makes a rename survive a power cut, on file systems that support this."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -156,12 +156,12 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, what: Path, flag: str) -> Iterator[None]:
-    """Holds the lock file `path`, made with its folder, as long as the block lasts; a killed process holds it no more.
+    """Holds the lock file `path` during the block; its folder is made. A killed process gives the lock free.
 
     Args:
-        path: of the lock file, which is removed at the end.
-        what: folder or file that the lock is for, and
-        flag: the flag that names it, both for the message.
+        path: path of the lock file, which is removed at the end.
+        what: for the message: the folder or file that the lock protects.
+        flag: for the message: the flag that names this folder or file.
 
     Raises:
         InputError: another process holds it, or it cannot be made.
@@ -175,7 +175,7 @@ def locked(path: Path, what: Path, flag: str) -> Iterator[None]:
         raise busy from None
     except OSError as error:
         raise InputError(f"cannot write to {path.parent}: {error.strerror}; name another {flag}") from error
-    if not _is_open(lock, path):  # removed by another, and perhaps made by a third
+    if not _is_open(lock, path):  # another process removed it, and perhaps a third one made it again
         raise busy
     with lock:
         try:
@@ -185,7 +185,7 @@ def locked(path: Path, what: Path, flag: str) -> Iterator[None]:
 
 
 def _is_open(file, path: Path) -> bool:
-    """Whether an open file is the one that has the name `path`."""
+    """Whether an open file is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

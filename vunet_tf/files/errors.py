@@ -1,5 +1,5 @@
-"""The one kind of error that is the user's to mend."""
+"""The one kind of error that the user can mend."""
 
 
 class InputError(ValueError):
-    """Something that was given is wrong. The message names it and the remedy; mains print it without a traceback."""
+    """Something that the user gave is wrong. The message names it and the remedy. Commands print it, no traceback."""

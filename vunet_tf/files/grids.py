@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vunet_tf.files.pixels import to_rgb
 
-LONGEST = 16  # rows or columns: a longer table is cut into strips
-_ASPECT = 1.5  # about how much wider than high a table of strips is
+LONGEST = 16  # rows or columns; a longer table is cut into strips
+_ASPECT = 1.5  # about the width of a table of strips, divided by its height
 
 
 def enlarge(image: np.ndarray, least: int) -> np.ndarray:
@@ -21,7 +21,7 @@ def enlarge(image: np.ndarray, least: int) -> np.ndarray:
 
 
 def label(text: str, width: int, height: int = 16) -> np.ndarray:
-    """A [height, width, 3] uint8 picture of a small text, black on white; what is too long is cut off."""
+    """A [height, width, 3] uint8 picture of a small text, black on white. What does not fit is cut off."""
     picture = Image.new("RGB", (width, height), "white")
     font = ImageFont.load_default(size=0.7 * height)
     ImageDraw.Draw(picture).text((width / 2, height / 2), text, fill="black", font=font, anchor="mm")
@@ -79,7 +79,7 @@ class Header(NamedTuple):
 def draw_table(
     cells: Sequence[Sequence[np.ndarray | None]], rows: Sequence[Header], columns: Sequence[Header], least: int = 96
 ) -> np.ndarray:
-    """Draws a table. A long one is cut into strips: of rows, side by side, or else of columns, one below the other.
+    """Draws a table. Long ones are cut: into strips of rows, side by side, or of columns, one below the other.
 
     Args:
         cells: rows of [H, W, 1 or 3] uint8 pictures; None leaves a cell empty.
@@ -120,7 +120,7 @@ def draw_table(
 
 
 class _Margin:
-    """The headers of all rows, or of all columns: each is `depth` cells, first the label if any has one."""
+    """The headers of all rows, or of all columns. Each takes `depth` cells, the label first if any header has one."""
 
     def __init__(self, headers: Sequence[Header], least: int):
         self._headers, self._least = headers, least

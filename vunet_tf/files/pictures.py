@@ -1,4 +1,4 @@
-"""Pictures from and to files: decoding that refuses what is broken, square cuts, encoding. NumPy and Pillow only."""
+"""Pictures from and to files: decoding that refuses broken files, square cuts, encoding. Only NumPy and Pillow."""
 
 import io
 from pathlib import Path
@@ -10,18 +10,18 @@ from PIL import Image, ImageOps
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.reading import read_bytes
 
-# Decoders that are well kept and start no other program (Pillow's EPS decoder would).
+# Decoders that are well maintained and start no other program (Pillow's EPS decoder would start one).
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 MAX_PIXELS = 2**26  # 64 megapixels: a larger picture is refused before it is decoded
-MAX_BYTES = 8 * MAX_PIXELS  # of a file: such a picture in 16 bits and 4 channels, not compressed
+MAX_BYTES = 8 * MAX_PIXELS  # of a file: the largest picture in 16 bits and 4 channels, not compressed
 JPEG_QUALITY = 95
 FITS = ("stretch", "pad", "crop")
 ENCODINGS = ("jpeg", "png")
 
 
 class Box(NamedTuple):
-    """A rectangle of a picture in whole pixels; it may reach beyond the picture."""
+    """A rectangle in a picture, in whole pixels. It may reach beyond the picture."""
 
     left: int
     top: int
@@ -32,8 +32,8 @@ class Box(NamedTuple):
 def read_picture(source: Path | str | bytes) -> np.ndarray:
     """Decodes a picture of any common kind to colour.
 
-    Grey, palette, CMYK and 16-bit pictures are converted, an EXIF rotation is applied, transparent pixels are laid on
-    white, of an animation the first frame is taken.
+    Grey, palette, CMYK and 16-bit pictures are converted. An EXIF rotation is applied. Transparent pixels are laid on
+    white. Of an animation, the first frame is taken.
 
     Args:
         source: a path, or the bytes of a file.
@@ -72,7 +72,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):  # 16 bits of grey, whatever the container calls it
         values = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
         values += 128
-        values //= 257  # rounded to the nearest; in place, for a large picture would need gigabytes
+        values //= 257  # rounded to the nearest; in place, since a large picture would otherwise need gigabytes
         return np.repeat(values.astype(np.uint8)[..., None], 3, axis=-1)
     if image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -81,9 +81,9 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def fit_box(width: int, height: int, fit: str) -> Box:
-    """The rectangle of a picture that becomes the square one.
+    """The rectangle of a picture that becomes the square picture.
 
-    "stretch" takes it all (released program), "pad" adds to the short side, "crop" cuts from the long one.
+    "stretch" takes the whole picture (released program), "pad" adds to its short side, "crop" cuts from its long side.
     """
     if fit == "stretch":
         return Box(0, 0, width, height)
@@ -96,7 +96,7 @@ def cut(picture: np.ndarray, box: Box, size: int) -> np.ndarray:
 
     Args:
         picture: [H, W, C] or [H, W] uint8.
-        box: the rectangle; beyond the picture its edge is repeated.
+        box: the rectangle. Beyond the picture, the picture's edge is repeated.
         size: side of the result in pixels.
 
     Returns:
@@ -118,13 +118,13 @@ def cut(picture: np.ndarray, box: Box, size: int) -> np.ndarray:
         cropped = np.pad(cropped, [*beyond, (0, 0)][: picture.ndim], mode="edge")
     if cropped.shape[:2] == (size, size):
         return np.ascontiguousarray(cropped)
-    planes = cropped[..., 0] if picture.shape[2:] == (1,) else cropped  # Pillow knows no axis of one channel
+    planes = cropped[..., 0] if picture.shape[2:] == (1,) else cropped  # Pillow cannot take an axis of one channel
     resized = np.asarray(Image.fromarray(planes).resize((size, size), Image.Resampling.BILINEAR))
     return resized.reshape(size, size, *picture.shape[2:])
 
 
 def fractions_in_box(points: np.ndarray, width: int, height: int, box: Box) -> np.ndarray:
-    """Points as fractions of a picture to fractions of a box cut from it: [..., 2] in and out. NaN stays NaN."""
+    """Turns fractions of a picture into fractions of a box in it: [..., 2] in and out. NaN stays NaN."""
     pixels = points * np.array([width, height], np.float32)
     return ((pixels - [box.left, box.top]) / [box.width, box.height]).astype(np.float32)
 
@@ -142,7 +142,7 @@ def encode(picture: np.ndarray, encoding: str) -> bytes:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """All files below a folder whose name ends like a picture's, sorted; hidden ones are left out.
+    """All files below a folder whose name ends like a picture's, sorted. Hidden files are left out.
 
     Raises:
         InputError: if it is no folder or has no such file.
@@ -160,5 +160,5 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def to_grey(picture: np.ndarray) -> np.ndarray:
-    """[H, W, 3] uint8 to [H, W, 1], by luminance; exact for a picture that is grey."""
+    """Turns [H, W, 3] uint8 into [H, W, 1] by luminance. This is exact for a grey picture."""
     return np.asarray(Image.fromarray(picture).convert("L"))[..., None]

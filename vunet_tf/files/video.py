@@ -11,7 +11,7 @@ import numpy as np
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pictures import MAX_PIXELS
 
-# Formats that are one file. FFmpeg also reads lists of other files and addresses, whatever the name of the file is.
+# Formats in which a video is one file. FFmpeg would also read lists of other files and addresses, under any file name.
 _FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,gif"
 SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi")
 
@@ -25,8 +25,8 @@ def frames(path: Path) -> Iterator[np.ndarray]:
     """The frames of a video, [H, W, 3] uint8, upright as a player shows them.
 
     Raises:
-        InputError: it cannot be read, has no picture, or larger ones than `MAX_PIXELS`; where it is damaged halfway,
-            after the frames before.
+        InputError: it cannot be read, has no picture, or has pictures larger than `MAX_PIXELS`. If it is damaged
+            halfway, the frames before that are given first.
     """
     with _opened(path) as container:
         container.streams.video[0].codec_context.options = {"max_pixels": str(MAX_PIXELS)}
@@ -38,14 +38,14 @@ def frames(path: Path) -> Iterator[np.ndarray]:
 
 
 def length(path: Path) -> int:
-    """About how many frames a video has; 0 where it does not say. Raises InputError as `frames`."""
+    """About how many frames a video has, or 0 if it does not say. Raises InputError as `frames` does."""
     with _opened(path) as container:
         stream = container.streams.video[0]
         return stream.frames or int((container.duration or 0) / av.time_base * (stream.average_rate or 0))
 
 
 def rate(path: Path) -> float:
-    """Frames a second. Raises InputError as `frames`."""
+    """Frames per second. Raises InputError as `frames` does."""
     with _opened(path) as container:
         return float(container.streams.video[0].average_rate or 25)
 

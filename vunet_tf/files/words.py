@@ -3,7 +3,7 @@
 import json
 import reprlib
 
-# What reading a document from outside, and taking values out of it, raises where it is not as its format says.
+# The exceptions that reading a document from outside, or taking values out of it, raises if it breaks its format.
 DOCUMENT_ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 
 
@@ -13,7 +13,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def shown(value) -> str:
-    """A value out of a file as a message shows it: of a long one only the beginning and the end."""
+    """A value from a file as a message shows it. Of a long one only the beginning and the end are shown."""
     return reprlib.repr(value)
 
 
@@ -23,7 +23,7 @@ def shortened(text: str, most: int = 500) -> str:
 
 
 def json_fault(error: Exception) -> str:
-    """What is wrong with a JSON file, by the exception that reading it or picking values out of it raised."""
+    """What is wrong with a JSON file, in words, from the exception that reading it or its values raised."""
     if isinstance(error, json.JSONDecodeError):
         return f"it is not JSON from line {error.lineno}, column {error.colno} on"
     if isinstance(error, UnicodeDecodeError):

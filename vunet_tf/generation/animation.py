@@ -1,4 +1,4 @@
-"""Animations as files: GIF (Pillow) and MP4 (H.264 by PyAV, playable in every browser)."""
+"""Writes animations: GIF (Pillow) and MP4 (H.264 by PyAV, which every browser plays)."""
 
 import contextlib
 from collections.abc import Iterable
@@ -14,21 +14,21 @@ from PIL import Image
 from vunet_tf.files.errors import InputError
 
 SUFFIXES = (".gif", ".mp4")
-_QUALITY = "18"  # x264's constant rate factor: hardly to be told from the original
+_QUALITY = "18"  # x264's constant rate factor: it looks almost like the original
 
 
 def write(path: Path, frames: Iterable[np.ndarray], fps: float, sound: Path | None = None) -> None:
-    """Writes frames as an animation, the format by the ending of the path.
+    """Writes frames as an animation. The ending of the path decides the format.
 
     Args:
         path: ends in .gif (endless) or .mp4.
-        frames: [H, W, 3] uint8 pictures of one size; in an MP4 an odd side loses its last pixel.
-        fps: frames a second, above 0. GIF counts in hundredths of a second, and players show at most 50 a second.
-        sound: a video whose sound, if it has any, an MP4 gets.
+        frames: [H, W, 3] uint8 pictures of one size. In an MP4 an odd side loses its last pixel.
+        fps: frames per second, above 0. GIF counts in hundredths of a second, and players show at most 50 per second.
+        sound: a video. If it has sound, an MP4 gets this sound.
 
     Raises:
-        InputError: for another ending, or no frames.
-        OSError: if it cannot be written.
+        InputError: the path has another ending, or there are no frames.
+        OSError: it cannot be written.
     """
     writers = {".gif": _write_gif, ".mp4": partial(_write_mp4, sound=sound)}
     if path.suffix.lower() not in writers:
@@ -49,7 +49,7 @@ def _write_gif(path: Path, first: np.ndarray, others: Iterable[np.ndarray], fps:
 def _write_mp4(path: Path, first: np.ndarray, others: Iterable[np.ndarray], fps: float, sound: Path | None) -> None:
     height, width = (side - side % 2 for side in first.shape[:2])  # yuv420p has colours for 2 x 2 pixels
     with contextlib.ExitStack() as stack:
-        # The index at the file's beginning lets a browser start before it has all of it.
+        # With the index at its beginning, a browser can start before it has the whole file.
         options = {"movflags": "+faststart"}
         container = stack.enter_context(av.open(str(path), "w", format="mp4", options=options))
         stream = container.add_stream("libx264", Fraction(fps).limit_denominator(1001))

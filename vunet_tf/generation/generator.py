@@ -1,4 +1,4 @@
-"""The uses of a trained model, on inputs by their names and on any number of them."""
+"""The uses of a trained model, for any number of inputs that are given by name."""
 
 import functools
 import sys
@@ -27,30 +27,30 @@ from vunet_tf.models.generative import between
 from vunet_tf.runs import Run
 
 Names = str | Sequence[str]  # of inputs, see `vunet_tf.generation.inputs`
-PEOPLE = 64  # by whom the regions of the parts are found
+PEOPLE = 64  # people from whom the regions of the parts are found
 STEPS = 8  # pictures from one appearance or pose to the next, both included
 GRID = 12  # rows and columns of a manifold
-CARRIERS = 2000  # examples at most by which the direction of an attribute is found
+CARRIERS = 2000  # largest number of examples from which the direction of an attribute is found
 
 
 class Generator:
     """Makes pictures with a trained model.
 
     Appearances and shapes are given by name: "valid:0-7", "me.jpg+me.json", see `vunet_tf.generation.inputs`. Every
-    method returns a `Sheet`: nothing is made before it is saved, drawn or iterated over.
+    method returns a `Sheet`. Its pictures are made only when it is saved, drawn or iterated over.
 
     Args:
         run: a trained run, as `vunet_tf.load(run_dir)` gives it.
-        fit: how pictures of any size become square; by default as the run's dataset's own. One of `own_pictures.FITS`.
-        batch_size: pictures made at once.
-        rejects: a list to which inputs that cannot be used are added, each with the reason, while the rest is done.
-            Without one, the first raises.
+        fit: how pictures of any size become square, one of `own_pictures.FITS`. By default as in the run's dataset.
+        batch_size: number of pictures made at once.
+        rejects: a list. Inputs that cannot be used are added to it with the reason, and the rest is made. Without it,
+            the first such input raises an error.
         progress: whether to show a progress bar on a terminal.
-        estimator: gives the pose estimator, which photographs without keypoints need: a function, or a class of your
-            own (see `vunet_tf.body.estimation`). It is called when the first such photograph is read.
+        estimator: gives the pose estimator for photographs without keypoints: a function, or a class of your own (see
+            `vunet_tf.body.estimation`). It is called when the first such photograph is read.
 
     Raises:
-        InputError: if the run's dataset is there but damaged, or does not fit the model.
+        InputError: the run's dataset is damaged, or does not fit the model. (It may be missing.)
 
     Example:
         generator = Generator(vunet_tf.load("runs/quickstart"))
@@ -81,7 +81,7 @@ class Generator:
         self._estimator = functools.cache(estimator)
 
     def reconstruct(self, inputs: Names) -> Sheet:
-        """Each picture by its own appearance and shape (z the posterior's mean): a row each, one column."""
+        """Each picture made from its own appearance and shape (z is the posterior's mean): a row each, one column."""
         self.model.require("reconstruct")
         inputs = self._inputs(inputs)
 
@@ -97,8 +97,8 @@ class Generator:
         """Every appearance in every shape: a row for each appearance, a column for each shape.
 
         Args:
-            part: "PARTS:INPUT" each, for a model with parts: the appearance of these parts comes from that input, as
-                "torso:valid:3". PARTS are named as `parts.chosen` says.
+            part: for a model with parts: texts "PARTS:INPUT", such as "torso:valid:3". The appearance of these parts
+                comes from that input. PARTS are named as `parts.chosen` says.
         """
         self.model.require("transfer")
         appearances, shapes, exchange = self._inputs(appearances), self.shapes(shapes), self._exchange(part)
@@ -124,16 +124,18 @@ class Generator:
     ) -> Sheet:
         """Appearances from the prior p(z | shape): a row for each shape, a column for each sample.
 
-        Column j has the same noise in every row, by `seed` and j alone. A model without shapes makes one row, of
-        pictures from p(z).
+        Column j has the same noise in every row; it depends only on `seed` and j. A model without shapes makes one row
+        of pictures from p(z).
 
         Args:
-            appearances, vary: for a model with parts: only the parts named by `vary` (see `parts.chosen`) are drawn,
-                the others are those of the one appearance.
+            appearances, vary: for a model with parts: only the parts named by `vary` (see `parts.chosen`) are sampled.
+                The others are those of the one appearance.
         """
         self.model.require("sample")
         if (appearances is None) != (vary is None):
-            raise InputError("--vary and --appearances go together: what is drawn, and whose appearance the rest has")
+            raise InputError(
+                "--vary and --appearances go together: the parts to sample, and whose appearance the others have"
+            )
         if samples < 1:
             raise InputError(f"--samples={samples}: must be at least 1")
         kept = self._kept(appearances, vary)
@@ -151,7 +153,7 @@ class Generator:
         return self._sheet("sample", use, work(), len(shapes) * samples)
 
     def _shapes_if_taken(self, shapes: Names | None, use: str):
-        """The shapes that the pictures of one use are made for: the inputs; for a model without shapes a nameless one.
+        """The shapes for which a use makes pictures. For a model without shapes it is one input without a name.
 
         Raises:
             InputError: the model needs shapes and there are none, or it has no shapes and there are some.
@@ -165,10 +167,10 @@ class Generator:
         return [Input("", None)]
 
     def manifold(self, steps: int | None = None, dimensions: Sequence[int] = (0, 1)) -> Sheet:
-        """The pictures of a grid of z over two of its numbers, the others 0 (see `manifold_grid`).
+        """The pictures for a grid of z over two of its numbers; the others are 0 (see `manifold_grid`).
 
         Args:
-            steps: rows, and as many columns; by default 12.
+            steps: number of rows and of columns. By default 12.
             dimensions: which two numbers of z.
         """
         self.model.require("manifold")
@@ -188,10 +190,10 @@ class Generator:
     def attribute(
         self, inputs: Names, attribute: str, strength: float = 1.0, steps: int | None = None, split: str = "train"
     ) -> Sheet:
-        """Pictures that get an attribute: a row for each, a column for each step from none of it to `strength`.
+        """Pictures that get an attribute: a row for each picture, a column for each step from 0 to `strength`.
 
-        z + w * (mean z of the examples with the attribute - mean z of those without it), w from 0 to `strength`
-        (White 2016, "Sampling generative networks"; the method is older: the same was done with words).
+        The new z is z + w * (mean z of the examples with the attribute - mean z of those without it), with w from 0 to
+        `strength` (White 2016, "Sampling generative networks"; the method is older and was first used for words).
 
         Args:
             attribute: "KEY=VALUE", an attribute that the dataset's examples have.
@@ -217,9 +219,9 @@ class Generator:
         """Mean z of the examples of a split with an attribute, minus that of those without it."""
         key, equals, value = attribute.partition("=")
         if not key or not equals:
-            raise InputError(f"--attribute={attribute}: must be KEY=VALUE, as digit=3")
+            raise InputError(f"--attribute={attribute}: must be KEY=VALUE, such as digit=3")
         if self._info is None:
-            raise InputError("attributes are those of the run's dataset, which is not there: give --dataset_dir")
+            raise InputError("attributes come from the run's dataset, which is not there: give --dataset_dir")
         wanted = set(evenly_spread(self._info.examples(split), CARRIERS).tolist())
         examples = (each for i, each in enumerate(read_examples(self._dataset_dir, split)) if i in wanted)
         codes, has, known = [], [], set()
@@ -236,16 +238,16 @@ class Generator:
         return [(scale[with_it].mean(0) - scale[~with_it].mean(0)).astype(np.float32) for scale in scales]
 
     def _kept(self, appearances, vary):
-        """[z, which parts keep it] for the wiring "vary"; nothing where every part is drawn."""
+        """[z, which parts keep it] for the wiring "vary". Empty if all parts are sampled."""
         if vary is None:
             return []
         _, _, z = self._one(appearances, "--appearances")
-        keep = np.ones((self.config.parts, 1), np.float32)
+        keep = np.ones((self.config.latent_shapes[0][0], 1), np.float32)
         keep[self._parts(vary)] = 0
         return [*z, keep]
 
     def parts(self, inputs: Names) -> Sheet:
-        """Where the parts that the model has found lie in each shape, a colour and a number each: one column."""
+        """Where the parts that the model has found lie in each shape. Each has a colour and a number. One column."""
         self.model.require("parts")
         inputs = self._inputs(inputs)
 
@@ -262,23 +264,23 @@ class Generator:
     def interpolate(self, appearances: Names, shapes: Names | None = None, steps: int | None = None) -> Sheet:
         """From one appearance to the next, or along a pose path.
 
-        With several appearances z goes from each to the next in a straight line: a row for each shape (by default that
-        of the first appearance), a column for each step. With one appearance the shapes are the path: joints go from
-        each pose to the next in straight lines; of shape maps each is a step of its own. One row.
+        With several appearances, z goes from each to the next in a straight line. There is a row for each shape (by
+        default that of the first appearance) and a column for each step. With one appearance, the shapes are the path,
+        in one row. Joints go from each pose to the next in straight lines; shape maps are shown one after another.
 
         Args:
-            steps: pictures from one to the next, both included; by default 8.
+            steps: number of pictures from one to the next, both included. By default 8.
         """
         self.model.require("interpolate")
         inputs = self._inputs(appearances)
         given = list(self._appearances(inputs))
         if len(inputs) == 1:
             if shapes is None:
-                raise InputError("one appearance: give several, or several shapes to go along")
+                raise InputError("one appearance: give several, or give several shapes to follow")
             return self._along_shapes("interpolate", given, shapes, steps, STEPS)
         self.model.require("encode")
         if len(given) < 2:
-            raise InputError(f"{len(given)} of the appearances can be used, between which there is nothing")
+            raise InputError(f"{len(given)} of the appearances can be used; two are needed to go from one to another")
         if shapes is None and "shape" in self.model.wiring("generate").input:
             shapes = [appearance for appearance, _, _ in given[:1]]
         else:
@@ -298,12 +300,12 @@ class Generator:
         return self._sheet("interpolate", "generate", work(), len(path) * len(shapes), by_column=True)
 
     def animate(self, appearances: Names, shapes: Names, steps: int | None = None, part: Sequence[str] = ()) -> Sheet:
-        """Appearances driven by a sequence of shapes: a row for each appearance, a column for each frame.
+        """Appearances that follow a sequence of shapes: a row for each appearance, a column for each frame.
 
         Args:
             part: as in `transfer`.
-            steps: frames from one pose to the next, both included, joints going in straight lines; by default only the
-                poses themselves. There is nothing between shape maps.
+            steps: number of frames from one pose to the next, both included; joints go in straight lines. By default
+                only the poses themselves. Shape maps have no frames between them.
         """
         self.model.require("animate")
         exchange = self._exchange(part)
@@ -315,9 +317,9 @@ class Generator:
         shapes = self.shapes(shapes)
         with_joints = all(given.example.joints is not None for given in shapes)
         if steps is not None and not with_joints:
-            raise InputError("--steps: between shape maps there is nothing; leave it out, each map is a step")
+            raise InputError("--steps: there are no frames between shape maps; leave it out, then each map is a frame")
         if steps is not None and len(shapes) == 1:
-            raise InputError("--steps: between one shape and itself there is nothing; give several shapes")
+            raise InputError("--steps: one shape has no next one; give several shapes")
         steps = _checked(steps, default) if with_joints else None
         path = list(_path(shapes, steps, _pose_between)) if steps and len(shapes) > 1 else list(enumerate(shapes))
 
@@ -334,14 +336,14 @@ class Generator:
     # Parts
 
     def _exchange(self, given: Sequence[str]):
-        """The function that gives a z the codes of single parts of other appearances."""
+        """A function that puts the codes of single parts of other appearances into a z."""
         if not given:
             return lambda z: z
         sources = []
         for text in given:
             names, colon, source = text.partition(":")
             if not colon or not source:
-                raise InputError(f"--part={text}: must be PARTS:INPUT, as torso:valid:3")
+                raise InputError(f"--part={text}: must be PARTS:INPUT, such as torso:valid:3")
             _, _, z = self._one(source, f"--part={text}")
             sources.append((self._parts(names), z[0]))
 
@@ -363,11 +365,11 @@ class Generator:
     def _parts(self, names: str) -> list[int]:
         """The numbers of the parts that a text names, see `parts.chosen`."""
         self.model.require("parts")
-        return parts.chosen(names, self.regions, self.config.parts)
+        return parts.chosen(names, self.regions, self.config.parts, self.config.texture_codes)
 
     @functools.cached_property
     def regions(self) -> list[str] | None:
-        """The region of each part, by people of the run's dataset; None where it is not there or has no joints."""
+        """The region of each part, from people of the run's dataset; None if that is not there or has no joints."""
         if self._info is None or self._info.joints is None:
             return None
         split = "valid" if "valid" in self._info.splits else next(iter(self._info.splits))
@@ -384,7 +386,7 @@ class Generator:
             self._rejects.append(rejected)
 
     def _doubt(self, name: str, doubt: str) -> None:
-        if doubt not in self._doubts:  # once, of a folder too
+        if doubt not in self._doubts:  # only once, also for a whole folder
             self._doubts.add(doubt)
             print(f"warning: {name}: {doubt}", file=sys.stderr)
 
@@ -393,7 +395,7 @@ class Generator:
         return Inputs(names, self._fitting, self._dataset_dir, self._info, *handlers)
 
     def shapes(self, names: Names) -> list[Input]:
-        """Shapes to be used more than once: held in memory without their pictures, where these are not the shapes."""
+        """Shapes that are used more than once. They are kept in memory, without pictures that are not needed."""
         inputs = self._inputs(names)
         if self.model.wanted_shape == "image":
             return list(self._with_pictures(inputs))
@@ -404,7 +406,7 @@ class Generator:
         return self._appearances(self._inputs(names))
 
     def _shape(self, given: Input, use: str) -> tf.Tensor | None:
-        """What a wiring takes as the shape of an input: its map, or a picture of it; None where it takes no shape."""
+        """What a wiring takes as the shape of an input: its map, or a picture of it. None if it takes no shape."""
         if "shape" not in self.model.wiring(use).input:
             return None
         if self.model.wanted_shape == "image":
@@ -431,8 +433,9 @@ class Generator:
     # Pictures
 
     def _sheet(self, title: str, use: str, work: Iterable, total: int, by_column: bool = False) -> Sheet:
-        """The sheet of what `work` gives for each picture: its place (of a `Cell`), its shape or None, and its z or
-        noise."""
+        """The sheet of the pictures that `work` describes.
+
+        For each picture it gives: the place (the first fields of a `Cell`), the shape or None, and z or noise."""
 
         def cells():
             for chunk in _chunks(work, self._batch_size):
@@ -449,12 +452,12 @@ class Generator:
                 for place, shape, picture in zip(places, shapes, to_uint8(made), strict=True):
                     yield Cell(*place, None if shape is None else to_uint8(shape), picture)
 
-        hidden = None if self._progress else True  # None: hidden where there is no terminal
+        hidden = None if self._progress else True  # None: hidden if there is no terminal
         bar = tqdm(cells(), total=total, unit=" pictures", desc=title, disable=hidden)
         return Sheet(bar, total, self.config.image_size, by_column)
 
     def _graph(self, use: str):
-        """A wiring of the model as one graph for batches of any size: called by itself it runs op by op."""
+        """A wiring of the model as one graph for batches of any size. Without the graph it would run op by op."""
         if use not in self._graphs:
             wiring = self.model.wiring(use)
             signature = tf.nest.map_structure(lambda given: tf.TensorSpec(given.shape, given.dtype), wiring.input)
@@ -463,7 +466,7 @@ class Generator:
 
 
 def _shown(picture) -> tuple[np.ndarray, ...]:
-    """A picture in [-1, 1] for a `Header`; nothing where there is none."""
+    """A picture in [-1, 1] in the form that a `Header` takes; () if there is none."""
     return () if picture is None else (to_uint8(picture),)
 
 
@@ -474,7 +477,7 @@ def _checked(steps: int | None, default: int | None) -> int | None:
 
 
 def _path(stations: Sequence, steps: int, between) -> Iterator[tuple[float, object]]:
-    """(position, what is there) from station to station, `steps` each with both ends; station i is at position i."""
+    """(position, what is there) along stations, `steps` from each to the next, both included. Station i is at i."""
     yield 0, stations[0]
     for i, (first, second) in enumerate(pairwise(stations)):
         for step in range(1, steps):

@@ -1,21 +1,21 @@
-"""What the user names as appearances and shapes: examples of a dataset, pictures with keypoints, shape maps.
+"""Reads what the user names as appearances and shapes: examples of a dataset, pictures with keypoints, shape maps.
 
 | input | what it is |
 |---|---|
 | valid:12  valid:0-7  valid:0,5,9  valid:all | examples of a split, counted from 0 |
 | valid:NAME | the example of that name |
-| PICTURE | a picture; its keypoints in a file of PICTURE's name with the ending .json beside it, or estimated |
+| PICTURE | a picture. Its keypoints are in the .json file of the same name beside it, or else estimated |
 | PICTURE+FILE.json | a picture and its keypoints |
 | PICTURE+MAP | a picture and its shape map |
 | map:MAP | a shape map: a shape without an appearance |
-| VIDEO | for shapes: a shape for each frame, of one person who is followed through it |
+| VIDEO | for shapes: one person is followed through it and gives a shape for each frame |
 | FOLDER  FOLDER+FILE.json  FOLDER+MAPS  map:FOLDER | every picture of a folder, in the order of the names |
 
-Where a run on joints gets a picture without keypoints, or a video, a pose estimator finds them
+If a run on joints gets a picture without keypoints, or a video, a pose estimator finds the joints
 (`vunet_tf.body.estimation`).
 
-Keypoint files are COCO's, OpenPose's or vunet-joints-1 (`vunet_tf.body.keypoint_files`). For a run on shape maps a
-picture that stands alone is a shape map, or, where the dataset's shapes are the edges of its pictures, a picture.
+Keypoint files are COCO's, OpenPose's or vunet-joints-1 (`vunet_tf.body.keypoint_files`). For a run on shape maps, a
+single picture is taken as a shape map. If the dataset's shapes are the edges of its pictures, it is taken as a picture.
 """
 
 import os
@@ -47,25 +47,25 @@ class Input(NamedTuple):
 
 
 class _Item(NamedTuple):
-    """Inputs that are read together: how many there are, and what reads them."""
+    """Inputs that are read together: their number, and the function that reads them."""
 
     count: int
     read: Callable[[], Iterable[Input | Rejected]]
 
 
 class Inputs:
-    """Inputs by their names, read anew each time they are iterated over.
+    """Inputs given by name. They are read again each time one iterates over them.
 
-    What cannot be read is handed to `reject` and passed over. `len` counts it, too.
+    What cannot be read is given to `reject` and skipped. `len` counts it, too.
 
     Args:
         names: a text with commas between the inputs, or a list of inputs.
-        fitting: how pictures are fitted.
-        dataset_dir, info: the dataset, or None for none.
-        reject: takes a `Rejected`; it may raise.
-        doubt: takes the name of a picture of which nothing sensible will come, and why.
+        fitting: how pictures become square examples.
+        dataset_dir, info: the dataset, or None.
+        reject: is called with a `Rejected`; it may raise.
+        doubt: is called with the name of a picture that will give a bad result, and the reason.
         estimator: gives the pose estimator, if it is needed.
-        progress: whether a bar shows on a terminal how far a video was read.
+        progress: whether a bar on a terminal shows how far a video has been read.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class Inputs:
             split = self._split_of(name)
             try:
                 for item in self._of_files(name) if split is None else self._of_split(split, name):
-                    self._items.append(item)  # one by one: of a range that goes too far the beginning stays
+                    self._items.append(item)  # one by one: if a range goes too far, its beginning is kept
             except InputError as error:
                 reject(Rejected(name, str(error)))
-                self._items.append(_Item(1, lambda: ()))  # it counts, and is told once
+                self._items.append(_Item(1, lambda: ()))  # it counts as one input, and is reported once
 
     def __len__(self):
         return sum(item.count for item in self._items)
@@ -110,7 +110,7 @@ class Inputs:
     # Examples of the dataset
 
     def _split_of(self, name: str) -> str | None:
-        """The split in an input's name; None if it names files."""
+        """The split in an input's name, or None if the name is that of files."""
         split, colon, _ = name.partition(":")
         # Not by Path.exists, which raises OSError for a name that is too long.
         if not colon or split == "map" or os.path.exists(name.split("+")[0]):
@@ -137,7 +137,7 @@ class Inputs:
             there = min(last + 1, count) - first
             yield _Item(there, lambda: self._range(split, first, there))
         if last >= count:
-            made = f"; made are {split}:{first}-{count - 1}" if first < count else ""
+            made = f"; {split}:{first}-{count - 1} are made" if first < count else ""
             raise InputError(f"the split {split!r} has {count} examples, counted from 0{made}")
 
     def _range(self, split: str, first: int, count: int) -> Iterator[Input]:
@@ -225,7 +225,7 @@ class Inputs:
 
         try:
             if not self._fitting.stickmen:
-                raise InputError("a video gives joints, but the run is on shape maps: give a folder of maps")
+                raise InputError("a video gives joints, but the run takes shape maps: give a folder of maps")
             track = list(self._estimator().follow(frames()))
             for number, person in enumerate(smoothed(track, video.rate(path))):
                 name = f"{path.stem}:{number}"
@@ -235,6 +235,6 @@ class Inputs:
 
 
 def _same_name(path: Path, folder: Path, beside: Path) -> Path:
-    """The file in the folder `beside` that belongs to a picture of `folder`: keypoints, else a map."""
+    """The file in the folder `beside` that belongs to a picture of `folder`: keypoints, or else a map."""
     wanted = beside / (path.relative_to(folder) if folder.is_dir() else path.name)
     return wanted.with_suffix(".json") if wanted.with_suffix(".json").is_file() else map_of(wanted)

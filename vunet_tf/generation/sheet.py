@@ -1,4 +1,4 @@
-"""A sheet: pictures in rows and columns, made one after the other, and what can be done with them."""
+"""A sheet: pictures in rows and columns that are made one after another, and ways to save and show them."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -15,12 +15,13 @@ from vunet_tf.generation import animation
 
 GRID_CELL, FRAME_CELL = 96, 256  # about how many pixels high a picture is shown
 INDEX_FILE = "index.csv"
-_LONGEST_LABEL = 80  # bytes of a label in a file name, which can have 255
+_LONGEST_LABEL = 80  # bytes of a label in a file name; a whole name can have 255
 
 
 class Cell(NamedTuple):
-    """A picture that was made, [S, S, 3] uint8, its place, counted from 0, and the shape [S, S, C] it was made for, or
-    None."""
+    """A picture that was made, [S, S, 3] uint8, with its row and column, counted from 0.
+
+    shape: the shape [S, S, C] for which it was made, or None."""
 
     row: int
     column: int
@@ -31,11 +32,11 @@ class Cell(NamedTuple):
 
 
 class Sheet:
-    """Pictures that are made while they are iterated over, once.
+    """Pictures that are made while one iterates over them. This works only once.
 
     Args:
         cells: the pictures.
-        total: how many there will be, if every input can be read.
+        total: their number, if every input can be read.
         size: side of a picture in pixels.
         by_column: whether the pictures come column by column, as the frames of an animation do.
     """
@@ -69,6 +70,10 @@ class Sheet:
         self._require_room(least)
         return draw_table(*self._gathered(), least)
 
+    def _repr_png_(self) -> bytes:
+        """What `draw` gives, for a notebook: a sheet in the last line of a cell shows itself."""
+        return pictures.encode(self.draw(), "png")
+
     def _require_room(self, least: int) -> None:
         side = self._size * max(1, round(least / self._size))
         if len(self) * side**2 > pictures.MAX_PIXELS:
@@ -94,16 +99,16 @@ class Sheet:
         return sum(picture is not None for row in made for picture in row)
 
     def save_pictures(self, folder: Path | str) -> int:
-        """Writes each picture as a PNG file, in its own size, as it is made, and in the end `index.csv`.
+        """Writes each picture as a PNG file in its own size when it is made, and at the end `index.csv`.
 
-        A name is made of the labels of row and column ("APPEARANCE__SHAPE.png"), where the columns are frames of their
-        number ("00012__APPEARANCE.png"); `index.csv` says which is which.
+        A name is made of the labels of row and column ("APPEARANCE__SHAPE.png"). If the columns are frames, it is made
+        of the frame's number ("00012__APPEARANCE.png"). `index.csv` lists them all.
 
         Returns:
-            How many there are.
+            The number of pictures.
 
         Raises:
-            InputError: if they cannot be written, or there is none.
+            InputError: they cannot be written, or there is none.
         """
         folder = Path(folder)
         rows, names = [], set()
@@ -120,10 +125,10 @@ class Sheet:
         return len(rows)
 
     def frames(self, least: int = FRAME_CELL, with_shapes: bool = False) -> Iterator[np.ndarray]:
-        """The pictures of one column after the other, side by side, [H, W, 3] uint8; `with_shapes` after their shapes.
+        """Frames [H, W, 3] uint8: the pictures of a column, side by side; with `with_shapes`, also their shapes.
 
         Raises:
-            InputError: if the pictures do not come column by column.
+            InputError: the pictures do not come column by column.
         """
         if not self.by_column:
             raise InputError("only animate and interpolate make the frames of an animation")
@@ -144,18 +149,18 @@ class Sheet:
         with_shapes: bool = False,
         sound: Path | None = None,
     ) -> int:
-        """Writes `frames` as a GIF or an MP4 file, by the ending of `path`.
+        """Writes `frames` as a GIF or an MP4 file. The ending of `path` decides which.
 
         Args:
-            fps: frames a second. GIF knows hundredths of a second only.
+            fps: frames per second. GIF can only count in hundredths of a second.
             least, with_shapes: see `frames`.
             sound: a video whose sound an MP4 file gets.
 
         Returns:
-            How many frames there are.
+            The number of frames.
 
         Raises:
-            InputError: if it cannot be written, has another ending, or there is no frame.
+            InputError: the file cannot be written or has another ending, or there is no frame.
         """
         path, count = Path(path), 0
 
@@ -183,9 +188,9 @@ class Sheet:
 
 
 def _file_name(labels: list[str], taken: set[str]) -> str:
-    """A name made of labels that no other file has, in whatever file system; it joins those taken."""
+    """A file name made of labels, which is unique in every file system. It is added to `taken`."""
     parts = (re.sub(r"[^\w.=-]+", "-", label).encode()[:_LONGEST_LABEL].decode(errors="ignore") for label in labels)
-    stem = "__".join(parts).lstrip("-.") or "picture"  # "-rf" would be an option of rm, ".x" is hidden
+    stem = "__".join(parts).lstrip("-.") or "picture"  # "-rf" would be an option of rm, ".x" would be hidden
     name, number = f"{stem}.png", 1
     while name.lower() in taken:
         number += 1

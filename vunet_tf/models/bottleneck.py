@@ -27,7 +27,7 @@ from vunet_tf.models.shape_encoder import contracting_path
 from vunet_tf.objective import losses
 
 SMALLEST_PICTURE_SCALE = 1 / 255  # half a grey level of [-1, 1]: files know no smaller difference
-_NO_PARTS = "only a VU-Net with --latent=laid keeps an appearance part by part"
+NO_PARTS = "only a VU-Net with --latent=laid keeps an appearance part by part"
 
 
 def picture_encoder(config: ModelConfig, channels: int, numbers: int, name: str):
@@ -104,7 +104,7 @@ class Autoencoder(GenerativeModel):
         return {
             **dict.fromkeys(("transfer", "animate"), no_shape),
             **dict.fromkeys(("sample", "manifold", "likelihood"), no_distribution),
-            **dict.fromkeys(("parts", "vary"), f"--model=ae: {_NO_PARTS}"),
+            **dict.fromkeys(("parts", "vary"), f"--model=ae: {NO_PARTS}"),
         }
 
     @property
@@ -214,7 +214,7 @@ class VAE(GenerativeModel):
         no_shape = f"--model={self.NAME}: a VAE has no shape to keep, z holds shape and appearance together"
         return {
             **dict.fromkeys(("transfer", "animate"), no_shape),
-            **dict.fromkeys(("parts", "vary"), f"--model={self.NAME}: {_NO_PARTS}"),
+            **dict.fromkeys(("parts", "vary"), f"--model={self.NAME}: {NO_PARTS}"),
         }
 
     def _wire(self, use):
@@ -265,7 +265,7 @@ class JointVAE(VAE):
 
     def refusals(self):
         why = "--model=vae_joint: its shapes are pictures, and between two of them there is no pose; use transfer"
-        return {"animate": why, **dict.fromkeys(("parts", "vary"), f"--model=vae_joint: {_NO_PARTS}")}
+        return {"animate": why, **dict.fromkeys(("parts", "vary"), f"--model=vae_joint: {NO_PARTS}")}
 
     def _wire(self, use):
         if use not in ("dress", "transfer"):
@@ -300,7 +300,7 @@ class CVAE(VAE):
 
     def refusals(self):
         why = "--model=cvae: what z means depends on the shape, as p(z | shape) does; use sample"
-        return {"manifold": why, **dict.fromkeys(("parts", "vary"), f"--model=cvae: {_NO_PARTS}")}
+        return {"manifold": why, **dict.fromkeys(("parts", "vary"), f"--model=cvae: {NO_PARTS}")}
 
     def _training_inputs(self):
         return ("appearance", "shape", "noise")

@@ -17,11 +17,13 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from vunet_tf.config import PICTURE_CHANNELS
 from vunet_tf.files.errors import InputError
 from vunet_tf.models.appearance_input import AppearanceInput
 from vunet_tf.models.configured import ConfiguredModel
+from vunet_tf.models.discriminator import PATCH_SCALES, discriminator
 from vunet_tf.models.layers import WeightNormConv2D, data_dependent_initialisation, with_weights
-from vunet_tf.objective import losses
+from vunet_tf.objective import adversarial, losses
 
 INPUTS = ("image", "shape", "parts")  # what of a batch a model may look at; the rest is left alone
 USES = {
@@ -59,12 +61,14 @@ class GenerativeModel(ConfiguredModel):
         own_likelihood: whether the model knows log p(x) exactly. Its `terms` are then -log p(x) alone.
         has_density: whether the model states p(x | z). The evaluation takes a Laplace distribution where it does not.
         wanted_shape: the key of a batch under which the shape stands that is asked for.
+        ADVERSARIAL: whether a discriminator alone trains the model.
         WIRINGS: names of the functional models that `wiring` gives.
         DRESS: the one of them that makes the picture of a wanted shape with an appearance z.
     """
 
     WIRINGS: tuple[str, ...] = ()
     own_likelihood = False
+    ADVERSARIAL = False
     has_density = False
     wanted_shape = "shape"
     DRESS = "generate"
@@ -131,6 +135,31 @@ class GenerativeModel(ConfiguredModel):
         if not outputs.get("posterior"):
             return made, {}
         return made, losses.kl_terms(self.kl, outputs["posterior"], outputs["prior"], outputs["z"])
+
+    # What it asks of a model that plays against a discriminator
+
+    def discriminator(self):
+        """A new discriminator, see `models.discriminator`; this one sees picture and shape map side by side."""
+        config = self.config
+        channels = PICTURE_CHANNELS + (config.shape_channels if config.draws_shapes else 0)
+        return discriminator(config, channels, scales=PATCH_SCALES)
+
+    def pairs(self, batch, outputs):
+        """(true pairs, made pairs) as the discriminator takes them: (x, shape) and (x_hat, shape)."""
+
+        def pair(picture):
+            seen = [ops.cast(picture, "float32"), *([batch["shape"]] if self.config.draws_shapes else [])]
+            return {"picture": ops.concatenate(seen, axis=-1)}
+
+        return pair(batch["image"]), pair(outputs["image"])
+
+    def adversarial_terms(self, true, made):
+        """{name: scalar}: what the model minimises of the logits of true and of made pairs."""
+        return {"generator": adversarial.non_saturating(made)}
+
+    def curves(self, batch, outputs):
+        """{name: scalar}: what the curves show of this model besides."""
+        return {}
 
     def kl(self, posterior, prior, z):
         """KL(q || p) of one latent in nats, [B], from what the training pass gives: z is the posterior's sample."""

@@ -10,7 +10,7 @@ from vunet_tf.models.layers import Activation, convolution
 from vunet_tf.models.part_maps import FirstPicture, Lay
 from vunet_tf.models.part_prior import PartPrior
 from vunet_tf.models.prior import StandardNormalPrior
-from vunet_tf.models.texture import COLUMNS, ROWS, LayTexture
+from vunet_tf.models.texture import COLUMNS, ROWS, CodesToTexture, LayTexture
 
 WHOLE = 256  # channels of the vector of the whole appearance
 
@@ -22,15 +22,16 @@ class LaidDecoder(ConfiguredModel):
     A vector of all of z completes the codes of parts that the source did not show, and enters every scale. The
     completed codes are laid under the part maps and enter every scale but the bottom, where the parts cannot be told
     apart. Both enter after the scale's first residual block, by addition after a 1x1 convolution. The first three
-    numbers of a code are a colour: laid under the maps they are a first picture. All of z, with the features at the
-    bottom of E, also gives a texture in the frame of the shape (`models.texture`), which is added to it. The last
-    convolution adds what is missing. Otherwise as `Decoder`.
+    numbers of a code are a colour: laid under the maps they are a first picture. A texture in the frame of the shape
+    (`models.texture`) is added to it. Its longest waves are the last codes of z (--texture_codes), and a network adds
+    to them from all of z and the features at the bottom of E. The last convolution adds what is missing. Otherwise as
+    `Decoder`.
 
-    Inputs: {"skips": as `ShapeEncoder` gives them, "z": [[B, K, c]]}.
+    Inputs: {"skips": as `ShapeEncoder` gives them, "z": [[B, K + T, c]], K parts and T codes of the texture}.
 
     Returns:
-        {"image": [B, S, S, 3], "prior": [parameters [B, K, 2 c]]}, float32; with --prior=flow log p(z | shape) [B] in
-        place of the parameters.
+        {"image": [B, S, S, 3], "prior": [parameters [B, K + T, 2 c]]}, float32; with --prior=flow log p(z | shape)
+        [B] in place of the parameters.
     """
 
     def __init__(self, config: ModelConfig, name="decoder"):
@@ -45,24 +46,28 @@ class LaidDecoder(ConfiguredModel):
             PICTURE_CHANNELS, 3, padding="same", kernel_initializer="zeros", dtype="float32", name="to_picture"
         )
         if config.latent_shapes:
-            numbers = config.parts * config.code_channels
+            codes, channels = config.latent_shapes[0]
+            numbers = config.parts * channels
             if config.prior == "standard_normal":
                 self.prior = StandardNormalPrior(config.latent_shapes[0], config.variance, name="prior_0")
             elif config.prior == "flow":
                 flow = {"activation": config.activation, "weight_norm": wn, "name": "flow_prior"}
                 self.prior = FlowPrior(config.latent_shapes[0], config.widths[-1], **flow)
             else:
-                self.prior = PartPrior(config.parts, config.code_channels, config.variance, name="part_prior")
-            self.as_vector = keras.layers.Reshape((1, 1, numbers), name="vector")
+                self.prior = PartPrior(codes, channels, config.variance, name="part_prior")
+            self.as_vector = keras.layers.Reshape((1, 1, codes * channels), name="vector")
             self.whole = convolution(WHOLE, 1, weight_norm=wn, name="whole")
             # It starts at 0, so that at first every part has the code of its own place only.
             self.complete = keras.layers.Conv2D(
                 numbers, 1, kernel_initializer="zeros", dtype="float32", name="complete"
             )
-            self.as_codes = keras.layers.Reshape((config.parts, config.code_channels), name="codes")
+            self.as_codes = keras.layers.Reshape((config.parts, channels), name="codes")
             self.lay = Lay(name="lay")
             self.first_picture = FirstPicture(2**config.map_factor, name="first_picture")
             self.texture_of_z = keras.layers.Dense(WHOLE, dtype="float32", name="texture_of_z")
+            self.waves = None
+            if config.texture_codes:
+                self.waves = CodesToTexture(config.texture_codes, channels, name="waves")
             self.mean_of_shape = keras.layers.GlobalAveragePooling2D(
                 keepdims=True, dtype="float32", name="mean_of_shape"
             )
@@ -98,7 +103,7 @@ class LaidDecoder(ConfiguredModel):
         return image, z
 
     def vary(self, skips, noise, z, keep):
-        """As `sample`, but the parts with keep 1 ([B, K, 1]) have their code from z [[B, K, c]]."""
+        """As `sample`, but the codes with keep 1 ([B, K + T, 1]) are those of z [[B, K + T, c]]."""
         image, _, drawn = self._connect(skips, lambda h: self.prior(h, z=z[0], noise=noise[0], keep=keep))
         return image, drawn
 
@@ -111,9 +116,11 @@ class LaidDecoder(ConfiguredModel):
             parameters, latents = [prior], [z]
             vector = self.as_vector(z)
             whole = self.activation(self.whole(vector))
-            completed = keras.layers.Add(dtype="float32", name="completed")([z, self.as_codes(self.complete(whole))])
+            completed = keras.layers.Add(dtype="float32", name="completed")(
+                [z[:, : self.config.parts], self.as_codes(self.complete(whole))]
+            )
             entering = self._entering(self.lay(completed, maps), whole)
-            texture = self.lay_texture(self._texture(vector, skips[-1]), rows, columns, maps)
+            texture = self.lay_texture(self._texture(z, vector, skips[-1]), rows, columns, maps)
             entering[-1].append(self.join_texture(texture))
             first_picture = keras.layers.Add(dtype="float32", name="textured")(
                 [self.first_picture(completed, maps), texture]
@@ -132,11 +139,16 @@ class LaidDecoder(ConfiguredModel):
             picture = keras.layers.Add(dtype="float32", name="picture")([picture, first_picture])
         return picture, parameters, latents
 
-    def _texture(self, vector, h):
-        """The texels of the texture, from all of z as a vector and the features h at the bottom of E."""
+    def _texture(self, z, vector, h):
+        """The texels of the texture: the waves in z, and what a network makes of the vector of all of z and of the
+        features h at the bottom of E."""
         of_shape = self.texture_of_shape(self.mean_of_shape(h))
         hidden = keras.layers.Add(dtype="float32", name="texture_hidden")([self.texture_of_z(vector), of_shape])
-        return self.to_texture(self.activation(hidden))
+        texture = self.to_texture(self.activation(hidden))
+        if self.waves:
+            of_codes = self.waves(z[:, self.config.parts :])
+            texture = keras.layers.Add(dtype="float32", name="with_waves")([texture, of_codes])
+        return texture
 
     def _side(self, i):
         """Of the feature map of scale i, from the bottom up, in positions."""

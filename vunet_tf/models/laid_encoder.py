@@ -8,30 +8,35 @@ from vunet_tf.models.configured import ConfiguredModel
 from vunet_tf.models.distributions import DiagonalGaussian
 from vunet_tf.models.layers import Activation, convolution
 from vunet_tf.models.part_maps import Gather, PartEmbedding, PartMaps, hourglass
-from vunet_tf.models.texture import GatherTexture, Texels
+from vunet_tf.models.texture import GatherTexture, Texels, TextureToCodes
 
-TEXTURE_UNITS = 128  # of the layer that reads the texture
+TEXTURE_UNITS = 128  # of the layers that read the texture
+FIRST_SCALE = (
+    -2.3
+)  # the raw scale of texture codes at first: it makes 0.16, for with 1 the noise would cover the texture
 
 
 @keras.saving.register_keras_serializable("vunet_tf")
 class LaidAppearanceEncoder(ConfiguredModel):
-    """F: appearance [B, S, S, 3 + C] (picture and its shape map) in [-1, 1] and noise [[B, K, c]] -> posterior.
+    """F: appearance [B, S, S, 3 + C] (picture and its shape map) in [-1, 1] and noise [[B, K + T, c]] -> posterior.
 
     Features of the picture are collected under the part maps of its own shape. A small network, the same for all
     parts but for a learned vector of each, turns what is under a map, and the texture in the frame of the shape
     (`models.texture`), into the parameters of that part's code. To the first three means the part's mean colour is
     added: the decoder paints with them (see `LaidDecoder`), so colours are right from the start and the networks learn
-    what differs from them.
+    what differs from them. Codes of the texture follow those of the parts (--texture_codes). Their means are, in
+    the same way, the texture's longest waves, to which a network adds what it learns.
 
     Args:
         config: of the model.
-        part_maps: the network of the part maps, shared with the decoder; by default one of its own.
+        part_maps, texels: the network of the part maps and the frame of the texture, which E shares; by default own
+            ones.
 
     Returns:
-        {"posterior": [parameters [B, K, 2 c]], "z": [sample [B, K, c]]}, float32.
+        {"posterior": [parameters [B, K + T, 2 c]], "z": [sample [B, K + T, c]]}, float32.
     """
 
-    def __init__(self, config: ModelConfig, part_maps=None, name="appearance_encoder"):
+    def __init__(self, config: ModelConfig, part_maps=None, texels=None, name="appearance_encoder"):
         # Layers
         self.config = config
         wn = config.weight_norm
@@ -42,7 +47,8 @@ class LaidAppearanceEncoder(ConfiguredModel):
         features = hourglass(appearance, 2 * config.width, config.max_width, config)
         self.features = keras.Model(appearance, features, name="features")
         self.gather, self.embed = Gather(name="gather"), PartEmbedding(dtype="float32", name="part_embedding")
-        self.texels, self.gather_texture = Texels(name="texels"), GatherTexture(name="gather_texture")
+        self.texels = texels or Texels(bool(config.texture_codes), name="texels")
+        self.gather_texture = GatherTexture(name="gather_texture")
         self.read_texture = keras.layers.Dense(TEXTURE_UNITS, dtype="float32", name="read_texture")
         self.from_texture = keras.layers.Dense(config.max_width, dtype="float32", name="from_texture")
         self.for_every_part = keras.layers.Reshape((1, 1, config.max_width), name="for_every_part")
@@ -54,6 +60,14 @@ class LaidAppearanceEncoder(ConfiguredModel):
         self.as_colours = keras.layers.Reshape((config.parts, PICTURE_CHANNELS), name="colours")
         self.as_codes = keras.layers.Reshape((config.parts, channels), name="codes")
 
+        if config.texture_codes:
+            self.texture_as_codes = TextureToCodes(config.texture_codes, config.code_channels, name="texture_as_codes")
+            self.read_waves = keras.layers.Dense(TEXTURE_UNITS, dtype="float32", name="read_waves")
+            self.from_waves = keras.layers.Dense(
+                config.texture_codes * channels, kernel_initializer="zeros", dtype="float32", name="from_waves"
+            )
+            self.as_texture_codes = keras.layers.Reshape((config.texture_codes, channels), name="texture_codes")
+
         # Functional model
         appearance = keras.Input(appearance.shape[1:], name="appearance")
         noise = [keras.Input(shape, name=f"noise_{i}") for i, shape in enumerate(config.latent_shapes)]
@@ -63,7 +77,8 @@ class LaidAppearanceEncoder(ConfiguredModel):
         """The graph of F on symbolic tensors; without noise z is the mean and no op is random."""
         picture, shape = appearance[..., :PICTURE_CHANNELS], appearance[..., PICTURE_CHANNELS:]
         maps = self.part_maps(shape)
-        texture = self.read_texture(self.gather_texture(picture, shape, *self.texels(shape)))
+        gathered = self.gather_texture(picture, shape, *self.texels(shape))
+        texture = self.read_texture(gathered)
         texture = self.for_every_part(self.from_texture(self.activation(texture)))
         h = self.embed(self.gather(self.features(appearance), maps))
         h = keras.layers.Add(dtype="float32", name="with_texture")([h, texture])
@@ -76,4 +91,17 @@ class LaidAppearanceEncoder(ConfiguredModel):
         parameters = keras.layers.Concatenate(dtype="float32", name="parameters")(
             [with_colour, parameters[..., PICTURE_CHANNELS:]]
         )
+        if self.config.texture_codes:
+            of_texture = self._of_texture(gathered)
+            parameters = keras.layers.Concatenate(1, dtype="float32", name="all_parameters")([parameters, of_texture])
         return {"posterior": [parameters], "z": [self.latent(parameters, None if noise is None else noise[0])]}
+
+    def _of_texture(self, gathered):
+        """Parameters of the texture's codes [B, T, 2 c] from the gathered texture."""
+        learned = self.as_texture_codes(self.from_waves(self.activation(self.read_waves(gathered))))
+        c = self.config.code_channels
+        means = keras.layers.Add(dtype="float32", name="with_waves")(
+            [learned[..., :c], self.texture_as_codes(gathered)]
+        )
+        raw_scales = learned[..., c:] + FIRST_SCALE
+        return keras.layers.Concatenate(dtype="float32", name="of_texture")([means, raw_scales])

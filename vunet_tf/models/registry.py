@@ -12,6 +12,7 @@ MODELS = {
     "vae_joint": ("vunet_tf.models.bottleneck", "JointVAE"),
     "cvae": ("vunet_tf.models.bottleneck", "CVAE"),
     "realnvp": ("vunet_tf.models.realnvp", "RealNVP"),
+    "bigan": ("vunet_tf.models.bigan", "BiGAN"),
 }
 
 

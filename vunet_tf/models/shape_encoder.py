@@ -40,8 +40,9 @@ class ShapeEncoder(ConfiguredModel):
     def __init__(self, config: ModelConfig, name="shape_encoder"):
         self.config = config
         self.part_maps = PartMaps(config) if config.latent == "laid" else None
+        self.texels = Texels(bool(config.texture_codes), name="texels") if self.part_maps else None
         shape = keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape")
         skips = contracting_path(shape, config.widths, config)
         if self.part_maps:
-            skips += [self.part_maps(shape), *Texels(name="texels")(shape)]
+            skips += [self.part_maps(shape), *self.texels(shape)]
         super().__init__(shape, skips, name=name)

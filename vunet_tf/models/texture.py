@@ -5,15 +5,18 @@ last channel of the shape map, which in a stickman is the torso, and in a body m
 """
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from vunet_tf.config import PICTURE_CHANNELS
+from vunet_tf.files.errors import InputError
 from vunet_tf.models.layers import PACKAGE
 from vunet_tf.models.part_maps import positions
 
 ROWS, COLUMNS = 16, 12  # texels along the frame's axis, and across it
 ALONG, ACROSS = 1.5, 1.1  # what they cover, in lengths of the frame
 _GATHERED = PICTURE_CHANNELS + 1  # numbers of a texel that F sees: its colour, and whether it is seen
+_NOSE = 1.5  # how far the front of the trunk moves to a side, over how far the middle of the line to the nose does
 _HIDDEN = 0.2  # pixels' worth: a texel with less of the figure under it counts as hidden
 
 
@@ -24,12 +27,24 @@ class Texels(keras.layers.Layer):
     The frame is read off the moments of the shape's last channel: its centre, its longest axis (pointing downwards),
     and its length, that of a rectangle with the same variance. Unlike learned places it is right from the first step.
 
+    A person who turns carries the front of the trunk to one side. A stickman shows that by the line from neck to nose,
+    the only one that is in both of its other channels. So with `turning` the frame moves sideways by where that line
+    lies, times a learned number. Where there is no such line, as in a body map, nothing moves.
+
+    Args:
+        turning: whether the frame follows the nose.
+
     Call: shape [B, S, S, C] in [-1, 1] -> rows [B, S * S, ROWS], columns [B, S * S, COLUMNS] float32 in [0, 1]; what
     lies outside of the texture has 0 everywhere.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, turning=False, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
+        self.turning = turning
+
+    def build(self, shape):
+        if self.turning and shape[-1] > 2:
+            self.nose = self.add_weight(name="nose", shape=(), initializer=keras.initializers.Constant(_NOSE))
 
     def call(self, shape):
         height, width = shape.shape[1:3]
@@ -50,7 +65,15 @@ class Texels(keras.layers.Layer):
         right, down = x - centre_x, y - centre_y
         along = (right * sine + down * cosine) / length
         across = (right * cosine - down * sine) / length
+        if self.turning and shape.shape[-1] > 2:
+            above = tf.clip_by_value(-10.0 * along - 5.0, 0.0, 1.0)
+            line = tf.reshape(tf.minimum(shape[..., :1], shape[..., 1:2]) + 1.0, (-1, height * width)) * above
+            nose = tf.reduce_sum(line * across, 1, keepdims=True) / (tf.reduce_sum(line, 1, keepdims=True) + 0.6)
+            across -= self.nose * nose
         return _hats(along / ALONG, ROWS), _hats(across / ACROSS, COLUMNS)
+
+    def get_config(self):
+        return {**super().get_config(), "turning": self.turning}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -75,6 +98,68 @@ class GatherTexture(keras.layers.Layer):
         seen = mass / (mass + _HIDDEN)
         colours = sums / (mass + _HIDDEN) - mean * seen
         return tf.reshape(tf.concat([colours, seen], -1), (-1, COLUMNS * ROWS * _GATHERED))
+
+
+def waves(count: int) -> np.ndarray:
+    """The `count` longest cosine waves over the texels, orthonormal rows [count, COLUMNS * ROWS] float32.
+
+    They are those of the discrete cosine transform (type II). The first is constant.
+
+    Raises:
+        InputError: more waves than texels.
+    """
+    if count > COLUMNS * ROWS:
+        raise InputError(f"--texture_codes: {count} waves of three colours; there are {COLUMNS * ROWS} at most")
+
+    def cosines(size):
+        basis = np.cos(np.pi / size * np.arange(size)[:, None] * (np.arange(size) + 0.5))
+        return basis / np.linalg.norm(basis, axis=1, keepdims=True)
+
+    across, along = np.divmod(np.arange(COLUMNS * ROWS), ROWS)
+    longest_first = np.argsort(np.hypot(across / ACROSS, along / ALONG), kind="stable")
+    return np.kron(cosines(COLUMNS), cosines(ROWS))[longest_first[:count]].astype(np.float32)
+
+
+class _Waves(keras.layers.Layer):
+    """Between texels and codes: the numbers of a texture's longest waves, colour by colour, fill the codes.
+
+    Args:
+        codes, channels: T and c, see `ModelConfig.texture_codes`; T c // 3 waves, and what is left of the codes is 0.
+    """
+
+    def __init__(self, codes, channels, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.codes, self.channels = codes, channels
+        self.waves = waves(codes * channels // PICTURE_CHANNELS)
+
+    def get_config(self):
+        return {**super().get_config(), "codes": self.codes, "channels": self.channels}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class TextureToCodes(_Waves):
+    """Gathered texture [B, COLUMNS * ROWS * 4] -> codes [B, T, c] float32."""
+
+    def call(self, gathered):
+        colours = tf.reshape(gathered, (-1, COLUMNS * ROWS, _GATHERED))[..., :PICTURE_CHANNELS]
+        by_colour = tf.reshape(tf.transpose(colours, (0, 2, 1)), (-1, COLUMNS * ROWS))
+        found = tf.reshape(tf.matmul(by_colour, self.waves.T), (-1, PICTURE_CHANNELS * len(self.waves)))
+        left = self.codes * self.channels - found.shape[1]
+        return tf.reshape(tf.pad(found, [[0, 0], [0, left]]), (-1, self.codes, self.channels))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class CodesToTexture(_Waves):
+    """Codes [B, T, c] -> texels [B, COLUMNS * ROWS * 3] float32. How strong each wave is is learned, at first 1."""
+
+    def build(self, codes_shape):
+        self.strength = self.add_weight(name="strength", shape=(len(self.waves), 1), initializer="ones")
+
+    def call(self, codes):
+        flat = tf.reshape(codes, (-1, self.codes * self.channels))[:, : PICTURE_CHANNELS * len(self.waves)]
+        by_colour = tf.matmul(tf.reshape(flat, (-1, len(self.waves))), self.strength * self.waves)
+        texels = tf.transpose(tf.reshape(by_colour, (-1, PICTURE_CHANNELS, COLUMNS * ROWS)), (0, 2, 1))
+        return tf.reshape(texels, (-1, COLUMNS * ROWS * PICTURE_CHANNELS))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

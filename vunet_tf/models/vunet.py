@@ -50,7 +50,8 @@ class VUNet(GenerativeModel):
         if config.latent == "laid":
             self.decoder = LaidDecoder(config)
             if config.latent_shapes:
-                self.appearance_encoder = LaidAppearanceEncoder(config, self.shape_encoder.part_maps)
+                shared = self.shape_encoder.part_maps, self.shape_encoder.texels
+                self.appearance_encoder = LaidAppearanceEncoder(config, *shared)
         else:
             self.decoder = Decoder(config)
             if config.latent_shapes:
@@ -134,7 +135,7 @@ class VUNet(GenerativeModel):
             outputs = self.shape_encoder.part_maps(inputs["shape"])
         elif use == "vary":
             z = symbolic_z(self.config)
-            keep = keras.Input((self.config.parts, 1), name="keep")
+            keep = keras.Input((self.config.latent_shapes[0][0], 1), name="keep")
             inputs = {"shape": symbolic["shape"], "noise": symbolic["noise"], "z": z, "keep": keep}
             image, drawn = self.decoder.vary(self.shape_encoder(inputs["shape"]), inputs["noise"], z, keep)
             outputs = {"image": image, "z": drawn}

@@ -1,1 +1,1 @@
-"""The objective: reconstruction losses, VGG19 features, the KL term, and how weights and rates go over a run."""
+"""The objective: reconstruction losses, VGG19 features, the KL term, and schedules of weights and rates."""

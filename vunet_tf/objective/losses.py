@@ -2,9 +2,9 @@
 
     negative ELBO = reconstruction + beta * KL(q(z | x, shape) || p(z | shape))
 
-A reconstruction loss is a callable (image, image_hat), both [B, S, S, 3] in [-1, 1], that returns a dict of weighted
-terms, scalars over the batch; their sum stands for -log p(x | shape, z). All of them share one unit: 5 (`LAMBDA`) times
-a mean absolute difference on the 0-255 scale of pictures or features, so that beta means the same with each.
+A reconstruction loss is a callable (image, image_hat), both [B, S, S, 3] in [-1, 1]. It returns a dict of weighted
+terms, which are scalars over the batch. Their sum stands for -log p(x | shape, z). All losses share one unit, so that
+beta means the same with each: 5 (`LAMBDA`) times a mean absolute difference of pictures or features on the 0-255 scale.
 """
 
 import math
@@ -29,7 +29,7 @@ def l1(image, image_hat):
 
 
 def mse(image, image_hat):
-    """Squared error, LAMBDA * 127.5 * mean (x - x_hat)^2: of one size with `l1` where pictures differ by 1."""
+    """Squared error, LAMBDA * 127.5 * mean (x - x_hat)^2. It equals `l1` where pictures differ by 1."""
     return {"mse": LAMBDA * HALF_RANGE * ops.mean(ops.square(image - image_hat))}
 
 
@@ -50,7 +50,7 @@ def gaussian_log_likelihood(image, mean, scale):
 def structural_similarity(a, b, window=7):
     """Mean SSIM (Wang et al. 2004) of pictures [B, H, W, C] in [-1, 1] over uniform windows without padding, a scalar.
 
-    Made for training: the evaluation has the Gaussian windows that published figures use.
+    It is for training. The evaluation uses Gaussian windows, as published figures do.
     """
     window = min(window, *a.shape[1:3])
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # (k1 L)^2, (k2 L)^2 with range L = 2
@@ -68,8 +68,8 @@ def structural_similarity(a, b, window=7):
 def l1_ssim(image, image_hat):
     """L1 plus structural similarity: `l1` and LAMBDA * `STRUCTURE` * (1 - SSIM) / 2 on the 0-255 scale.
 
-    Zhao et al. 2017 ("Loss functions for image restoration with neural networks") found that such a sum leaves a lower
-    L1 than L1 alone. Here that holds in short runs (docs/laid.md).
+    Zhao et al. 2017 ("Loss functions for image restoration with neural networks") found that training with such a sum
+    gives a lower L1 than training with L1 alone. Here this holds in short runs (docs/laid.md).
     """
     structure = LAMBDA * STRUCTURE * HALF_RANGE * (1 - structural_similarity(image, image_hat))
     return {**l1(image, image_hat), "ssim": structure}
@@ -85,8 +85,8 @@ def gram(features):
 class Perceptual:
     """VGG19 loss: LAMBDA * sum_k (w_k mean |Phi_k(x) - Phi_k(x_hat)| + v_k mean |Gram_k(x) - Gram_k(x_hat)|).
 
-    Released program; w_k = 1 and v_k = 0 is the paper's loss. Features of x carry no gradient; x and x_hat go through
-    the network as one batch.
+    This is the released program's loss; with w_k = 1 and v_k = 0 it is the paper's. Features of x have no gradient. x
+    and x_hat go through the network as one batch.
 
     Args:
         vgg_weights: see `VGG19Features`.
@@ -125,11 +125,11 @@ def kl_terms(kl, posterior, prior, z):
 
 
 def kl_estimate(log_posterior, log_prior):
-    """KL(q || p) by one sample z of q, where p has no closed form (Kingma & Welling 2014, Eq. 6, the first estimator):
+    """KL(q || p) from one sample z of q, for a p without closed form (Kingma & Welling 2014, Eq. 6, first estimator):
 
         KL(q || p) = E_q[log q(z | x, shape) - log p(z | shape)]
 
-    Its mean over samples is the KL; a single one can be below 0.
+    Its mean over samples is the KL. A single value can be below 0.
 
     Args:
         log_posterior, log_prior: log-densities of z in nats, [B].

@@ -12,11 +12,11 @@ BGR_MEANS = (103.939, 116.779, 123.68)
 
 
 class VGG19Features:
-    """Six feature maps of a picture; the weights are fixed, and everything is float32 whatever the global policy.
+    """Six feature maps of a picture. The weights are fixed, and everything is float32, whatever the global policy is.
 
     Args:
-        weights: "imagenet" (downloaded and checked by Keras on first use), or a file of VGG19 weights without the
-            classifier, as by `keras.applications.VGG19(include_top=False).save_weights`; None for random ones.
+        weights: "imagenet" (Keras downloads and checks them on first use), or a file of VGG19 weights without the
+            classifier, as `keras.applications.VGG19(include_top=False).save_weights` makes it; None for random ones.
 
     Raises:
         InputError: weights that cannot be downloaded, or a file that does not hold them; it names --vgg_weights.
@@ -24,10 +24,10 @@ class VGG19Features:
 
     def __init__(self, weights="imagenet"):
         policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy("float32")  # the application's layers take no dtype of their own
+        keras.config.set_dtype_policy("float32")  # the application's layers take their dtype from the global policy
         try:
             vgg = keras.applications.VGG19(include_top=False, weights=None if weights != "imagenet" else weights)
-        except Exception as error:  # as Keras raises it where there is no network
+        except Exception as error:  # Keras raises it if there is no network
             raise InputError(f"--vgg_weights={weights}: {error}; download it elsewhere and name the file") from error
         finally:
             keras.config.set_dtype_policy(policy)

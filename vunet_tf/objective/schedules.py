@@ -1,13 +1,13 @@
-"""Learning rate and weight of the KL term over a run, keyed to its total number of steps.
+"""Learning rate and weight of the KL term over a run. Both scale with its total number of steps.
 
-Steps count from 0 and may be Python numbers or tensors; the results are float32 scalars.
+Steps count from 0 and may be Python numbers or tensors. The results are float32 scalars.
 """
 
 import tensorflow as tf
 
 
 def linear(step, first, last, start, end):
-    """`start` up to step `first`, `end` from step `last` on, and a straight line between."""
+    """`start` until step `first`, `end` from step `last` on, and a straight line between them."""
     fraction = (tf.cast(step, tf.float32) - first) / max(last - first, 1)
     return start + (end - start) * tf.clip_by_value(fraction, 0.0, 1.0)
 
@@ -15,7 +15,7 @@ def linear(step, first, last, start, end):
 def learning_rate(step, steps, peak, warmup=0, flat=0.01):
     """`peak` for the part `flat` of all steps, then linearly down to 0 (released program: 1,000 of 100,000 steps).
 
-    In the first `warmup` steps it rises linearly, beginning at one `warmup`-th.
+    In the first `warmup` steps it rises linearly, from `peak` / `warmup` on.
     """
     rising = tf.clip_by_value((tf.cast(step, tf.float32) + 1) / max(warmup, 1), 0.0, 1.0)
     return rising * linear(step, flat * steps, steps, peak, 0.0)

@@ -1,7 +1,7 @@
-"""Procedural people: a dataset that needs no download and in which the truth of every transfer can be drawn.
+"""Procedural people: a dataset that needs no download, and in which the true result of every transfer can be drawn.
 
-A picture is a function of two things that are drawn independently: a pose (which has the joints and nothing else) and
-a look (which has everything else). `draw(look, pose, size)` is the picture of any of the one with any of the other.
+A picture depends on two things that are sampled independently: a pose (which has the joints and nothing else) and a
+look (which has everything else). `draw(look, pose, size)` makes the picture of any look in any pose.
 """
 
 from vunet_tf.people.drawing import Figure, draw

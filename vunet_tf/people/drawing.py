@@ -1,7 +1,7 @@
 """Drawing: a figure is painted from back to front out of soft-edged shapes.
 
-Every shape is a signed distance (negative inside) on the pixels of its bounding box; its coverage, and with it the
-anti-aliasing, is the distance clipped to one pixel. Light falls from the upper left.
+Every shape is a signed distance (negative inside) on the pixels of its bounding box. Its coverage is this distance
+clipped to one pixel, which gives the anti-aliasing. Light falls from the upper left.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ _SHADE = 0.20  # how much darker the far side of a limb is
 
 
 class Figure(NamedTuple):
-    """A drawn person: image [S, S, 3] uint8 and the mask of the person [S, S] uint8, 255 inside (its shadow is not)."""
+    """A drawn person: image [S, S, 3] uint8, and mask [S, S] uint8, 255 inside the person. The shadow is outside."""
 
     image: np.ndarray
     mask: np.ndarray
@@ -226,7 +226,7 @@ class _Painter:
         self.canvas.limb(mouth - across, mouth + across, 0.06 * radius, 0.06 * radius, np.array(look.skin) * 0.55)
 
     def hair_behind(self) -> None:
-        """What hangs behind the head, and all of the hair of one who faces away."""
+        """The hair that hangs behind the head, and all hair of a person who faces away."""
         p, style, radius = self.pose.points, self.look.hair_style, self.pose.head_radius
         head, up, back = p["head"], self._up(), self._back()
         if style in ("bob", "long"):
@@ -243,7 +243,7 @@ class _Painter:
             self.canvas.ball(head + 0.12 * radius * up, 0.93 * radius, colour)
 
     def hair_before(self) -> None:
-        """What lies on top of the head: a cap of hair that follows the skull and leaves the face free."""
+        """The hair on top of the head: it follows the skull and leaves the face free."""
         p, look, radius = self.pose.points, self.look, self.pose.head_radius
         style, head, up, back = look.hair_style, p["head"], self._up(), self._back()
         if style == "bald":
@@ -299,7 +299,7 @@ class _Painter:
     def _pattern(self, u, v):
         """The shirt's colours [h, w, 3] at u (across, 0 on the breastbone) and v (0 at the neck, 1 at the hip)."""
         shirt, accent = np.array(self.look.shirt, np.float32), np.array(self.look.shirt_accent, np.float32)
-        # Bands have soft edges, or they would shimmer in small pictures.
+        # Bands have soft edges. Hard ones would shimmer in small pictures.
         soft = 6.0
         pattern = self.look.pattern
         if pattern == "stripes":

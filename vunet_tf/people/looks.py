@@ -1,4 +1,4 @@
-"""Looks: skin, hair, clothes and background. Everything of a picture that is not in the joints."""
+"""Looks: skin, hair, clothes and background. This is everything in a picture that the joints do not show."""
 
 from typing import NamedTuple
 
@@ -63,7 +63,7 @@ LEGWEAR = ("trousers", "shorts", "skirt", "long skirt")
 
 
 class Look(NamedTuple):
-    """The look of a person. Colours are RGB in 0..255; `names` tells each part in words, for the evaluation."""
+    """The look of a person. Colours are RGB in 0..255. `names` describes each part in words, for the evaluation."""
 
     skin: Colour
     hair: Colour
@@ -81,7 +81,7 @@ class Look(NamedTuple):
 
 
 def sample_look(seed: int, index: int) -> Look:
-    """The look number `index` of a seed: always the same one."""
+    """Look number `index` of a seed. The same arguments give the same look."""
     random = np.random.default_rng([seed, 2, index])
 
     def colour(table):
@@ -95,7 +95,7 @@ def sample_look(seed: int, index: int) -> Look:
     skin, hair, shirt, legs, shoes, hat = map(colour, (SKINS, HAIRS, CLOTHES, CLOTHES, CLOTHES, CLOTHES))
     background = colour(BACKGROUNDS)
     accent = colour(CLOTHES)
-    while accent[0] == shirt[0]:  # or the pattern would not show
+    while accent[0] == shirt[0]:  # otherwise the pattern would not show
         accent = colour(CLOTHES)
     styles = {
         "hair_style": one_of(HAIR_STYLES),

@@ -11,15 +11,15 @@ import numpy as np
 from vunet_tf.body.skeleton import JOINTS
 
 ACTIONS = ("stand", "walk", "run", "wave", "cheer", "dance", "lunge", "sit")
-_MARGIN = 0.06  # in heights of the person: hands, hair and shoes reach beyond the points
-BODIES = 24  # different proportions; each pose is struck by one of them
+_MARGIN = 0.06  # fraction of the person's height: hands, hair and shoes reach beyond the points
+BODIES = 24  # bodies of different proportions; each pose has one of them
 
 
 class Pose(NamedTuple):
     """A pose in the picture.
 
-    points: name to (x, y) in fractions of the picture; the 15 joints and what drawing needs besides: neck, pelvis, head
-      (its centre), crown, toes.
+    points: name to (x, y) in fractions of the picture: the 15 joints, and the points that only drawing needs: neck,
+      pelvis, head (its centre), crown, toes.
     depth: name to depth of the same points, in fractions of the picture.
     forward: where the person faces, as a unit vector (to the right in the picture, towards the viewer).
     head_radius: in fractions of the picture.
@@ -48,17 +48,17 @@ class Pose(NamedTuple):
 
 
 def sample_pose(seed: int, index: int) -> Pose:
-    """The pose number `index` of a seed: always the same one."""
+    """Pose number `index` of a seed. The same arguments give the same pose."""
     random = np.random.default_rng([seed, 1, index])
     body = _Body(seed, int(random.integers(BODIES)))
     action = ACTIONS[random.integers(len(ACTIONS))]
     points = body.joints_of(_angles(action, random))
     yaw = _yaw(random)
     turned = {name: _turn(point, yaw) for name, point in points.items()}
-    # The whole person stands in the picture, of a size and in a place of its own.
+    # The whole person is in the picture, at a random size and place.
     flat = np.array([point[:2] for point in turned.values()])
     low, high = flat.min(axis=0), flat.max(axis=0)
-    room, tallest = 0.86, 1.05  # fractions of the picture; the second keeps those who sit from becoming giants
+    room, tallest = 0.86, 1.05  # fractions of the picture; without the second, people who sit would become giants
     scale = min(random.uniform(0.85, 1.0) * room / (high - low).max(), tallest)
     slack = 1 - (high - low + 2 * _MARGIN) * scale
     place = _MARGIN * scale + random.uniform(0.2, 0.8, 2) * np.maximum(slack, 0)
@@ -76,7 +76,7 @@ def sample_pose(seed: int, index: int) -> Pose:
 
 
 def _yaw(random) -> float:
-    """Where the person faces, in radians: 0 the viewer, positive to the right; mostly frontal, one in seven away."""
+    """Where the person faces, in radians: 0 is the viewer, positive is right. One in seven faces away."""
     kind = random.random()
     if kind < 0.6:
         return random.uniform(-0.7, 0.7)
@@ -85,7 +85,7 @@ def _yaw(random) -> float:
 
 
 def _turn(point: np.ndarray, yaw: float) -> np.ndarray:
-    """Body coordinates to (right, up, towards the viewer)."""
+    """Turns body coordinates into (right, up, towards the viewer)."""
     x, y, z = point
     return np.array([x * np.cos(yaw) + z * np.sin(yaw), y, z * np.cos(yaw) - x * np.sin(yaw)])
 

@@ -1,13 +1,13 @@
-"""Trained models that come with the package: folders that are used like runs, named by their names.
+"""Trained models that come with the package. Each is a folder that is used like a run, by its name.
 
 PRESET/preset.json     {"description", "parameters", "sha256" of the weights, "licence"}
 PRESET/README.md       the model card: data, measures, limits, licence
-PRESET/config.json     as a run's
+PRESET/config.json     as in a run
 PRESET/flags.txt       the flags of the training, without folders
-PRESET/weights.npz     the weights, small: see `pack`
+PRESET/weights.npz     the weights in a small form, see `pack`
 PRESET/examples/       a dataset: some examples of the split valid, to begin with
 
-`python -m export.preset` makes one of a run.
+`python -m export.preset` makes a preset from a run.
 """
 
 import hashlib
@@ -26,16 +26,16 @@ from vunet_tf.files.words import DOCUMENT_ERRORS, shortened
 INFO, CARD, WEIGHTS, EXAMPLES = "preset.json", "README.md", "weights.npz", "examples"
 _HERE = Path(__file__).parent
 _MOST_INFO_BYTES = 2**20
-_LARGE = 20_000  # numbers: a weight with as many is stored in int8, smaller ones in float16
+_LARGE = 20_000  # numbers: weights with at least so many are stored in int8, smaller ones in float16
 
 
 def presets() -> dict[str, dict]:
-    """{name: what its preset.json says} of every preset that comes with the package."""
+    """{name: content of its preset.json} for every preset that comes with the package."""
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(_HERE.glob(f"*/{INFO}"))}
 
 
 def folder_of(run_dir, flag="--run_dir") -> Path:
-    """The folder that a flag means: a folder of that name, else the preset of that name.
+    """The folder that a flag names: a folder of that path, or else the preset of that name.
 
     Raises:
         InputError: there is neither.
@@ -53,8 +53,8 @@ def folder_of(run_dir, flag="--run_dir") -> Path:
 def pack(weights: Sequence[np.ndarray]) -> bytes:
     """Weights as a small NPZ file.
 
-    A large one is stored in int8, each slice of its last axis (an output channel) with a scale of its own, float32:
-    weight = integer * scale. The others are stored in float16.
+    Large weights are stored in int8: weight = integer * scale. Each slice of the last axis (an output channel) has its
+    own scale in float32. The others are stored in float16.
     """
     packed = {}
     for i, weight in enumerate(weights):
@@ -70,9 +70,9 @@ def pack(weights: Sequence[np.ndarray]) -> bytes:
 
 
 def unpack(content: bytes) -> list[np.ndarray]:
-    """The weights of such a file, float32, in the order in which they were packed.
+    """The weights of a file that `pack` made, float32, in the order in which they were packed.
 
-    Raises anything where it is no such file.
+    It may raise any exception if it is not such a file.
     """
     arrays.check_archive(io.BytesIO(content), packed=True)
     with np.load(io.BytesIO(content)) as file:
@@ -84,7 +84,7 @@ def read_weights(folder: Path) -> list[np.ndarray]:
     """The weights of a preset, see `unpack`.
 
     Raises:
-        InputError: the file is not the one whose hash preset.json has.
+        InputError: the file is missing or does not have the hash in preset.json.
     """
     path = folder / WEIGHTS
     try:

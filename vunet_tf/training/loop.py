@@ -216,10 +216,11 @@ class Loop:
         """Measures the averaged weights on the valid split, and keeps the model if it is the one to use.
 
         While the weight of the KL term moves, losses cannot be compared and the latest model is kept; then the best.
-        Without validation it is always the latest.
+        Without validation it is always the latest; also with a discriminator, whose loss says nothing by its size.
         """
         config = self.config
         settled = config.kl_schedule == "constant" or self.step > 0.75 * config.steps
+        settled = settled and not self.training_step.discriminator
         with self.training_step.averaged_weights():
             loss = np.inf
             if config.valid_batches:

@@ -1,17 +1,19 @@
 """The training step, the same on one device, several, or several machines."""
 
 import contextlib
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from vunet_tf.config import ModelConfig, TrainingConfig
+from vunet_tf.files.errors import InputError
 from vunet_tf.models import registry
 from vunet_tf.models.generative import INPUTS
-from vunet_tf.objective import losses
+from vunet_tf.objective import adversarial, losses
 from vunet_tf.objective.schedules import kl_weight, learning_rate
-from vunet_tf.training.optimizer import OPTIMIZERS
+from vunet_tf.training.optimizer import DISCRIMINATORS, OPTIMIZERS
 
 APPEARANCE = "appearance_"  # of the keys of a batch that F sees instead of the picture itself
 VALID_SEED = 1  # of the noise in `test_step`: beside the seed of training, so that its numbers are others
@@ -37,11 +39,28 @@ def _dtype_policy(name):
         keras.config.set_dtype_policy(before)
 
 
+class Player(NamedTuple):
+    """One side of a training: the network that it changes, by what, and so that which of the terms gets smaller."""
+
+    name: str
+    network: keras.Model
+    optimizer: keras.Optimizer
+    loss: str
+
+    @property
+    def norm(self):
+        """The name of its gradient's norm among the terms."""
+        return "gradient_norm" if self.name == "model" else f"{self.name}_gradient_norm"
+
+
 class TrainingStep:
     """A model, its optimizer and everything else that changes from step to step.
 
     Every random number is a function of (seed, step, place in the global batch), so a step gives the same weights on
     any number of replicas (dropout excepted: its masks are per replica) and after any number of restarts.
+
+    Where a discriminator takes part (--model=bigan, --adversarial) there are two players. Both step at once, each down
+    the gradient of its own loss, from the same pass over the same batch.
 
     Args:
         model_config, config: of the model and of its training.
@@ -49,6 +68,8 @@ class TrainingStep:
 
     Attributes:
         model: the `GenerativeModel`.
+        discriminator: the other player's network, or None.
+        players: the `Player`s, the model first.
         step: steps done, skipped ones included (int64 variable).
     """
 
@@ -59,16 +80,34 @@ class TrainingStep:
         with self.strategy.scope():
             with _dtype_policy(config.mixed_precision):
                 self.model = registry.build(model_config)
+                self.discriminator = self._discriminator()
             self.reconstruction = losses.reconstruction_loss(config)
             averages = {"use_ema": config.ema > 0, "ema_momentum": config.ema or 0.99}
             self.optimizer = OPTIMIZERS[config.optimizer](config.learning_rate, **averages)
             self.optimizer.build(self.model.trainable_variables)
+            self.players = [Player("model", self.model, self.optimizer, "loss")]
+            if self.discriminator:
+                optimizer = DISCRIMINATORS(config.learning_rate * config.discriminator_rate)
+                optimizer.build(self.discriminator.trainable_variables)
+                self.players.append(Player("discriminator", self.discriminator, optimizer, "discriminator"))
             self.step = self._variable(0, tf.int64, "step")
             self.skipped = self._variable(0, tf.int64, "skipped")
             self.skipped_in_a_row = self._variable(0, tf.int64, "skipped_in_a_row")
         self.names: list[str] = []  # of the columns of what `train` and `test` return
         self.train = tf.function(self._train)
         self.test = tf.function(self.test_step, autograph=False)
+
+    def _discriminator(self):
+        """The other player's network, or None. Raises InputError where --adversarial does not suit the model."""
+        given, name = f"--adversarial={self.config.adversarial}", f"--model={self.model.config.model}"
+        if self.model.ADVERSARIAL:
+            if self.config.adversarial:
+                raise InputError(f"{given}: {name} always has a discriminator; leave it out")
+        elif not self.config.adversarial:
+            return None
+        elif "image" not in self.model.output:
+            raise InputError(f"{given}: {name} makes no pictures in its training that a discriminator could see")
+        return self.model.discriminator()
 
     @staticmethod
     def _variable(value, dtype, name):
@@ -97,7 +136,9 @@ class TrainingStep:
         Returns:
             {"loss": the negative ELBO as minimised, "reconstruction", "error": mean |x - x_hat| in grey levels, of a
             model that makes a picture in its training pass, "kl": nats, all scales together, then every term by
-            itself}.
+            itself}. With a discriminator also {"adversarial": what the model minimises of it, part of "loss" with the
+            weight --adversarial, its terms, "discriminator": the discriminator's own loss, "r1": in training, part of
+            that}.
         """
         seen = {key: batch[APPEARANCE + key] for key in INPUTS if APPEARANCE + key in batch}
         inputs = self.model.training_inputs(batch, appearance_from=seen or None)
@@ -109,14 +150,33 @@ class TrainingStep:
         if "image" in out:
             image_hat = tf.cast(out["image"], tf.float32)
             error["error"] = losses.HALF_RANGE * losses.mean_absolute(batch["image"], image_hat)
+        loss, against = losses.negative_elbo(reconstruction, kl, self.kl_weight()), {}
+        if self.discriminator:
+            against = self._adversarial_terms(batch, out, training)
+            loss += (self.config.adversarial or 1.0) * against["adversarial"]
         return {
-            "loss": losses.negative_elbo(reconstruction, kl, self.kl_weight()),
+            "loss": loss,
             "reconstruction": sum(reconstruction.values()),
             **error,
             "kl": tf.add_n([*kl.values(), tf.constant(0.0)]),
             **reconstruction,
             **kl,
+            **against,
+            **self.model.curves(batch, out),
         }
+
+    def _adversarial_terms(self, batch, out, training):
+        true, made = self.model.pairs(batch, out)
+        with tf.GradientTape() as tape:
+            tape.watch(true)
+            of_true = self.discriminator(true, training=training)
+        of_made = self.discriminator(made, training=training)
+        terms = self.model.adversarial_terms(of_true, of_made)
+        discriminator, penalty = adversarial.discriminator_loss(of_true, of_made), {}
+        if training and self.config.r1:
+            penalty["r1"] = adversarial.r1(tf.nest.flatten(tape.gradient(of_true, true)))
+            discriminator += self.config.r1 * penalty["r1"]
+        return {"adversarial": sum(terms.values()), **terms, "discriminator": discriminator, **penalty}
 
     def _share_of_noise(self, batch, seed):
         """This replica's rows of the global batch's noise, so that it does not matter who draws which example."""
@@ -131,20 +191,24 @@ class TrainingStep:
         return context.all_reduce(tf.distribute.ReduceOp.SUM, means)
 
     def _gradients(self, batch):
-        """On each replica: (gradients of the global batch's mean loss, its terms)."""
+        """On each replica: (for each player, gradients of the global batch's mean loss; its terms)."""
         context = tf.distribute.get_replica_context()
         noise = self._share_of_noise(batch, self._seed(self.step))
-        variables = [variable.value for variable in self.model.trainable_variables]
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=len(self.players) > 1) as tape:
             terms = self.loss_terms(batch, noise, training=True)
             # Mean losses of n replicas, summed: n times the mean over the global batch. For the gradient only.
-            share = terms["loss"] / context.num_replicas_in_sync
-        gradients = tape.gradient(share, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            shares = [terms[player.loss] / context.num_replicas_in_sync for player in self.players]
+        gradients = []
+        for player, share in zip(self.players, shares, strict=True):
+            variables = [variable.value for variable in player.network.trainable_variables]
+            gradients.append(tape.gradient(share, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO))
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        return gradients, {**self._mean_over_replicas(terms), "gradient_norm": tf.linalg.global_norm(gradients)}
+        norms = {player.norm: tf.linalg.global_norm(own) for player, own in zip(self.players, gradients, strict=True)}
+        return gradients, {**self._mean_over_replicas(terms), **norms}
 
     def _update(self, gradients):
-        self.optimizer.apply(gradients, self.model.trainable_variables)
+        for player, own in zip(self.players, gradients, strict=True):
+            player.optimizer.apply(own, player.network.trainable_variables)
 
     @_plain
     def train_step(self, batch):
@@ -152,10 +216,13 @@ class TrainingStep:
         config = self.config
         rate = learning_rate(self.step, config.steps, config.learning_rate, config.warmup)
         beta = self.kl_weight()
-        self.optimizer.learning_rate.assign(rate)
+        for player in self.players:
+            share = 1.0 if player.network is self.model else config.discriminator_rate
+            player.optimizer.learning_rate.assign(share * rate)
         gradients, terms = self.strategy.run(self._gradients, (batch,))
         terms = {name: self.strategy.experimental_local_results(value)[0] for name, value in terms.items()}
-        fine = tf.math.is_finite(terms["loss"]) & tf.math.is_finite(terms["gradient_norm"])
+        decisive = [terms[name] for player in self.players for name in (player.loss, player.norm)]
+        fine = tf.reduce_all(tf.math.is_finite(decisive))
 
         def update():
             self.strategy.run(self._update, (gradients,))
@@ -220,8 +287,11 @@ class TrainingStep:
 
     def _state_variables(self):
         """Everything that a run needs to go on exactly, by place: Keras numbers its names anew in every process."""
-        variables = {f"model/{i:04d}": variable for i, variable in enumerate(self.model.variables)}
-        variables |= {f"optimizer/{i:04d}": variable for i, variable in enumerate(self.optimizer.variables)}
+        variables = {}
+        for player in self.players:
+            slots = "optimizer" if player.network is self.model else f"{player.name}_optimizer"
+            for kind, of_kind in ((player.name, player.network), (slots, player.optimizer)):
+                variables |= {f"{kind}/{i:04d}": variable for i, variable in enumerate(of_kind.variables)}
         own = ("step", "skipped", "skipped_in_a_row")
         return variables | {f"training/{name}": getattr(self, name) for name in own}
 
@@ -234,13 +304,17 @@ class TrainingStep:
 
         Args:
             state: of a training step of the same model.
-            new_run: a second round: weights and optimizer slots are taken, steps and schedules start anew.
+            new_run: a second round: weights and optimizer slots are taken, steps and schedules start anew. If the
+                first round had no discriminator, that starts anew too.
 
         Raises:
             ValueError: if the state is of another model, or an earlier version of this program wrote it.
         """
+        anew = ("training/",) if new_run else ()
+        if new_run and not any(name.startswith("discriminator") for name in state):
+            anew += ("discriminator/", "discriminator_optimizer/")
         for name, variable in self._state_variables().items():
-            if not (new_run and name.startswith("training/")):
+            if not name.startswith(anew):
                 if name not in state:
                     raise ValueError(f"it has no {name}")
                 if state[name].shape != tuple(variable.shape):

@@ -1,4 +1,4 @@
-// The page: puts model, skeleton and appearances together, and paints whatever has changed.
+// The page: it connects model, skeleton and appearances, and paints what has changed.
 
 import { Model } from "./model.js";
 import { between, danced } from "./motion.js";
@@ -10,13 +10,13 @@ import { Wardrobe } from "./wardrobe.js";
 
 const element = (id) => document.getElementById(id);
 const MORPH = 350; // milliseconds from one pose to the next
-const MAPS_A_SECOND = 8; // of shape maps that are played
-const SHOWN = 30; // frames whose time is averaged
+const MAPS_A_SECOND = 8; // speed at which shape maps are played
+const SHOWN = 30; // number of frames over which the time is averaged
 const DOWNLOAD = 512; // pixels: about the side of a picture that is saved
 
 /**
- * What is painted, {joints, z}, how often, and the milliseconds of the last times. `painting`: more is to come; `busy`: a
- * picture is being made just now. Tests read it.
+ * What is painted, {joints, z}, how often, and the milliseconds of the last pictures. `painting`: another picture will
+ * follow; `busy`: a picture is being made now. Tests read this.
  */
 export const state = { shown: null, frames: 0, painting: false, busy: false, times: [] };
 
@@ -25,7 +25,7 @@ function tell(text) {
   element("message").hidden = !text;
 }
 
-/** A function for events, whose errors the user is told. */
+/** A function for events. Its errors are shown to the user. */
 function told(work) {
   return async (...given) => {
     try {
@@ -43,13 +43,13 @@ async function start() {
   const model = await Model.load(about);
   const joints = about.skeleton !== null;
   const stage = joints ? new Stage(element("stage"), about.skeleton, () => { stop(); repaint(); }) : null;
-  let map = null; // the shape map that is shown, where there are no joints
-  let play = null; // what changes the shape in time: seconds since it began to what it does then
+  let map = null; // the shape map that is shown, if there are no joints
+  let play = null; // a function that changes the shape over time; it takes the seconds since it began
 
   const shape = () => (joints ? model.stickman(stage.joints) : map);
   const draw = async (canvas, z) => show(canvas, await model.generate(await shape(), z), model.size);
 
-  // Painting: at most one picture is being made, and none that nobody has asked for.
+  // Painting: at most one picture is made at a time, and only if something has changed.
   let asked = false;
   let began = 0;
   function repaint() {

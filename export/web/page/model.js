@@ -1,9 +1,9 @@
-// The exported model: what its signatures do, on Float32Arrays.
+// The exported model: its signatures as functions on Float32Arrays.
 
 import { Network } from "./network.js";
 
 export class Model {
-  /** @param about what page.json says: sizes, and every signature's inputs and outputs. */
+  /** @param about content of page.json: sizes, and every signature's inputs and outputs. */
   static async load(about) {
     const names = about.skeleton ? [about.weights, "model/drawing.tflite"] : [about.weights];
     return new Model(about, ...(await Promise.all(names.map(Network.load))));
@@ -25,7 +25,7 @@ export class Model {
     return (await this.#draw("stickman", { joints: numbers(joints) })).shape;
   }
 
-  /** The picture of a shape map with an appearance z, a list of arrays. */
+  /** The picture of a shape map with an appearance z (a list of arrays). */
   async generate(shape, z) {
     const latents = Object.fromEntries(z.map((values, i) => [`z_${i}`, values]));
     return (await this.#run("generate", { shape, ...latents })).image;
@@ -59,7 +59,7 @@ export class Model {
   }
 }
 
-/** What a signature takes, with the shapes that page.json says. */
+/** The inputs of a signature, with their shapes from page.json. */
 function shaped(inputs, { inputs: taken }) {
   return Object.fromEntries(Object.entries(taken).map(([name, { shape }]) => [name, [inputs[name], shape]]));
 }

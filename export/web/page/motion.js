@@ -1,6 +1,6 @@
-// Poses in time: from one to another, and a dance of any pose.
+// Poses over time: from one pose to another, and a dance of any pose.
 
-/** The pose between two: `weight` 0 is the first. A joint that one of them has not is as in the second. */
+/** The pose between two: `weight` 0 is the first. A joint that one of them lacks is as in the second. */
 export function between(first, second, weight) {
   const along = (a, b) => a + weight * (b - a);
   return second.map((joint, i) => joint && first[i] ? [along(first[i][0], joint[0]), along(first[i][1], joint[1])] : joint);

@@ -4,7 +4,7 @@ import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 
 const LITERT = "litert/core/wasm/litert_wasm_compat_internal.js";
 let started = null;
-let last = Promise.resolve(); // the call before: the tensors of two must not be mixed
+let last = Promise.resolve(); // the call before this one: the tensors of two calls must not be mixed
 
 /** A file of this page. Throws an Error that names it. */
 export async function file(path) {
@@ -18,8 +18,8 @@ function lost(path) {
 }
 
 async function start() {
-  await file(LITERT.replace(".js", ".wasm")); // LiteRT.js would fail with a word about its own inside
-  self.Module = { printErr: () => {} }; // LiteRT tells of its every step as an error; what fails is thrown
+  await file(LITERT.replace(".js", ".wasm")); // without this, LiteRT.js would fail with a message about its own code
+  self.Module = { printErr: () => {} }; // LiteRT reports every step as an error; real failures are thrown
   await loadLiteRt(LITERT).catch((error) => { throw error instanceof Error ? error : lost(LITERT); });
 }
 
@@ -27,7 +27,7 @@ export class Network {
   /** @param path of the TFLite file. */
   static async load(path) {
     const content = file(path).then((answer) => answer.arrayBuffer());
-    content.catch(() => {}); // told below, also where LiteRT.js fails first
+    content.catch(() => {}); // reported below, also if LiteRT.js fails first
     await (started ??= start());
     return new Network(await loadAndCompile(new Uint8Array(await content), { accelerator: "wasm" }));
   }

@@ -1,10 +1,10 @@
-// A photograph of the user's own: read, its person found, and the joints put right by hand.
+// A photograph of the user: it is read, its person is found, and the user corrects the joints by hand.
 
 import { Pose } from "./pose.js";
 import { seen, show, taken } from "./pixels.js";
 import { Stage } from "./stage.js";
 
-const MOST = 1024; // pixels: about the side of what is shown of a photograph
+const MOST = 1024; // pixels: about the side at which a photograph is shown
 const BY_HAND = "Drag the joints onto the person.";
 
 export class Photo {
@@ -30,7 +30,7 @@ export class Photo {
    * no picture, and for weights that do not load.
    */
   async read(file, joints) {
-    if (this.#dialog.open) return null; // another one was dropped there
+    if (this.#dialog.open) return null; // another photograph was dropped while the dialog is open
     const image = await createImageBitmap(file).catch(() => {
       throw new Error(`${file.name} is no picture that this browser can read. Choose a JPEG, PNG or WebP file.`);
     });
@@ -44,7 +44,7 @@ export class Photo {
     this.#dialog.showModal();
     const closed = new Promise((done) => this.#dialog.addEventListener("close", done, { once: true }));
     const finding = this.#pose ? this.#find(picture) : closed;
-    await Promise.race([closed, finding.then(() => closed)]); // whoever cancels does not wait for the person
+    await Promise.race([closed, finding.then(() => closed)]); // a user who cancels does not wait until the person is found
     this.#open = null;
     const use = this.#dialog.returnValue;
     return use === "cancel" ? null : { canvas: this.#canvas, joints: this.#stage.joints, use };
@@ -75,7 +75,7 @@ export class Photo {
     for (const button of this.#dialog.querySelectorAll("button.use")) button.disabled = busy;
   }
 
-  /** The rectangle of a picture that becomes the square one, as Python's Fitting has it. */
+  /** The rectangle of a picture that becomes the square, as in Python's Fitting. */
   #box({ width, height }, person) {
     const { fit, margin } = this.#about;
     if (fit === "person" && person) {
@@ -88,7 +88,7 @@ export class Photo {
     return [Math.floor((width - side) / 2), Math.floor((height - side) / 2), side, side];
   }
 
-  /** Shows the part of a picture that the model will see; a person who was found before one colour, if the run asks for it. */
+  /** Shows the part of a picture that the model will see. If the run asks for it, the person is on one colour. */
   #show(picture, person) {
     const [left, top, width, height] = this.#box(picture, person);
     const side = Math.min(Math.max(width, height), MOST);
@@ -106,16 +106,16 @@ export class Photo {
   }
 }
 
-/** A point, fractions of a picture, as fractions of a box in it; null outside. */
+/** Turns a point from fractions of a picture into fractions of a box in it; null outside. */
 function inside([x, y], picture, [left, top, width, height]) {
   const point = [(x * picture.width - left) / width, (y * picture.height - top) / height];
   return point.every((part) => part >= 0 && part <= 1) ? point : null;
 }
 
 /**
- * The map from pixels of what is shown to those of a mask.
- * @param [a, b, c, d, e, f] from the mask to the picture, which both count from the corner.
- * @param shown from what is shown to the picture: it is only moved and stretched.
+ * The map from pixels of what is shown to pixels of a mask.
+ * @param [a, b, c, d, e, f] the map from the mask to the picture; both count from the corner.
+ * @param shown the map from what is shown to the picture: it only moves and stretches.
  */
 function onto([a, b, c, d, e, f], [across, , left, , down, top]) {
   const scale = 1 / (a * e - b * d);

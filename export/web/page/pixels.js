@@ -24,7 +24,7 @@ export function read(picture, size, channels) {
   return values;
 }
 
-/** The pixels of an image, {data, width, height, channels}, made smaller to at most `most` a side; white where transparent. */
+/** The pixels of an image, {data, width, height, channels}, made smaller to at most `most` a side; transparency is white. */
 export function taken(image, most) {
   const scale = Math.min(1, most / Math.max(image.width, image.height));
   const [width, height] = [image.width, image.height].map((side) => Math.max(1, Math.round(side * scale)));
@@ -35,10 +35,10 @@ export function taken(image, most) {
 }
 
 /**
- * A picture {data, width, height, channels} seen through a map, [side, side, channels]; a large one is made smaller first,
- * so that no pixel is skipped. Bilinear, positions counted from the centre of the first pixel.
- * @param matrix from a point of the result to one of the picture: two rows of three numbers.
- * @param repeated whether the picture's edge is repeated beyond it; else it is 0 there.
+ * A picture {data, width, height, channels} seen through a map, [side, side, channels]. A large one is made smaller first,
+ * so that no pixel is skipped. It is bilinear, with positions counted from the centre of the first pixel.
+ * @param matrix the map from a point of the result to a point of the picture: two rows of three numbers.
+ * @param repeated whether the picture's edge is repeated outside of it; otherwise it is 0 there.
  */
 export function seen(picture, matrix, side, repeated) {
   const factor = Math.floor(Math.hypot(matrix[0], matrix[3]));
@@ -66,7 +66,7 @@ export function seen(picture, matrix, side, repeated) {
   return made;
 }
 
-/** A picture made smaller, about by a factor: its pixels are the means of what they cover. */
+/** A picture made smaller by about a factor: its pixels are the means of the pixels that they cover. */
 function smaller({ data, width, height, channels }, factor) {
   const [wide, high] = [width, height].map((side) => Math.max(1, Math.floor(side / factor)));
   const [across, down] = [width / wide, height / high];

@@ -1,22 +1,22 @@
-// The person in a photograph: BlazePose (arXiv 2006.10204). vunet_tf/body/blazepose.py has the same arithmetic, says where
-// its numbers come from, and is what the tests hold this against.
+// The person in a photograph: BlazePose (arXiv 2006.10204). vunet_tf/body/blazepose.py has the same arithmetic and says
+// where its numbers come from. The tests compare this file with it.
 
 import { Network } from "./network.js";
 import { seen } from "./pixels.js";
 
 const [DETECTOR_SIDE, LANDMARK_SIDE, HEAT_SIDE] = [224, 256, 64]; // pixels
-const GRIDS = [[28, 2], [14, 2], [7, 6]]; // of the detector's anchors: the side, and how many at each position
+const GRIDS = [[28, 2], [14, 2], [7, 6]]; // the detector's anchors: side of each grid, and anchors at each position
 const ANCHORS = GRIDS.flatMap(([side, count]) =>
   Array.from({ length: side * side * count }, (_, i) => Math.floor(i / count))
     .map((i) => [((i % side) + 0.5) / side, (Math.floor(i / side) + 0.5) / side]));
-const LEAST = 0.5; // score of a person, confidence of a joint, heat that counts
-const SAME_BOX = 0.3; // intersection over union: detections that overlap more are of one person
+const LEAST = 0.5; // least score of a person, confidence of a joint, and heat that counts
+const SAME_BOX = 0.3; // intersection over union: detections that overlap more show the same person
 const SAME_PERSON = 0.5;
-const STEP_BACK = 1.5; // how much smaller the picture is shown to the detector that found nobody
-const ENLARGED = 1.25; // of a region: how much larger than twice the distance from the hips to its rim
-const NEAR = 0.07; // of a region's side: one whose corners move less is as good
+const STEP_BACK = 1.5; // if the detector finds nobody, it sees the picture so many times smaller
+const ENLARGED = 1.25; // side of a region, divided by twice the distance from the hips to the region's rim
+const NEAR = 0.07; // of a region's side: if the corners move less, the region is kept
 const REACH = 3; // positions of the heat map around a landmark, on each side, that refine it
-const [LANDMARKS, CENTRE, RIM] = [33, 33, 34]; // of the body; and those that give a region
+const [LANDMARKS, CENTRE, RIM] = [33, 33, 34]; // landmarks of the body, and the two that give a region
 
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 
@@ -28,7 +28,7 @@ export class Pose {
   }
 
   #about; #required;
-  #networks = null; // they are loaded when they are needed first
+  #networks = null; // loaded when they are needed for the first time
 
   /**
    * The largest person of a picture {data, width, height, channels}, or null:
@@ -93,12 +93,12 @@ export class Pose {
   }
 }
 
-/** What a network makes of a picture. Bytes are rounded first: without that, joints moved by pixels. */
+/** The result of a network for a picture. Bytes are rounded first: without that, joints moved by pixels. */
 function run(network, side, values) {
   return network.run({ input_1: [values, [1, side, side, 3]] });
 }
 
-/** Where there may be people, the surest first: matrices from the landmarks' input to the picture. */
+/** The regions with people, the surest first: matrices from the landmarks' input to the picture. */
 async function regions(detector, picture, step_back) {
   const side = Math.max(picture.width, picture.height) * step_back;
   const corner = [(picture.width - side) / 2, (picture.height - side) / 2];
@@ -119,7 +119,7 @@ async function regions(detector, picture, step_back) {
   return distinct(found).map((ends) => region_of(...ends.map((end) => end.map((part, axis) => part * side + corner[axis]))));
 }
 
-/** Weighted non-maximum suppression: of the detections that overlap with the surest one left, the mean of their ends. */
+/** Weighted non-maximum suppression: the mean ends of the detections that overlap with the surest one. */
 function distinct(found) {
   const made = [];
   let left = found.sort((a, b) => b.score - a.score);
@@ -133,7 +133,7 @@ function distinct(found) {
   return made;
 }
 
-/** The turned square around a person, who stands upright in it: the matrix from the landmarks' input to the picture. */
+/** The turned square in which a person stands upright: the matrix from the landmarks' input to the picture. */
 function region_of(centre, rim) {
   const up = [0, 1].map((axis) => (rim[axis] - centre[axis]) * 2 * ENLARGED / LANDMARK_SIDE);
   const half = LANDMARK_SIDE / 2;
@@ -143,7 +143,7 @@ function region_of(centre, rim) {
   ];
 }
 
-/** How far the corners of a region lie from those of another, at most, as a part of its side. */
+/** The largest distance between the corners of two regions, as a fraction of the first one's side. */
 function moved(first, second) {
   const corners = [[0, 0], [0, LANDMARK_SIDE], [LANDMARK_SIDE, 0], [LANDMARK_SIDE, LANDMARK_SIDE]];
   const difference = first.map((value, i) => second[i] - value);
@@ -151,7 +151,7 @@ function moved(first, second) {
   return far / (Math.hypot(first[0], first[3]) * LANDMARK_SIDE);
 }
 
-/** A landmark moved to the centre of the heat around it, where any of it is high; fractions of the input. */
+/** A landmark moved to the centre of the heat around it, if any of this heat is high; fractions of the input. */
 function refined(point, heat, number, count) {
   const at = point.map((part) => Math.floor(part * HEAT_SIDE));
   if (at.some((position) => position < 0 || position >= HEAT_SIDE)) return point;
@@ -173,7 +173,7 @@ function through([a, b, c, d, e, f], [x, y]) {
   return [a * x + b * y + c, d * x + e * y + f];
 }
 
-/** Left, top, width and height of what of points lies in the picture. */
+/** Left, top, width and height of the box around points, clipped to the picture. */
 function around(points, width, height) {
   const inside = (axis, most) => points.map((point) => Math.min(Math.max(point[axis], 0), most));
   const [x, y] = [inside(0, width), inside(1, height)];

@@ -1,11 +1,11 @@
 // The skeleton over a picture: joints that are dragged with mouse and touch, or moved with arrow keys.
 
-const STEP = 0.01; // of the picture's side, for a press of an arrow key
-const FAR = 0.05; // with Shift
+const STEP = 0.01; // fraction of the picture's side for a press of an arrow key
+const FAR = 0.05; // the same with Shift
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const SVG = "http://www.w3.org/2000/svg";
 
-/** A joint and what hangs on it, moved by (x, y); the others stay. All of it stays in the picture. */
+/** Joints of which one, and what hangs on it, moves by (x, y). The others stay. All stay in the picture. */
 export function moved(joints, indices, x, y) {
   const points = indices.map((i) => joints[i]).filter(Boolean);
   const inside = (by, axis) => {

@@ -1,4 +1,4 @@
-// Appearances: those to choose from, the two ends between which the picture is, and their exchange part by part.
+// Appearances: the choice, the two ends between which the picture lies, and the exchange of single parts.
 
 const EVERYTHING = "everything";
 
@@ -33,7 +33,7 @@ export class Wardrobe {
 
   #about; #changed; #draw; #row; #slots; #slider; #ends;
   #offered = [];
-  #active = 0; // the end that a click dresses
+  #active = 0; // the end that a click changes
   #scope = EVERYTHING;
 
   /** The appearance that is shown. */

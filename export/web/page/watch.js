@@ -1,5 +1,5 @@
-// Tells of a file of the page that did not load. A script of its own, so that it works where the modules are lost; each of
-// them is preloaded, for the browser names only the first module where one of those that it imports is lost.
+// Reports a file of the page that did not load. It is a separate script, so that it works without the modules. Each module is
+// preloaded: if an imported module is missing, the browser names only the one that imports it.
 "use strict";
 
 function tell(file) {
@@ -15,5 +15,5 @@ function tell(file) {
 
 addEventListener("error", ({ target }) => {
   if (target.href) tell(target.href);
-  if (target.src) setTimeout(() => tell(target.src), 1000); // it may only be the one that imports the lost one
+  if (target.src) setTimeout(() => tell(target.src), 1000); // perhaps this is only the module that imports the missing one
 }, true);

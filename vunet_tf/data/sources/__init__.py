@@ -1,6 +1,6 @@
-"""The formats people have. Each module reads one: `open_source(options)` gives a `Source`, the work item by item.
+"""The formats that people have. Each module reads one: `open_source(options)` gives a `Source`, a list of work items.
 
-To add one: write its module; name it in `SOURCES` of `registry`, and in `OPTIONS` the settings that it takes; add
-settings that no other source has to `Options` in `source`, and how its pictures are brought to a square to
-`DEFAULT_FITS` there.
+To add a format: write its module. Name it in `SOURCES` of `registry`, and name the settings that it takes in `OPTIONS`
+there. Add settings that no other source has to `Options` in `source`, and the way in which its pictures become square
+to `DEFAULT_FITS` there.
 """

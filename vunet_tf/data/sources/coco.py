@@ -31,7 +31,7 @@ _NOTHING = [0] * 3 * len(SCHEMAS[SCHEMA])
 
 
 class Photograph(NamedTuple):
-    """One photograph and the annotations of its people; split "": by hash."""
+    """One photograph and the annotations of its people. The split is "" if a hash decides it."""
 
     file: str
     people: tuple[dict, ...]
@@ -41,8 +41,8 @@ class Photograph(NamedTuple):
 def open_source(options: Options) -> Source:
     """People cropped from photographs, a square around each with a margin.
 
-    An annotation may name `person` and `sequence` besides COCO's own fields: pictures with the same ones share their
-    `appearance_id`. Others have one each.
+    An annotation may have the fields `person` and `sequence` besides COCO's own. Pictures in which both are the same
+    share their `appearance_id`. All others have an `appearance_id` of their own.
 
     Raises:
         InputError: if a flag is missing or an annotation file is not in COCO's format.
@@ -126,10 +126,10 @@ def _person(picture, annotation, item, name, options, people) -> Example:
 
 
 def photographs(path: Path, split: str, rejects: list[Rejected]) -> list[Photograph]:
-    """The photographs of a person-keypoints file, each with its people; what is left out is added to `rejects`.
+    """The photographs of a person-keypoints file, each with its people. What is left out is added to `rejects`.
 
     Raises:
-        InputError: it cannot be read or has another format.
+        InputError: the file cannot be read or has another format.
     """
     try:
         content = json.loads(read_bytes(path))

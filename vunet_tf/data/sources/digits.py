@@ -1,9 +1,8 @@
-"""scikit-learn's handwritten digits: a small set that everybody knows, and that needs no download.
+"""The handwritten digits of scikit-learn: a small, well-known set that needs no download.
 
 1,797 pictures of 8 x 8 pixels in 17 grey levels (Alpaydin and Kaynak 1998, the test part of "Optical Recognition of
-Handwritten Digits"). Here the shape says which digit it is, and the appearance how it is written: the shape map of a
-picture is the mean of all training pictures of its digit. So a conditional model is asked what the classical ones are
-asked: draw a 3.
+Handwritten Digits"). Here the shape is which digit it is, and the appearance is how it is written. The shape map of a
+picture is the mean of all training pictures of its digit. So a conditional model has the classical task: draw a 3.
 """
 
 from functools import partial
@@ -24,7 +23,7 @@ def open_source(options: Options) -> Source:
     """All digits, in the order of the set.
 
     Raises:
-        InputError: an --image_size that is no multiple of 8.
+        InputError: --image_size is not a multiple of 8.
     """
     from sklearn.datasets import load_digits  # takes a second, and only this source needs it
 

@@ -1,4 +1,4 @@
-"""Our procedural people: looks and poses drawn independently, some of each kept for validation."""
+"""Our procedural people: looks and poses are sampled independently, and some of each are kept for validation."""
 
 from functools import partial
 
@@ -10,14 +10,14 @@ from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.people import draw, sample_look, sample_pose
 
-GRID = 24  # looks and poses of each validation split, which has every pair of them
+GRID = 24  # looks, and poses, in each validation split, which has all pairs of them
 
 
 def open_source(options: Options) -> Source:
     """--examples training pictures of random looks in random poses, and three validation grids.
 
     Raises:
-        InputError: if --looks, --poses or --examples leave nothing to train on.
+        InputError: --looks, --poses or --examples is too small.
     """
     options = options.with_defaults(image_size=64, encoding="png")
     size = options.image_size

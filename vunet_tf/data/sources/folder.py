@@ -1,4 +1,4 @@
-"""Any folder of pictures: the shape is edges, a map of the same name in another folder, or the joints of the people."""
+"""Any folder of pictures. The shape is edges, a map of the same name in another folder, or the joints of people."""
 
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from vunet_tf.files.errors import InputError
 
 
 def open_source(options: Options) -> Source:
-    """All pictures below --input; with --shapes, the map (silhouette, doll, edges) of the same name there.
+    """All pictures below --input. With --shapes, the shapes are the maps (silhouettes, dolls, edges) of the same names.
 
     With --estimate, all people in these pictures.
 
@@ -134,12 +134,12 @@ def fitted(picture: np.ndarray, shape: np.ndarray | None, fit: str, size: int) -
 
     Args:
         picture: [H, W, 3] uint8.
-        shape: [h, w, 3] uint8, its map, of any size; None for the edges of the picture.
+        shape: [h, w, 3] uint8, its map, of any size. If it is None, the map is the edges of the picture.
         fit: one of `pictures.FITS`.
         size: side of the squares in pixels.
 
     Returns:
-        [size, size, 3] uint8, and the map: [size, size, 3], or [size, size, 1] where it is edges.
+        [size, size, 3] uint8, and the map: [size, size, 3], or [size, size, 1] for edges.
     """
     box = pictures.fit_box(picture.shape[1], picture.shape[0], fit)
     square = pictures.cut(picture, box, size)
@@ -149,7 +149,7 @@ def fitted(picture: np.ndarray, shape: np.ndarray | None, fit: str, size: int) -
 
 
 def _is_picture(box: pictures.Box, picture: np.ndarray, size: int) -> np.ndarray:
-    """Where a square shows the picture and not the padding, whose streaks are no edges: [size, size, 1] of 0 and 1."""
+    """Where a square shows the picture and not the padding, whose streaks are not edges: [size, size, 1] of 0 or 1."""
 
     def inside(start, length, extent):
         centres = start + (np.arange(size) + 0.5) * length / size
@@ -161,7 +161,7 @@ def _is_picture(box: pictures.Box, picture: np.ndarray, size: int) -> np.ndarray
 
 
 def map_of(path: Path) -> Path:
-    """The map of a picture: the same name, with any picture's ending."""
+    """The map of a picture: a file with the same name and the ending of any picture format."""
     endings = [path.suffix, *pictures.SUFFIXES, *map(str.upper, pictures.SUFFIXES)]
     for candidate in (path.with_suffix(ending) for ending in endings):
         if candidate.is_file():

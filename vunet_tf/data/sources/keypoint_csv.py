@@ -1,6 +1,7 @@
 """DeepFashion and Market-1501 with the widely published keypoint files: `name:keypoints_y:keypoints_x`.
 
-One person a picture, 18 OpenPose joints as two lists of pixels, -1 unseen; the person's identity is in the file name.
+There is one person in a picture, with 18 OpenPose joints as two lists of pixels; -1 is unseen. The file name has the
+person's identity.
 """
 
 import csv
@@ -38,10 +39,10 @@ SCHEMA = "openpose18"
 _NOTHING = str([-1] * len(SCHEMAS[SCHEMA]))
 COLUMNS = ["name", "keypoints_y", "keypoints_x"]
 
-# "WOMEN/Dresses/id_00000002/02_1_front.jpg", or the flat "fashionWOMENDressesid0000000202_1front.jpg": person 00000002
-# in outfit 02.
+# Person 00000002 in outfit 02: "WOMEN/Dresses/id_00000002/02_1_front.jpg", or in flat folders
+# "fashionWOMENDressesid0000000202_1front.jpg".
 _DEEPFASHION = re.compile(r"id_?(\d{8})/?(\d{2})_")
-# "0002_c1s1_000451_03.jpg": person 0002. 0000 and -1 are no persons but distractors and junk.
+# "0002_c1s1_000451_03.jpg": person 0002. 0000 and -1 are not persons but distractors and junk.
 _MARKET = re.compile(r"^(-1|\d{4})_c\d")
 
 
@@ -52,7 +53,7 @@ def deepfashion_identity(file: str) -> str | None:
 
 
 def market_identity(file: str) -> str | None:
-    """The person in the name of a Market-1501 picture: "0002"; a distractor is a person of its own; None if none."""
+    """The person in the name of a Market-1501 picture, such as "0002". Every distractor counts as a new person."""
     match = _MARKET.match(Path(file).name)
     if not match:
         return None
@@ -60,9 +61,9 @@ def market_identity(file: str) -> str | None:
 
 
 class Row(NamedTuple):
-    """A line of the file: the two lists are still text, so that a bad line is one reject. Split "": by hash.
+    """A line of the file. The two lists are still text, so that a bad line is one reject.
 
-    A picture without a line, whose joints are estimated, has no lists.
+    The split is "" if a hash decides it. A picture without a line, whose joints are estimated, has no seen joint.
     """
 
     file: str

@@ -1,4 +1,4 @@
-"""Pictures that hold two halves side by side: an edge map and a photograph, in either order."""
+"""Pictures of two halves side by side: an edge map and a photograph, in either order."""
 
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from vunet_tf.files.errors import InputError
 
 
 def open_source(options: Options) -> Source:
-    """Halves of pictures; a folder `train`, `val`, `valid` or `test` in a picture's path decides its split.
+    """Halves of pictures. A folder `train`, `val`, `valid` or `test` in a picture's path decides its split.
 
     Raises:
         InputError: if --input is missing or has no pictures.

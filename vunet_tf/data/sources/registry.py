@@ -14,11 +14,11 @@ SOURCES = {
     "digits": digits.open_source,
 }
 
-# What `source.people_in` and `source.person_example` read for a source.
+# Settings that `source.people_in` and `source.person_example` read.
 ESTIMATION = ("estimate", "pose_model", "cutout")
 _KEYPOINT_FILE = ("images", "annotations", "valid_annotations", "fit", "valid_fraction", "min_joints", *ESTIMATION)
 _PERSON = ("margin", "min_person", "min_joints")  # how people are cut from photographs
-# Besides image_size and encoding, which all take. A flag of another source is an error, not ignored.
+# All sources also take image_size and encoding. A flag of another source is an error; it is not ignored.
 OPTIONS = {
     "coco": ("images", "annotations", "valid_annotations", "valid_fraction", *_PERSON, *ESTIMATION),
     "deepfashion": _KEYPOINT_FILE,

@@ -1,8 +1,9 @@
 """The original release's `index.p`: a pickle that names pictures, splits and joints.
 
-A pickle can run any program when it is loaded. Ours admits plain containers, strings, numbers and NumPy arrays, which
-it builds itself from their bytes; anything else is refused by name before it is called. Nor can it fill the memory, or
-keep the processor busy for years: what is copied is counted, and only plain values can be keys.
+A pickle can run any program when it is loaded. This reader admits only plain containers, strings, numbers and NumPy
+arrays, which it builds itself from their bytes. Anything else is refused by name before it is called. A pickle also
+cannot fill the memory or keep the processor busy for years: copied values are counted, and only plain values can be
+keys.
 """
 
 import io
@@ -21,16 +22,16 @@ from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.reading import read_bytes
 
-_MOST_JOINTS = 200  # of any schema; a longer list is not one of joints
-# Values and bytes that a pickle may have copied: so many, and so many for each byte of its own. A small one can ask for
-# the same large list again and again.
+_MOST_JOINTS = 200  # more than any schema has; a longer list is not a list of joints
+# How many values and bytes a pickle may copy: a fixed number, and a number for each of its own bytes. Without a limit,
+# a small pickle could copy the same large list again and again.
 _COPIES, _COPIES_PER_BYTE = 2**20, 4
-_PAIR = 64  # what a pair of a dictionary counts: so much more memory than a byte it takes
+_PAIR = 64  # a pair of a dictionary counts as so many bytes, since it takes that much memory
 _KEYS = (str, bytes, int, float, bool, type(None), np.generic)
 
 
 class Entry(NamedTuple):
-    """One picture of the index; joints are fractions of the picture, negative unseen."""
+    """One picture of the index. Joints are fractions of the picture, negative where unseen."""
 
     file: str
     train: bool
@@ -38,7 +39,7 @@ class Entry(NamedTuple):
 
 
 def open_source(options: Options) -> Source:
-    """The pictures of an index; --input is the index or the folder it lies in.
+    """The pictures of an index. --input is the index or its folder.
 
     Raises:
         InputError: if the index is missing, refused, or not in the release's form.
@@ -84,7 +85,7 @@ def _make(entry: Entry, folder: Path, order, options: Options) -> list[Example]:
 
 
 def _table(joints) -> np.ndarray:
-    """An entry's joints as [K, 2] float32; lists are looked at before NumPy unfolds them."""
+    """An entry's joints as [K, 2] float32. Lists are checked before NumPy unfolds them."""
     try:
         rows = list(joints)
         if len(rows) <= _MOST_JOINTS and all(len(row) == 2 for row in rows):
@@ -108,7 +109,7 @@ def load_index(path: Path) -> dict:
         {"imgs": list of strings, "train": list of booleans, "joints": list, "joint_order": tuple of strings or None}.
 
     Raises:
-        InputError: if it cannot be read, is no pickle, asks for anything but plain data, or lacks a part.
+        InputError: the index cannot be read, is not a pickle, asks for more than plain data, or lacks a part.
     """
     try:
         index = _PlainUnpickler(read_bytes(path)).load()
@@ -163,7 +164,7 @@ def _require_keys(values) -> None:
 
 
 class _Dtype:
-    """Stands for `numpy.dtype` while unpickling: only kinds whose bytes mean nothing but values."""
+    """Stands for `numpy.dtype` while unpickling. It allows only kinds whose bytes are plain values."""
 
     def __init__(self, name, *_flags):
         self.name, self.order = str(name), "="
@@ -185,14 +186,14 @@ class _Copies:
         self.left = most
 
     def add(self, values, size: int = 1) -> None:
-        """Adds those of a sequence, each of which counts `size`. Raises InputError where there are too many."""
+        """Adds the values of a sequence, each of which counts `size`. Raises InputError if there are too many."""
         self.left -= size * len(values)
         if self.left < 0:
             raise InputError("refused: it unfolds to far more than its own size")
 
 
 class _Array:
-    """Stands for `numpy.ndarray` while unpickling; `resolve` builds it from shape, dtype and bytes."""
+    """Stands for `numpy.ndarray` while unpickling. `resolve` builds the array from shape, dtype and bytes."""
 
     def __init__(self, copies: _Copies):
         self.copies, self.state = copies, None
@@ -214,7 +215,7 @@ class _Array:
 
 
 def _plain(value):
-    """The array that a stand-in holds; any other value as it is."""
+    """The array of a stand-in. Any other value stays as it is."""
     try:
         return value.resolve() if isinstance(value, _Array) else value
     except InputError:
@@ -224,10 +225,10 @@ def _plain(value):
 
 
 class _PlainUnpickler(pickle._Unpickler):
-    """Admits the few names that pickled NumPy arrays use, each replaced by a stand-in that can only hold data.
+    """Admits the few names that pickled NumPy arrays use. Each is replaced by a stand-in that can only hold data.
 
-    It is Python's own unpickler that is written in Python: the one in C takes 64 GiB for five bytes (a place far out in
-    its memo), and cannot look at the keys of dictionaries and sets, whose hashes can take years.
+    It derives from Python's unpickler that is written in Python. The one written in C can take 64 GiB for five bytes (a
+    place far out in its memo). It also cannot check the keys of dictionaries and sets, whose hashes can take years.
     """
 
     def __init__(self, content: bytes):
@@ -276,7 +277,7 @@ class _PlainUnpickler(pickle._Unpickler):
         _require_keys([key for key, _ in keys_and_values])
         return dict(keys_and_values)
 
-    # Instructions of a pickle that need a look before they are carried out
+    # Instructions of a pickle that are checked before they are carried out
 
     dispatch = dict(pickle._Unpickler.dispatch)  # noqa: RUF012 (a table)
 
@@ -306,7 +307,9 @@ class _PlainUnpickler(pickle._Unpickler):
         super().load_build()
 
     def load_bytearray8(self):
-        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))  # never more than there is
+        self.append(
+            bytearray(self.read(int.from_bytes(self.read(8), "little")))
+        )  # it reads no more bytes than there are
 
     dispatch |= {
         pickle.SETITEM[0]: load_setitem,

@@ -17,48 +17,54 @@ from vunet_tf.data.example import LARGEST_SIDE, Example, Rejected
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
-# How the sources make a picture square where --fit is not given.
+# How the sources make a picture square if --fit is not given.
 DEFAULT_FITS = {"deepfashion": "stretch", "market": "stretch", "index": "stretch", "pairs": "stretch", "folder": "pad"}
 
 CUTOUTS = {"grey": 128, "white": 255, "black": 0}  # backgrounds of people who are cut out
 
-_READ_WHILE_WORKING = ("input", "images", "shapes")  # of the options: files that each worker reads
+_READ_WHILE_WORKING = ("input", "images", "shapes")  # options that name files which each worker reads
 
 LEAST_SIDE = 8  # pixels: a smaller picture shows no person
 
 
 @dataclass(frozen=True)
 class Options(Settings):
-    """How `prepare` reads a source. Each field is a flag of the same name; a source takes those that it needs.
+    """How `prepare` reads a source. Each field is a flag of the same name. A source takes the flags that it needs.
 
     Attributes:
-        input: folder (or index.p) of the sources index, pairs, folder and sprites.
-        images: folder of the pictures of the sources coco, deepfashion and market.
-        annotations: annotation file of the sources coco, deepfashion and market.
-        valid_annotations: annotation file of the valid split; without it the split is by hash.
-        image_size: side of the square pictures in pixels. By default 256; market 128, figures 64, sprites their cell,
-            digits 8.
-        fit: how a picture becomes square: stretch it (default of deepfashion, market, index and pairs), pad its short
-            side with its edge (default of folder), or crop its middle.
-        encoding: how pictures are stored: jpeg (quality 95; default of photographs) or png (exact; default of sprites,
+        input: folder of the pictures, for the sources pairs, folder and sprites. index: the file index.p, or its
+            folder.
+        images: coco, deepfashion, market: folder of the pictures.
+        annotations: coco, deepfashion, market: annotation file.
+        valid_annotations: coco, deepfashion, market: annotation file of the valid split. Without it, the hash of each
+            name decides the split.
+        image_size: side of the square pictures in pixels. By default 256; for market 128, for figures 64, for digits 8,
+            and for sprites the side of their cells.
+        fit: how a picture becomes square. stretch: it is stretched (default of deepfashion, market, index and pairs).
+            pad: its short side is continued with the edge (default of folder). crop: its middle is cut out.
+        encoding: how pictures are stored: jpeg (quality 95; default for photographs) or png (exact; default of sprites,
             figures and digits). Shape maps are always png.
-        valid_fraction: part of the pictures in the valid split, where names decide by their hash.
+        valid_fraction: the part of the pictures that the valid split gets, where the hash of each name decides the
+            split.
         margin: coco, and folder with --estimate: what is added to a person's box on each side, as a fraction of its
             longer side.
-        min_person: coco, and folder with --estimate: people whose box has a smaller longer side (pixels) are left out.
-        estimate: coco, deepfashion, market: a pose estimator finds the joints that the annotations lack (deepfashion
-            and market need none at all). folder: it finds the people, and each is an example.
-        pose_model: --estimate: folder of the estimator's weights; by default the user's cache folder.
-        cutout: --estimate: people are cut out, and the background becomes this colour.
-        min_score: --estimate, folder: people of whom the estimator is less sure are left out.
-        min_joints: people with fewer of the 15 joints seen are left out.
-        shape_map: sprites: which shape map: body (default), mask, edges or joints.
-        shapes: folder: a folder of ready shape maps with the pictures' names; without it, edges are found.
-        edges_side: pairs: which half is the edge map.
-        seed: figures: a different seed gives different people.
-        looks: figures: how many looks to train on.
-        poses: figures: how many poses to train on.
-        examples: figures: how many training pictures.
+        min_person: coco, and folder with --estimate: people are left out if the longer side of their box has fewer
+            pixels.
+        estimate: coco, deepfashion, market: a pose estimator finds the joints that the annotations lack. deepfashion
+            and market then need no annotations. folder: the estimator finds the people, and each becomes an example.
+        pose_model: folder of the pose estimator's weights, for --estimate. By default the user's cache folder, where
+            `python -m vunet_tf.estimate get` puts them.
+        cutout: people are cut out, and the background gets this colour. Needs --estimate.
+        min_score: folder with --estimate: people are left out if the estimator is less sure of them.
+        min_joints: people are left out if fewer of the 15 joints are seen.
+        shape_map: sprites: which shape map to use: body (default), mask, edges or joints.
+        shapes: folder: a folder of ready shape maps with the same names as the pictures. Without it, the shape is the
+            edges of the picture.
+        edges_side: pairs: which half of the picture is the edge map.
+        seed: figures: seed of the people that are drawn. Another seed gives other people.
+        looks: figures: number of looks (hair, clothes and colours) of the training pictures; at least 24.
+        poses: figures: number of poses of the training pictures; at least 24.
+        examples: figures: number of training pictures; at least 1.
     """
 
     input: Path | None = None
@@ -85,7 +91,7 @@ class Options(Settings):
     examples: int = 8000
 
     def with_defaults(self, **defaults) -> "Options":
-        """These options, with a source's own defaults for what was not given."""
+        """These options, with a source's own defaults for options that were not given."""
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
 
     def for_other_machines(self) -> "Options":
@@ -95,7 +101,7 @@ class Options(Settings):
         return replace(self, **{name: Path(os.path.abspath(path)) for name, path in paths.items() if path})
 
     def read_while_working(self) -> tuple[Path, ...]:
-        """Files and folders out of which pictures are made after the source was opened."""
+        """Files and folders that are read while pictures are made, after the source was opened."""
         names = (*_READ_WHILE_WORKING, *(["pose_model"] if self.estimate else []))
         return tuple(path for name in names if (path := getattr(self, name)))
 
@@ -106,7 +112,7 @@ class Options(Settings):
                 raise InputError(f"this source needs --{name}")
 
     def require_estimator(self) -> None:
-        """Raises InputError if an estimator is asked for and not there, or is needed and not asked for."""
+        """Raises InputError if --estimate is given and there is no estimator, or if it is needed and not given."""
         if self.estimate:
             open_estimator(self.pose_model, workers=1)
         elif self.cutout:
@@ -117,16 +123,16 @@ class Options(Settings):
 class Source:
     """A source that was opened: what its pictures are and how to make them.
 
-    items: the work, in a fixed order; each is small.
-    make: turns an item into examples and rejects, in many processes (so it is a partial of a module's function); raises
-      InputError if nothing can be made of the item.
-    name_of: the file an item speaks of, for the list of rejects.
+    items: the work items in a fixed order. Each is small.
+    make: turns an item into examples and rejects. It runs in many processes, so it is a partial of a module's function.
+      It raises InputError if nothing can be made of the item.
+    name_of: gives the file of an item, for the list of rejects.
     image_size: side of the square pictures in pixels.
     has_joints: whether the examples carry joints (and the shape is the stickman) or a shape map.
     shape_channels: channels of the shape map.
-    how: how each picture was made, in words, by what it concerns.
-    rejects: what was already left out while opening.
-    valid_fraction: how much is for validation, where examples come without a split (see `split_by_hash`).
+    how: how each picture was made, in words: {what it concerns: text}.
+    rejects: what was left out already when the source was opened.
+    valid_fraction: the part for validation, if examples come without a split (see `split_by_hash`).
     """
 
     items: Sequence
@@ -145,7 +151,7 @@ class Source:
 
 
 def pictures_below_input(options: Options) -> dict:
-    """The fields that sources share whose items are the paths of all pictures below --input.
+    """Fields of a `Source` whose items are the paths of all pictures below --input.
 
     Raises:
         InputError: if --input has no pictures.
@@ -160,12 +166,12 @@ def pictures_below_input(options: Options) -> dict:
 
 @functools.cache
 def _estimator(pose_model: Path | None) -> Estimator:
-    """The estimator of this process, of which there is one for each core."""
+    """The estimator of this process. There is one process for each core."""
     return open_estimator(pose_model, workers=1)
 
 
 def people_in(picture: np.ndarray, options: Options) -> list[Estimate]:
-    """The people whom the estimator finds in a [H, W, 3] uint8 picture, the surest first; none without --estimate."""
+    """The people that the estimator finds in a [H, W, 3] uint8 picture, the surest first; none without --estimate."""
     if not options.estimate:
         return []
     (people,) = _estimator(options.pose_model).people([picture])
@@ -173,7 +179,7 @@ def people_in(picture: np.ndarray, options: Options) -> list[Estimate]:
 
 
 def completed(joints: np.ndarray, found: Estimate | None) -> np.ndarray:
-    """Annotated joints [15, 2], those that are NaN taken from the estimate of the same person, if there is one."""
+    """Annotated joints [15, 2]. Those that are NaN come from the estimate of the same person, if there is one."""
     return joints if found is None else np.where(np.isnan(joints), found.person().joints, joints)
 
 
@@ -186,7 +192,7 @@ def square_around(bbox, margin: float, least: int = 0) -> pictures.Box:
         least: length in pixels that the longer side must have.
 
     Raises:
-        InputError: if it is no such box, or too small.
+        InputError: `bbox` is not such a box, or is too small.
     """
     try:
         left, top, width, height = (float(value) for value in bbox)
@@ -202,7 +208,7 @@ def square_around(bbox, margin: float, least: int = 0) -> pictures.Box:
 
 
 def leaves_folder(name: str) -> bool:
-    """Whether a file name out of somebody's list points outside the folder it should lie in."""
+    """Whether a file name from a user's list points outside the folder in which it should lie."""
     return Path(name).is_absolute() or ".." in Path(name).parts
 
 
@@ -221,20 +227,20 @@ def person_example(
     mask: Mask | None = None,
     **fields,
 ) -> Example:
-    """Cuts a person out of a picture, joints and all.
+    """Cuts a person out of a picture, with the joints.
 
     Args:
         picture: [H, W, 3] uint8.
         joints: [15, 2] float32 fractions of the picture; NaN where unseen.
-        box: what to cut out.
-        options: the side of the result (`image_size`, pixels), its `encoding`, and `min_joints`, how many must lie in
-            the box; and its `cutout`.
+        box: the square to cut out.
+        options: the side of the result (`image_size`, pixels), its `encoding` and `cutout`, and `min_joints`: how many
+            joints must lie in the box.
         mask: where the person is, if known.
         **fields: the other fields of the `Example`.
 
     Raises:
-        InputError: if the picture is too small, a shoulder or hip is not in the box, or too few joints are; or the
-            person is to be cut out, and there is no mask.
+        InputError: the picture is too small, a shoulder or hip is not in the box, or too few joints are in it; or the
+            person has to be cut out and there is no mask.
     """
     require_room(picture)
     height, width = picture.shape[:2]
@@ -253,7 +259,7 @@ def person_example(
 
 
 def joints_in_box(joints: np.ndarray, width: int, height: int, box: pictures.Box) -> np.ndarray:
-    """Joints [15, 2], fractions of a picture of that size, as fractions of a box in it; -1 where unseen.
+    """Turns joints [15, 2] from fractions of a picture into fractions of a box in it; -1 where unseen.
 
     Raises:
         InputError: a shoulder or hip is not in the box.
@@ -265,7 +271,7 @@ def joints_in_box(joints: np.ndarray, width: int, height: int, box: pictures.Box
 
 
 def estimation_in_words(options: Options) -> dict[str, str]:
-    """What `Source.how` says of estimated joints and of people who are cut out."""
+    """The entries of `Source.how` for estimated joints and for people who are cut out."""
     how = {"joints": "those that the annotations lack are estimated"} if options.estimate else {}
     return {**how, "background": f"{options.cutout}, people are cut out"} if options.cutout else how
 

@@ -1,7 +1,7 @@
-"""Sprite sheets in the format `vunet-sprites-1`: every character in every pose, with shape maps that all share.
+"""Sprite sheets in the format `vunet-sprites-1`: every character in every pose. All characters share the shape maps.
 
 `index.json` names the grid, the frames (action, direction, split), the appearances (sheet, attributes, split) and the
-shape maps. The truth for every transfer is therefore in the data.
+shape maps. So the data has the true picture of every transfer.
 """
 
 import json
@@ -20,14 +20,14 @@ from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shortened, shown
 
 FORMAT = "vunet-sprites-1"
 _FRAME_ATTRIBUTES = ("action", "direction", "t", "pose_seen_in_train")
-GREY_MAPS = ("body", "mask", "edges")  # the others are colour
+GREY_MAPS = ("body", "mask", "edges")  # the other maps are in colour
 
 
 def open_source(options: Options) -> Source:
     """All characters in all poses.
 
     Raises:
-        InputError: if --input is no such folder, its index is damaged, or it has no map --shape_map.
+        InputError: --input is not such a folder, its index is damaged, or it has no map --shape_map.
     """
     options.require("input")
     path = options.input / "index.json"
@@ -124,7 +124,7 @@ def _make(appearance: dict, grid: _Grid, size: int, encoding: str) -> list[Examp
 
 
 def _shape_id(shape_set: str, frame: dict) -> str:
-    """Frames whose maps are the same to the pixel share it."""
+    """The id of a frame's shape. Frames whose maps are the same in every pixel share it."""
     return f"{shape_set}/{frame.get('same_pose_as', frame['id'])}"
 
 
@@ -164,7 +164,7 @@ def _resized(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def _encoded_shapes(maps, frames, cell, size) -> dict[str, bytes]:
-    """The shape map of every pose as the bytes of a PNG file: made once, shared by all characters."""
+    """The shape map of every pose as the bytes of a PNG file. It is made once for all characters."""
     return {
         _shape_id(shape_set, frame): pictures.encode(_resized(_cell(sheet, frame, cell), size), "png")
         for shape_set, sheet in maps.items()

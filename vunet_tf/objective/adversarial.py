@@ -1,0 +1,46 @@
+"""The losses of two players: a discriminator D that tells true pairs from made ones, and a model that deceives it.
+
+D gives a logit, high for true: the probability is sigmoid(D). All means are over the batch, and over positions where D
+judges each of them. log sigmoid(D) = -softplus(-D), and log(1 - sigmoid(D)) = -softplus(D).
+"""
+
+from keras import ops
+
+
+def discriminator_loss(true, made):
+    """-E[log sigmoid(D(true))] - E[log(1 - sigmoid(D(made)))], a scalar in nats (Goodfellow et al. 2014, Eq. 1).
+
+    At 2 log 2 = 1.386 the discriminator guesses.
+
+    Args:
+        true, made: logits of true and of made pairs.
+    """
+    return ops.mean(ops.softplus(-true)) + ops.mean(ops.softplus(made))
+
+
+def non_saturating(made):
+    """-E[log sigmoid(D(made))], a scalar in nats, what a generator minimises (Goodfellow et al. 2014, Sec. 3).
+
+    Its gradient is large while D sees through what is made, where that of E[log(1 - sigmoid(D(made)))] vanishes.
+    """
+    return ops.mean(ops.softplus(-made))
+
+
+def encoder_loss(true):
+    """-E[log(1 - sigmoid(D(x, E(x))))], a scalar in nats, what the encoder of a BiGAN minimises (Donahue et al. 2017).
+
+    Like `non_saturating`: the encoder wants D to take its true pairs for made ones.
+    """
+    return ops.mean(ops.softplus(true))
+
+
+def r1(gradients):
+    """R1 = 1/2 E[||grad D(true)||^2], a scalar: the gradient of the logit by its inputs (Mescheder et al. 2018, Eq. 9).
+
+    It keeps D from growing steep around true pairs, where it should become flat.
+
+    Args:
+        gradients: of the sum of all logits, by each input, [B, ...].
+    """
+    squares = [ops.sum(ops.square(ops.cast(g, "float32")), axis=tuple(range(1, ops.ndim(g)))) for g in gradients]
+    return ops.mean(sum(squares)) / 2
