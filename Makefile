@@ -47,8 +47,9 @@ test: $(VENV)/.installed ## run the tests
 weights: $(VENV)/.installed ## download the weights of the pose estimator, for photographs without keypoints
 	$(RUN) -m vunet_tf.estimate get
 
-slowtest: $(VENV)/.installed ## run the tests that take minutes: kill a training twenty times, learn eight figures, install a wheel
+slowtest: $(VENV)/.installed ## run what takes long: kill every command twenty times, learn eight figures, install a wheel
 	$(RUN) -m pytest -m slow
+	$(RUN) -m tests.faults
 
 docs: $(VENV)/.installed ## build the site of the documents and of the Python API: build/site/index.html
 	@for path in build/documents build/site .cache; do test -e $$path || echo $$path >> .demo; done

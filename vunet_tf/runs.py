@@ -39,6 +39,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 FLAGS = "flags.txt"
 HISTORY = "history.jsonl"
+_CONTENTS = "contents of the dataset"
 PACKAGES = ("vunet-tf", "tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
@@ -124,8 +125,9 @@ def open_for_training(
         chief: whether this process writes the run. Other processes only check whether it can go on.
 
     Yields:
-        begin(step, flags): call it when everything is ready, with the steps done and the text of a flagfile. It writes
-        flags and history, and returns a list of sentences that say what changed since the last start.
+        begin(step, flags, dataset): call it when everything is ready, with the steps done, the text of a flagfile and
+        the dataset's `digest`. It writes flags and history, and returns a list of sentences that say what changed since
+        the last start.
 
     Raises:
         InputError: `run_dir` holds another model, is being trained already, or cannot be written.
@@ -140,19 +142,19 @@ def open_for_training(
                 f"{run_dir} holds another model, trained with {' '.join(differing)}; name another --run_dir"
             )
     if not chief:
-        yield lambda step, flags: []
+        yield lambda step, flags, dataset=None: []
         return
     is_new = not run_dir.exists()
     try:
         with atomic.locked(run_dir / ".lock", run_dir, "--run_dir"):
-            yield lambda step, flags: _begin(run_dir, step, flags)
+            yield lambda step, flags, dataset=None: _begin(run_dir, step, flags, dataset)
     finally:
         if is_new:
             with contextlib.suppress(OSError):  # it is not empty if training has begun
                 run_dir.rmdir()
 
 
-def _begin(run_dir, step, flags):
+def _begin(run_dir, step, flags, dataset):
     """Writes flags and history of a start at this step, and returns the sentences that say what changed."""
     before = [entry for entry in history(run_dir) if entry["step"] < step]  # later starts left nothing in the weights
     try:
@@ -166,9 +168,12 @@ def _begin(run_dir, step, flags):
                 "python": platform.python_version(),
                 **{package: importlib.metadata.version(package) for package in PACKAGES},
             },
+            **({"dataset": dataset} if dataset else {}),
         }
         if before:
             old, new = map(_settings, (before[-1], entry))
+            if "dataset" in before[-1] and dataset:  # an earlier version did not note it
+                old[_CONTENTS], new[_CONTENTS] = before[-1]["dataset"], dataset
             entry["changed"] = [
                 f"{name}: {old.get(name, 'none')} before, {new.get(name, 'none')} from step {step} on"
                 for name in {**old, **new}
@@ -176,6 +181,8 @@ def _begin(run_dir, step, flags):
             ]
         if entry["changed"] or not before:
             before.append(entry)
+        elif dataset and "dataset" not in before[-1]:
+            before[-1]["dataset"] = dataset
         atomic.write_text(run_dir / HISTORY, "".join(f"{json.dumps(each)}\n" for each in before))
     except OSError as error:
         raise InputError(f"cannot write to {run_dir}: {error.strerror}") from error
@@ -193,7 +200,8 @@ def history(run_dir: Path | str) -> list[dict]:
 
     Returns:
         {"step": steps done before, "date": ISO 8601, "changed": sentences like "--learning_rate: 0.001 before, 0.0005
-        from step 2000 on", "flags": all flags by name, "versions": of Python and packages} for each.
+        from step 2000 on", "flags": all flags by name, "versions": of Python and packages, "dataset": its `digest`} for
+        each.
 
     Raises:
         InputError: the file is damaged.

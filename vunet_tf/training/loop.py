@@ -1,6 +1,7 @@
 """The loop around the step: data, curves, checkpoints, and saving at the end or when it is stopped."""
 
 import contextlib
+import errno
 import re
 import signal
 import time
@@ -156,10 +157,10 @@ class Loop:
                     rows = []
                 if config.pictures_every and self.matrix and self._due(config.pictures_every):
                     self._draw(journal)
-                if self._due(config.checkpoint_every):
-                    self._validate(journal, bar)
-                    self._save()
-                elif stopped:
+                if self._due(config.checkpoint_every) or stopped:
+                    self._require_run_dir()
+                    if self._due(config.checkpoint_every):
+                        self._validate(journal, bar)
                     self._save()
                 if stopped:
                     self._say(f"stopped after step {self.step}; the same command goes on from here")
@@ -207,6 +208,11 @@ class Loop:
             )
 
     # What is kept
+
+    def _require_run_dir(self):
+        """Raises OSError where the run directory was removed meanwhile: a new one would have the last state alone."""
+        if self.chief and not self.run_dir.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "the folder was removed while it was written", str(self.run_dir))
 
     def _validate(self, journal, bar):
         """Measures the averaged weights on the valid split, and saves the model for use if it is the best so far.
