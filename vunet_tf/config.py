@@ -379,6 +379,8 @@ class EvaluationConfig(Settings):
             action=idle,direction=down,t=0 for sprites, and first for others. For the split valid it comes from
             valid_appearance, and for valid_shape from train, as far as the dataset has them. In all other cases it
             comes from the split itself.
+        by: transfer: name of an attribute of the data. The error is then also given for each of its values, for example
+            "pattern" for the patterns of drawn people's shirts.
         max_examples: number of examples measured per split, evenly spread over it; 0 for all.
         batch_size: number of pictures made at a time.
         samples: likelihood: number of samples of z in the tighter bound.
@@ -395,6 +397,7 @@ class EvaluationConfig(Settings):
     split: tuple[str, ...] = ()
     sections: tuple[str, ...] = SECTIONS
     reference: str | None = None
+    by: str | None = None
     max_examples: int = within(0, None, 2000)
     batch_size: int = within(1, None, 32)
     samples: int = within(1, None, 16)

@@ -123,7 +123,9 @@ def _requests(signature, seed) -> list[dict[str, np.ndarray]]:
             look, own, wanted = (int(number) for number in random.integers(0, 2**20, 3))
             pose, target = sample_pose(seed, own), sample_pose(seed, wanted)
             drawn = draw(sample_look(seed, look), pose, int(random.choice(SIZES)))
-            example: dict[str, bytes | np.ndarray] = {"image_bytes": pictures.encode(drawn.image, ("png", "jpeg")[(i + k) % 2])}
+            example: dict[str, bytes | np.ndarray] = {
+                "image_bytes": pictures.encode(drawn.image, ("png", "jpeg")[(i + k) % 2])
+            }
             for name, shown in (("", pose), ("target_", target)):
                 if f"{name}joints" in signature.inputs:
                     example[f"{name}joints"] = shown.joints.astype(np.float32)

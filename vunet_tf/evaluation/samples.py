@@ -23,7 +23,8 @@ from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "samples"
 LARGEST = 512  # pictures
-RANDOM_CODES = "model, random codes"  # for a model without a distribution of z
+RANDOM_CODES = "model, random codes"  # of a model without a distribution of z: with the mean and spread of true codes
+NORMAL_CODES = "model, standard normal codes"  # of the same, as a VAE is sampled
 RECONSTRUCTIONS = "model, reconstructions"
 TRAINING = "true pictures of train"
 TRUE = "true pictures"
@@ -57,8 +58,11 @@ def measure(
             known[whose].append(drawn(model, seen, [seed, number]))
         else:
             random = np.random.default_rng([seed, number])
-            z = [mean + scale * random.normal(size=(len(batch["image"]), *mean.shape)) for mean, scale in codes]
-            known[whose].append(to_uint8(model.generate(None, [each.astype(np.float32) for each in z])))
+            normal = [random.normal(size=(len(batch["image"]), *mean.shape)) for mean, _ in codes]
+            fitted = [mean + scale * each for each, (mean, scale) in zip(normal, codes, strict=True)]
+            for of, z in ((RANDOM_CODES, fitted), (NORMAL_CODES, normal)):
+                made = to_uint8(model.generate(None, [each.astype(np.float32) for each in z]))
+                known.setdefault(of, []).append(made)
         if "reconstruct" in model.uses:
             known[RECONSTRUCTIONS].append(to_uint8(model.reconstruct(seen)))
         appearances += text(batch["appearance_id"])

@@ -79,6 +79,10 @@ class Tally:
         """All scores of one kind, [N], in the order they came."""
         return np.concatenate(self._values[of][key])
 
+    def appearances(self, of: str) -> list[str]:
+        """The appearance of each example, in the same order."""
+        return self._appearances[of]
+
     def measures(self, seed: int) -> list[Measure | Missing]:
         """The means of everything that was added."""
         made = []
