@@ -29,7 +29,7 @@ def runs(tiny_figures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     return {
         name: vunet_tf.load(saved_run(folder / name, tiny_figures, model=name, **SMALL))
-        for name in ("ae", "vae_joint", "cvae")
+        for name in ("ae", "vae_joint", "cvae", "bigan")
     }
 
 
@@ -88,6 +88,14 @@ def test_a_conditional_vae_has_bits_and_samples(runs):
     assert values(found, "likelihood", likelihood.BITS.name, "model")[0] > 6  # untrained: little less than 8 bits
 
 
+def test_a_bigan_has_samples_and_reconstructions_but_no_bits(runs):
+    found = evaluated(runs["bigan"], sections=("reconstruction", "likelihood", "samples"))
+    assert values(found, "samples", samples.DISTANCE.name, "model")[0] > 0
+    assert values(found, "reconstruction", "mean |error|, whole picture", "model")[0] > 0
+    (missing,) = (each for each in found if isinstance(each, Missing) and each.section == "likelihood")
+    assert "states no p(x | z)" in missing.why
+
+
 def test_the_bits_of_a_gaussian_are_those_by_hand(runs):
     """If only z is random, one sample gives -(log p(x + u | z) + log p(z) - log q(z)) / D in bits of a level."""
     model = runs["vae_joint"].model
@@ -121,7 +129,7 @@ def test_a_joint_vae_is_asked_for_shapes_by_pictures_of_others(runs):
 # Out of Python
 
 
-@pytest.mark.parametrize("name", ["ae", "vae_joint", "cvae"])
+@pytest.mark.parametrize("name", ["ae", "vae_joint", "cvae", "bigan"])
 def test_encoder_and_generator_run_as_tflite_and_in_a_served_graph(runs, name):
     run = runs[name]
     model = trained.load(run.directory, run.dataset_dir).model

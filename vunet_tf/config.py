@@ -311,7 +311,7 @@ class TrainingConfig(Settings):
     pictures_every: int = within(0, None, 1000)
     max_skipped: int = within(1, None, 20)
     adversarial: float = within(0, None, 0.0)
-    r1: float = within(0, None, 1.0)
+    r1: float = within(0, None, 0.1)
     discriminator_rate: float = 1.0
 
     def __post_init__(self):

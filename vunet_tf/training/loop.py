@@ -257,7 +257,7 @@ class Loop:
             tqdm.write(text)
 
     def _tell(self, bar, split, values):
-        names = ("loss", "error", "kl", "kl_weight", "images_per_second")
+        names = ("loss", "error", "kl", "kl_weight", "diversity", "images_per_second")
         text = ", ".join(f"{name} {values[name]:.4g}" for name in names if name in values)
         if bar.disable:
             self._say(f"step {self.step} {split}: {text}")

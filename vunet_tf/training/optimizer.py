@@ -109,7 +109,7 @@ def orthogonalised(matrix):
     return tf.matmul(factor, x) if wide else tf.matmul(x, factor)
 
 
-DISCRIMINATORS = functools.partial(SummedAdam, beta_1=0.0, beta_2=0.99)  # Mescheder et al. 2018, without momentum
+DISCRIMINATORS = functools.partial(SummedAdam, beta_1=0.5, beta_2=0.99)
 OPTIMIZERS = {
     "adam": functools.partial(SummedAdam, beta_1=0.5, beta_2=0.9),  # released program
     "muon": functools.partial(SummedMuon, beta_1=0.9, beta_2=0.99),

@@ -1,6 +1,7 @@
 """The training step. It is the same on one device, on several devices and on several machines."""
 
 import contextlib
+import math
 from typing import NamedTuple
 
 import keras
@@ -174,7 +175,8 @@ class TrainingStep:
         terms = self.model.adversarial_terms(of_true, of_made)
         discriminator, penalty = adversarial.discriminator_loss(of_true, of_made), {}
         if training and self.config.r1:
-            penalty["r1"] = adversarial.r1(tf.nest.flatten(tape.gradient(of_true, true)))
+            slopes = tf.nest.flatten(tape.gradient(of_true, true))
+            penalty["r1"] = adversarial.r1(slopes, positions=math.prod(of_true.shape[1:]))
             discriminator += self.config.r1 * penalty["r1"]
         return {"adversarial": sum(terms.values()), **terms, "discriminator": discriminator, **penalty}
 
