@@ -44,7 +44,7 @@ class BiGAN(GenerativeModel):
         super().__init__(inputs, {**outputs, "drawn": keras.layers.Identity()(inputs["noise"][0])}, name=name)
 
     def refusals(self):
-        no_shape = "--model=bigan: a BiGAN has no shape to keep, z holds shape and appearance together"
+        no_shape = "--model=bigan: a BiGAN has no shape to keep, since z holds shape and appearance together"
         return {
             **dict.fromkeys(("transfer", "animate"), no_shape),
             **dict.fromkeys(("parts", "vary"), f"--model=bigan: {NO_PARTS}"),

@@ -13,7 +13,7 @@ from vunet_tf.models.flows import MultiScaleFlow
 from vunet_tf.models.generative import GenerativeModel, symbolic_z
 from vunet_tf.models.layers import PACKAGE
 
-WITHOUT_SHAPE = "--model=realnvp: its one z is the whole picture, so it knows no shape to keep or to ask for"
+WITHOUT_SHAPE = "--model=realnvp: its z is the whole picture, so there is no shape to keep or to ask for"
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

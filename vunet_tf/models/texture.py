@@ -110,7 +110,7 @@ def waves(count: int) -> np.ndarray:
         InputError: `count` is larger than the number of texels.
     """
     if count > COLUMNS * ROWS:
-        raise InputError(f"--texture_codes: {count} waves of three colours; there are {COLUMNS * ROWS} at most")
+        raise InputError(f"--texture_codes: they hold {count} waves of three colours; there are only {COLUMNS * ROWS}")
 
     def cosines(size):
         basis = np.cos(np.pi / size * np.arange(size)[:, None] * (np.arange(size) + 0.5))

@@ -37,13 +37,13 @@ def encoder_loss(true):
 def r1(gradients, positions=1):
     """R1 = 1/2 E[||grad D(true)||^2], a scalar: the gradient of the logit by its inputs (Mescheder et al. 2018, Eq. 9).
 
-    It keeps D from growing steep around true pairs, where it should become flat. Where each pair has logits of several
-    positions, D is their sum, and R1 is divided by their number: for positions that see different pixels that is the
-    mean of their own.
+    It keeps D from becoming steep around true pairs; there D should become flat. If each pair has the logits of several
+    positions, D is their sum, and R1 is divided by their number. For positions that see different pixels this is the
+    mean of the R1 of each position.
 
     Args:
-        gradients: of the sum of all logits, by each input, [B, ...].
-        positions: logits of each pair.
+        gradients: the gradients of the sum of all logits by each input, [B, ...].
+        positions: the number of logits of each pair.
     """
     squares = [ops.sum(ops.square(ops.cast(g, "float32")), axis=tuple(range(1, ops.ndim(g)))) for g in gradients]
     return ops.mean(sum(squares)) / (2 * positions)
