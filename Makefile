@@ -47,8 +47,9 @@ test: $(VENV)/.installed ## run the tests
 weights: $(VENV)/.installed ## download the weights of the pose estimator, for photographs without keypoints
 	$(RUN) -m vunet_tf.estimate get
 
-slowtest: $(VENV)/.installed ## run the tests that take minutes: kill a training twenty times, learn eight figures, install a wheel
+slowtest: $(VENV)/.installed ## run what takes long: kill every command twenty times, learn eight figures, install a wheel
 	$(RUN) -m pytest -m slow
+	$(RUN) -m tests.faults
 
 docs: $(VENV)/.installed ## build the site of the documents and of the Python API: build/site/index.html
 	@for path in build/documents build/site .cache; do test -e $$path || echo $$path >> .demo; done
@@ -57,9 +58,10 @@ docs: $(VENV)/.installed ## build the site of the documents and of the Python AP
 fuzz: $(VENV)/.installed ## try hostile and broken input on every reader, for ten minutes (docs/trust.md)
 	$(RUN) -m tests.fuzz --seconds=600
 
-lint: $(VENV)/.installed ## check style and formatting
+lint: $(VENV)/.installed ## check style, formatting and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 clean: ## remove the virtual environment and what the demo and the site made, nothing else
 	@for path in $(VENV) *.egg-info $$(cat .demo 2>/dev/null | sort -u) .demo; do \

@@ -21,8 +21,9 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["vunet_tf", "vunet_tf.*", "export", "export.*"]),
     package_data={
+        "vunet_tf": ["py.typed"],
         "vunet_tf.evaluation": ["*.jinja"],
-        "export": ["mobile/*"],
+        "export": ["py.typed", "mobile/*"],
         "export.serving": ["*.config", "*.yaml"],
         "export.web": ["page/*"],
         "vunet_tf.pretrained": ["*/*", "*/examples/*"],
@@ -57,6 +58,7 @@ setup(
             *CLUSTER,
             *DOCS,
             "hypothesis>=6.150,<7",
+            "mypy>=2.4,<3",
             "playwright>=1.50,<2",
             "pytest>=9,<9.2",  # with 9.2, pytest-xdist 3.8 takes no notice of groups, and models are made twice
             "pytest-xdist>=3.8,<4",

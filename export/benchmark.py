@@ -24,6 +24,8 @@ import os
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -101,7 +103,8 @@ def _benchmark() -> None:
     from vunet_tf.models.sizes import sizes_of
 
     matrix = np.random.default_rng(0).random((MATRIX, MATRIX), np.float32)
-    steps, sizes = {"matrix product": lambda: matrix @ matrix}, {}
+    steps: dict[Any, Callable] = {"matrix product": lambda: matrix @ matrix}
+    sizes = {}
     for name in tqdm(_MODELS.value, desc="building", unit=" models", disable=None):
         for precision, content in generator(MODELS[name]()).items():
             sizes[name, precision] = len(content) / 1e6
@@ -110,7 +113,7 @@ def _benchmark() -> None:
                 steps[name, precision, threads] = functools.partial(file.call, "generate", file.example("generate"))
     for step in steps.values():
         step()
-    times = defaultdict(list)
+    times: dict[Any, list[float]] = defaultdict(list)
     for _ in tqdm(range(_ROUNDS.value), desc="measuring", unit=" rounds", disable=None):
         for key, step in steps.items():
             times[key].append(_timed(step))

@@ -21,7 +21,7 @@ import numpy as np
 class SavedModel:
     """A version of a SavedModel. `call(signature, inputs)` gives {output: array}."""
 
-    def __init__(self, path, threads: int | None = None):
+    def __init__(self, path: Path | str, threads: int | None = None):
         import tensorflow as tf
 
         if threads:
@@ -56,7 +56,7 @@ class TFLiteFile:
         RuntimeError: it is damaged, or is not a TFLite file.
     """
 
-    def __init__(self, file, threads: int = 2):
+    def __init__(self, file: Path | str | bytes, threads: int = 2):
         from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, Options
 
         content = file if isinstance(file, bytes) else Path(file).read_bytes()
@@ -130,12 +130,12 @@ def _environment():
     return Environment.create()
 
 
-def is_saved_model(path) -> bool:
+def is_saved_model(path: Path | str) -> bool:
     """Whether a folder is a version of a SavedModel."""
     return (Path(path) / "saved_model.pb").is_file()
 
 
-def load(path, threads: int | None = None):
+def load(path: Path | str, threads: int | None = None) -> SavedModel | TFLiteFile:
     """A `SavedModel` or a `TFLiteFile`. TensorFlow accepts a number of threads only before its first operation."""
     return TFLiteFile(path, threads or 2) if Path(path).suffix == ".tflite" else SavedModel(path, threads)
 
@@ -149,7 +149,7 @@ class Speed(NamedTuple):
     memory_mib: float
 
 
-def measure(path, signature: str, threads: int, seconds: float = 2.0) -> Speed:
+def measure(path: Path | str, signature: str, threads: int, seconds: float = 2.0) -> Speed:
     """Loads an artefact and calls a signature with a batch of one for some seconds, at least ten times.
 
     Call it in a new process: TensorFlow's threads can be set only once, and memory is that of the process.

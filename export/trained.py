@@ -1,6 +1,7 @@
 """What is exported: a run with its weight normalisation folded, and its description for clients."""
 
 import datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from vunet_tf.runs import Run
 LICENCE = "Apache-2.0 (the program; the weights: as the licence of the training data allows)"
 
 
-def load(run_dir, dataset_dir=None) -> Run:
+def load(run_dir: Path | str | None, dataset_dir: Path | str | None = None) -> Run:
     """A run ready for export: as `runs.load` gives it, but its model has plain convolutions.
 
     Raises:

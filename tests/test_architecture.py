@@ -105,3 +105,37 @@ def test_what_workers_import_does_not_start_tensorflow():
     modules = "vunet_tf.prepare, vunet_tf.data.workers, export.serving.shapes, export.serving.rest_client"
     code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+WITHOUT_HINTS = (
+    "vunet_tf.models",
+    "vunet_tf.objective",
+    "vunet_tf.training",
+)  # mostly tensors, of which no checker knows
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_public_functions_say_what_they_take_and_give(path):
+    if module_name(path).startswith(WITHOUT_HINTS):
+        return
+    for function, is_method in public_functions(ast.parse(path.read_text()).body):
+        given = function.args
+        arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+        if is_method and "staticmethod" not in map(ast.unparse, function.decorator_list):
+            arguments.remove(arguments[0])  # self or cls
+        missing = [each.arg for each in arguments if each and each.annotation is None]
+        assert not missing, f"{function.name}, line {function.lineno}: {', '.join(missing)}"
+        assert function.returns or function.name == "__init__", (
+            f"{function.name}, line {function.lineno}: what it gives"
+        )
+
+
+def public_functions(body, is_method=False):
+    """The functions of a module and the methods of its classes whose names do not begin with one underscore."""
+    for node in body:
+        if getattr(node, "name", "_").startswith("_") and not getattr(node, "name", "").startswith("__"):
+            continue
+        if isinstance(node, ast.FunctionDef):
+            yield node, is_method
+        elif isinstance(node, ast.ClassDef):
+            yield from public_functions(node.body, is_method=True)

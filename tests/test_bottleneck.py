@@ -125,7 +125,7 @@ def test_settings_that_make_no_model_are_refused():
 @pytest.mark.parametrize(
     ("name", "use", "why"),
     [
-        ("ae", "sample", "says nothing of how its codes are distributed"),
+        ("ae", "sample", "does not know how its codes are distributed"),
         ("vae", "transfer", "a VAE has no shape to keep"),
         ("vae_joint", "animate", "its shapes are pictures"),
         ("cvae", "manifold", "what z means depends on the shape"),

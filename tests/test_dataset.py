@@ -1,11 +1,12 @@
 """The dataset on disk: it is complete or not there at all, and it is refused if it is damaged."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 
-from vunet_tf.data.dataset import Shard, evenly_spread, read_examples, read_info, write_dataset
+from vunet_tf.data.dataset import Shard, digest, evenly_spread, read_examples, read_info, write_dataset
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.files.errors import InputError
 
@@ -156,6 +157,18 @@ def test_what_a_killed_run_left_is_cleared_away(tmp_path):
     with pytest.raises(InputError, match="exists"):
         write(tmp_path / "d", [example(2)])
     assert [e.name for e in read_examples(tmp_path / "d", "train")] == ["n1"]
+
+
+def test_a_digest_knows_the_dataset_again(tmp_path):
+    most = [example(k) for k in range(8)]
+    others = {"a": [example(8)], "same": [example(8)], "fewer": [], "one other": [example(8, shape_id="s0")]}
+    for name, last in others.items():
+        write(tmp_path / name, [*most, *last])
+    assert os.path.getsize(tmp_path / "a/train-00000.tfrecord") == os.path.getsize(
+        tmp_path / "one other/train-00000.tfrecord"
+    )
+    found = [digest(tmp_path / name) for name in others]
+    assert found[0] == found[1] and len(set(found)) == 3 and len(found[0]) == 12
 
 
 def test_an_output_that_cannot_be_written(tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import keras
 import numpy as np
@@ -25,7 +26,7 @@ from vunet_tf.evaluation.evaluation import Evaluation
 from vunet_tf.evaluation.examples import batches, read_index
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing
 from vunet_tf.evaluation.sampling import DIVERSITY, SAME_SHAPE
-from vunet_tf.evaluation.scoring import Scorer
+from vunet_tf.evaluation.scoring import QUANTITIES, Scorer
 from vunet_tf.evaluation.transfer import TransferTask
 from vunet_tf.evaluation.transfer import measure as measure_transfers
 from vunet_tf.files.errors import InputError
@@ -229,6 +230,20 @@ def test_the_truth_as_a_transfer_scores_perfectly_and_baselines_by_hand(model, t
         mean = np.rint(np.mean(in_shape, axis=0))
         np.testing.assert_allclose(made["mean training picture of the shape"], mean, atol=1)
         assert any((made["nearest training appearance"] == each).all() for each in in_shape)
+
+
+def test_the_error_for_each_value_of_an_attribute(model, tiny_figures):
+    task = TransferTask(model, tiny_figures, "valid", limit=12, batch_size=5)
+    found, _ = measure_transfers(task, Scorer(), seed=0, by="pattern")
+    rows = [each for each in found if isinstance(each, Measure) and "pattern" in each.quantity]
+    examples = list(read_examples(tiny_figures, "valid"))
+    patterns = Counter(examples[position].attributes["pattern"] for position in task.positions)
+    assert {each.quantity.rpartition(" ")[2]: each.examples for each in rows} == patterns and len(patterns) > 1
+    weighted = sum(each.value * each.examples for each in rows) / 12
+    (of_all,) = [each for each in found if each.quantity == QUANTITIES["error_figure"].name and each.of == MODEL]
+    assert weighted == pytest.approx(of_all.value)
+    with pytest.raises(InputError, match="--by=colour"):
+        measure_transfers(task, Scorer(), seed=0, by="colour")
 
 
 def test_a_seen_appearance_is_not_its_own_baseline(model, tiny_figures):

@@ -247,7 +247,7 @@ def test_realnvp_gives_pictures_back_and_knows_its_likelihood(realnvp):
     pictures, drawn = model.sample(seed=1, count=2)
     np.testing.assert_allclose(model.generate(None, drawn), pictures)
     assert model.interpolate(None, model.encode(batch), [drawn[0][:1]], 3).shape == (3, 6, 4, 4, 3)
-    with pytest.raises(InputError, match="knows no shape"):
+    with pytest.raises(InputError, match="no shape to keep"):
         model.transfer(batch, batch["shape"])
 
 

@@ -153,9 +153,9 @@ def test_a_new_run_that_never_begins_leaves_nothing(tmp_path, run):
     assert not (tmp_path / "new").exists() and (run / "config.json").exists()
 
 
-def begin(run, step, *flags):
+def begin(run, step, *flags, dataset=None):
     with runs.open_for_training(run, TINY) as begin_training:
-        return begin_training(step, "".join(f"--{flag}\n" for flag in flags))
+        return begin_training(step, "".join(f"--{flag}\n" for flag in flags), dataset)
 
 
 def test_the_history_has_the_starts_that_changed_something(run):
@@ -174,3 +174,11 @@ def test_the_history_has_the_starts_that_changed_something(run):
     (run / "history.jsonl").write_text("{")
     with pytest.raises(InputError, match=r"history\.jsonl is damaged"):
         runs.history(run)
+
+
+def test_a_dataset_that_changes_between_two_starts_is_told_and_noted(run):
+    assert begin(run, 0) == []  # by an earlier version
+    assert begin(run, 100, dataset="one") == [] == begin(run, 200, dataset="one")
+    told = ["contents of the dataset: one before, two from step 300 on"]
+    assert begin(run, 300, dataset="two") == told == runs.history(run)[-1]["changed"]
+    assert begin(run, 400, dataset="two") == []

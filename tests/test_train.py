@@ -451,7 +451,7 @@ def test_memory_that_runs_out_is_not_called_a_full_disk(tmp_path):
     with pytest.raises(InputError) as raised, explained(tmp_path, "datasets/maps"):
         tf.ones([2**45])
     told = str(raised.value)
-    assert told.startswith("the memory does not suffice (OOM when allocating tensor")
+    assert told.startswith("there is too little memory (OOM when allocating tensor")
     assert "give a smaller --batch_size" in told and "the last good checkpoint is" in told and "write" not in told
 
 

@@ -323,7 +323,7 @@ def _record_bytes(size: int) -> float:
         info = read_info(flags.FLAGS.dataset_dir)
         return sum(shard.bytes for shard in info.splits["train"]) / info.examples("train")
     source = open_source(Options(image_size=size, encoding="jpeg"))
-    made = [example for item in source.items[:100] for example in source.make(item)]
+    made: list = [example for item in source.items[:100] for example in source.make(item)]
     return statistics.mean(len(serialise(example)) + FRAMING_BYTES for example in made)
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from vunet_tf.files.errors import InputError
 
@@ -11,12 +13,12 @@ SMALLEST_VGG19_SIDE = 16  # pixels: four poolings come before the last layer
 SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution", "pose", "samples")
 
 
-def one_of(*choices, optional=False):
+def one_of(*choices: str, optional: bool = False) -> Any:
     """A setting that is one of these values. The default is the first, or None where the setting is optional."""
     return dataclasses.field(default=None if optional else choices[0], metadata={"choices": choices})
 
 
-def within(least, most, default):
+def within(least: float | None, most: float | None, default: float | None) -> Any:
     """A number between two bounds, both included; None for no bound."""
     return dataclasses.field(default=default, metadata={"least": least, "most": most})
 
@@ -29,7 +31,7 @@ class Settings:
         InputError: a value has the wrong type, is none of the choices, or is out of bounds. The message names it.
     """
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, known = getattr(self, field.name), field.metadata
             if value is None:
@@ -43,13 +45,13 @@ class Settings:
             beyond = (least is not None and value < least) or (most is not None and value > most)
             self.demand(not beyond, field.name, f"must be {told(known)}")
 
-    def demand(self, condition, flag, wanted):
+    def demand(self, condition: bool, flag: str, wanted: str) -> None:
         """Raises InputError unless the condition holds. The message says what the flag has to be."""
         if not condition:
             raise InputError(f"--{flag}={getattr(self, flag)}: {wanted}")
 
 
-def told(known) -> str:
+def told(known: Mapping) -> str:
     """What a setting can be, in words, from its field's metadata. "" where it can be anything."""
     if "choices" in known:
         return f"one of {', '.join(known['choices'])}"
@@ -149,7 +151,7 @@ class ModelConfig(Settings):
     grey: bool = False
     texture_codes: int = within(0, None, 0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         size, scales = self.image_size, self.appearance_scales
         self.demand(2 <= size <= 4096 and size & (size - 1) == 0, "image_size", "must be a power of two up to 4096")
@@ -168,7 +170,7 @@ class ModelConfig(Settings):
             self.demand(self.code_size % 2 == 0, "code_size", "must be even: one half is for the shape")
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: Mapping) -> "ModelConfig":
         """The configuration of `values` (as by `dataclasses.asdict`); raises InputError for a key that is no field."""
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
@@ -176,44 +178,44 @@ class ModelConfig(Settings):
         return cls(**values)
 
     @property
-    def scales(self):
+    def scales(self) -> int:
         """Scales of E and D: 1 + log2(image_size) - bottleneck_factor."""
         return self.image_size.bit_length() - self.bottleneck_factor
 
     @property
-    def widths(self):
+    def widths(self) -> list[int]:
         """Channels of E and D at each scale, from full resolution down."""
         return [min(self.width * 2**scale, self.max_width) for scale in range(self.scales)]
 
     @property
-    def seen(self):
+    def seen(self) -> tuple[str, ...]:
         """The keys of a batch that the appearance encoder sees, in the order in which it takes them."""
         if self.model == "vunet" and self.appearance == "parts":
             return ("parts",)
         return ("image", "shape") if self.model in ("vunet", "cvae") else ("image",)
 
     @property
-    def draws_shapes(self):
+    def draws_shapes(self) -> bool:
         """Whether the picture of a z also needs a shape map."""
         return self.model in ("vunet", "cvae")
 
     @property
-    def appearance_factor(self):
+    def appearance_factor(self) -> int:
         """F's input is 2**this smaller than the picture."""
         return self.box_factor if self.seen == ("parts",) else 0
 
     @property
-    def appearance_scales(self):
+    def appearance_scales(self) -> int:
         """Scales of F, which ends at the same bottom as E."""
         return self.scales - self.appearance_factor
 
     @property
-    def appearance_widths(self):
+    def appearance_widths(self) -> list[int]:
         """Channels of F at each scale: those of E from F's resolution down."""
         return self.widths[self.appearance_factor :]
 
     @property
-    def latent_shapes(self):
+    def latent_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the latents, from the bottom up: (height, width, channels) of each.
 
         --latent=laid has one, (codes, channels). Models with a bottleneck have one, (code_size,). The z of realnvp is
@@ -314,7 +316,7 @@ class TrainingConfig(Settings):
     r1: float = within(0, None, 0.1)
     discriminator_rate: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         self.demand(self.learning_rate > 0, "learning_rate", "must be a number above 0")
         self.demand(0 <= self.ema < 1, "ema", "must be in [0, 1)")
@@ -377,6 +379,8 @@ class EvaluationConfig(Settings):
             action=idle,direction=down,t=0 for sprites, and first for others. For the split valid it comes from
             valid_appearance, and for valid_shape from train, as far as the dataset has them. In all other cases it
             comes from the split itself.
+        by: transfer: name of an attribute of the data. The error is then also given for each of its values, for example
+            "pattern" for the patterns of drawn people's shirts.
         max_examples: number of examples measured per split, evenly spread over it; 0 for all.
         batch_size: number of pictures made at a time.
         samples: likelihood: number of samples of z in the tighter bound.
@@ -393,6 +397,7 @@ class EvaluationConfig(Settings):
     split: tuple[str, ...] = ()
     sections: tuple[str, ...] = SECTIONS
     reference: str | None = None
+    by: str | None = None
     max_examples: int = within(0, None, 2000)
     batch_size: int = within(1, None, 32)
     samples: int = within(1, None, 16)
@@ -400,7 +405,7 @@ class EvaluationConfig(Settings):
     inception_weights: str | None = None
     seed: int = within(0, None, 0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if unknown := [section for section in self.sections if section not in SECTIONS]:
             raise InputError(f"--sections={','.join(unknown)}: must be some of {', '.join(SECTIONS)}")

@@ -80,8 +80,9 @@ _PART = flags.DEFINE_multi_string(
     "part",
     [],
     "transfer, animate: PARTS:INPUT takes the appearance of these parts from another input, for example torso:valid:3. "
-    "PARTS are head, torso, arms, legs, background, or the numbers that the mode parts shows, with + between. The flag "
-    "can be given more than once.",
+    "PARTS are head, torso, arms, legs, background, or the numbers that the mode parts shows, with + between. For a "
+    "model with --texture_codes, texture names these codes, and torso includes them. The flag can be given more than "
+    "once.",
 )
 _VARY = flags.DEFINE_string(
     "vary", None, "sample: only these parts are sampled, named as in --part. The others are those of --appearances."

@@ -17,6 +17,7 @@ import importlib.metadata
 import io
 import json
 import platform
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 FLAGS = "flags.txt"
 HISTORY = "history.jsonl"
+_CONTENTS = "contents of the dataset"
 PACKAGES = ("vunet-tf", "tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
@@ -90,7 +92,7 @@ class Run(NamedTuple):
         return self.dataset_dir
 
 
-def save(model, run_dir, fitting: Fitting):
+def save(model: GenerativeModel, run_dir: Path | str, fitting: Fitting) -> None:
     """Writes `model` into `run_dir`, which is made if it is not there. Each file is written completely or not at all.
 
     Args:
@@ -112,7 +114,9 @@ def save(model, run_dir, fitting: Fitting):
 
 
 @contextlib.contextmanager
-def open_for_training(run_dir, model_config, chief=True):
+def open_for_training(
+    run_dir: Path | str, model_config: ModelConfig, chief: bool = True
+) -> Iterator[Callable[..., list[str]]]:
     """Opens a new run, or one that goes on, during the block. A new run that never begins leaves no folder.
 
     Args:
@@ -121,8 +125,9 @@ def open_for_training(run_dir, model_config, chief=True):
         chief: whether this process writes the run. Other processes only check whether it can go on.
 
     Yields:
-        begin(step, flags): call it when everything is ready, with the steps done and the text of a flagfile. It writes
-        flags and history, and returns a list of sentences that say what changed since the last start.
+        begin(step, flags, dataset): call it when everything is ready, with the steps done, the text of a flagfile and
+        the dataset's `digest`. It writes flags and history, and returns a list of sentences that say what changed since
+        the last start.
 
     Raises:
         InputError: `run_dir` holds another model, is being trained already, or cannot be written.
@@ -137,19 +142,19 @@ def open_for_training(run_dir, model_config, chief=True):
                 f"{run_dir} holds another model, trained with {' '.join(differing)}; name another --run_dir"
             )
     if not chief:
-        yield lambda step, flags: []
+        yield lambda step, flags, dataset=None: []
         return
     is_new = not run_dir.exists()
     try:
         with atomic.locked(run_dir / ".lock", run_dir, "--run_dir"):
-            yield lambda step, flags: _begin(run_dir, step, flags)
+            yield lambda step, flags, dataset=None: _begin(run_dir, step, flags, dataset)
     finally:
         if is_new:
             with contextlib.suppress(OSError):  # it is not empty if training has begun
                 run_dir.rmdir()
 
 
-def _begin(run_dir, step, flags):
+def _begin(run_dir, step, flags, dataset):
     """Writes flags and history of a start at this step, and returns the sentences that say what changed."""
     before = [entry for entry in history(run_dir) if entry["step"] < step]  # later starts left nothing in the weights
     try:
@@ -163,9 +168,12 @@ def _begin(run_dir, step, flags):
                 "python": platform.python_version(),
                 **{package: importlib.metadata.version(package) for package in PACKAGES},
             },
+            **({"dataset": dataset} if dataset else {}),
         }
         if before:
             old, new = map(_settings, (before[-1], entry))
+            if "dataset" in before[-1] and dataset:  # an earlier version did not note it
+                old[_CONTENTS], new[_CONTENTS] = before[-1]["dataset"], dataset
             entry["changed"] = [
                 f"{name}: {old.get(name, 'none')} before, {new.get(name, 'none')} from step {step} on"
                 for name in {**old, **new}
@@ -173,6 +181,8 @@ def _begin(run_dir, step, flags):
             ]
         if entry["changed"] or not before:
             before.append(entry)
+        elif dataset and "dataset" not in before[-1]:
+            before[-1]["dataset"] = dataset
         atomic.write_text(run_dir / HISTORY, "".join(f"{json.dumps(each)}\n" for each in before))
     except OSError as error:
         raise InputError(f"cannot write to {run_dir}: {error.strerror}") from error
@@ -185,12 +195,13 @@ def _settings(entry):
     return flags | entry["versions"]
 
 
-def history(run_dir) -> list[dict]:
+def history(run_dir: Path | str) -> list[dict]:
     """The starts of a run's training that changed something, and the first start. [] if none are kept.
 
     Returns:
         {"step": steps done before, "date": ISO 8601, "changed": sentences like "--learning_rate: 0.001 before, 0.0005
-        from step 2000 on", "flags": all flags by name, "versions": of Python and packages} for each.
+        from step 2000 on", "flags": all flags by name, "versions": of Python and packages, "dataset": its `digest`} for
+        each.
 
     Raises:
         InputError: the file is damaged.
@@ -206,7 +217,7 @@ def history(run_dir) -> list[dict]:
         raise InputError(f"{path} is damaged: {json_fault(error)}") from error
 
 
-def load(run_dir, dataset_dir=None) -> Run:
+def load(run_dir: Path | str, dataset_dir: Path | str | None = None) -> Run:
     """A trained run.
 
     Args:
@@ -247,7 +258,7 @@ def load(run_dir, dataset_dir=None) -> Run:
     return Run(run_dir, model, fitting, flags, Path(dataset_dir) if dataset_dir else None)
 
 
-def read_weights(model, path):
+def read_weights(model: GenerativeModel, path: Path | str) -> None:
     """Sets the weights of `model` to those of a file that `save` wrote.
 
     Raises:

@@ -97,7 +97,7 @@ def _train() -> None:
     config = TrainingConfig(**values(TrainingConfig))
 
     start_tensorflow()  # only now: --help and wrong flags need not wait for it
-    from vunet_tf.data.dataset import read_info
+    from vunet_tf.data.dataset import digest, read_info
 
     info = read_info(settings.dataset_dir)
     model_config = _model_config(info, settings.dataset_dir)
@@ -131,7 +131,7 @@ def _train() -> None:
         if loop.step >= config.steps:
             print(f"{run_dir} has {loop.step} steps; --steps={config.steps} asks for no more")
             return
-        for change in begin(loop.step, as_flagfile()):
+        for change in begin(loop.step, as_flagfile(), digest(settings.dataset_dir)):
             print(change)
         stopped_by = loop.run()
     if stopped_by:

@@ -1,1 +1,1 @@
-"""Many requests to what was exported: `python -m export.load`."""
+"""Tests an exported model with many requests: `python -m export.load`."""

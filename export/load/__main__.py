@@ -1,18 +1,19 @@
-r"""Sends many requests to what was exported: are all answers right, is none lost, does memory stay as it is?
+r"""Sends many requests to an exported model. Are all answers right, is none lost, and does memory stay as it is?
 
   python -m export.load server --saved_model=exports/vunet
   python -m export.load server --saved_model=exports/vunet --requests=10000 --clients=8 --wrong=0.01
   python -m export.load phone --tflite=exports/phone/vunet_int8.tflite --calls=100000
 
-server: transfers of drawn people, 1 to 4 of them in a request, their pictures PNG and JPEG files of 32 to 512 pixels,
-  from several clients at once. A process with TensorFlow's C++ loader answers, by turns without batching and with it
-  (--batching_rules, as TensorFlow Serving's --batching_parameters_file). Every answer is held against that to the same
-  request alone. With --wrong, so many requests are damaged; the others are asked as the clients in export/serving do.
-  Memory is that of the server, after the first tenth of the requests and at the end.
-phone: the signature "generate", again and again with several inputs; every answer is held against the first.
+server: several clients at once ask for transfers between drawn people. A request has 1 to 4 of them, and their
+  pictures are PNG and JPEG files of 32 to 512 pixels a side. A process with TensorFlow's C++ loader answers, by turns
+  without batching and with it (--batching_rules has the format of TensorFlow Serving's --batching_parameters_file).
+  Every answer is compared with the answer to the same request alone. --wrong damages a part of the requests; the
+  others are sent as the clients in export/serving do. The server's memory is measured after each tenth of the requests.
+phone: calls the signature "generate" many times with several inputs. Every answer is compared with the first answer to
+  the same input.
 
-With --out, the numbers are written as JSON, too. The exit status is 1 if an answer is wrong or lost, or memory grows by
-5 % or more.
+With --out, the numbers are also written as JSON. The exit status is 1 if an answer is wrong or lost, or if memory grows
+by 5 % or more after the first tenth.
 """
 
 import json
@@ -27,14 +28,18 @@ from vunet_tf.files.errors import InputError
 
 RULES = Path(__file__).parent.parent / "serving/batching.config"
 
-_SAVED_MODEL = flags.DEFINE_string("saved_model", None, "server: a version, or a folder of versions: then the newest.")
-_RULES = flags.DEFINE_string("batching_rules", str(RULES), "server: the rules of batching.")
-_REQUESTS = flags.DEFINE_integer("requests", 10_000, "server: how many, with batching and without.", lower_bound=20)
-_CLIENTS = flags.DEFINE_integer("clients", 8, "server: how many ask at once.", lower_bound=1)
+_SAVED_MODEL = flags.DEFINE_string(
+    "saved_model", None, "server: folder of a version, or a folder of versions, of which the newest is taken."
+)
+_RULES = flags.DEFINE_string("batching_rules", str(RULES), "server: file with the rules of batching.")
+_REQUESTS = flags.DEFINE_integer(
+    "requests", 10_000, "server: number of requests without batching, and again with it.", lower_bound=20
+)
+_CLIENTS = flags.DEFINE_integer("clients", 8, "server: number of clients that ask at once.", lower_bound=1)
 _WRONG = flags.DEFINE_float("wrong", 0.0, "server: the part of the requests that is damaged.", 0.0, 0.5)
-_TFLITE = flags.DEFINE_string("tflite", None, "phone: the file.")
-_CALLS = flags.DEFINE_integer("calls", 100_000, "phone: how many.", lower_bound=20)
-_SEED = flags.DEFINE_integer("seed", 0, "Other numbers give other requests.", lower_bound=0)
+_TFLITE = flags.DEFINE_string("tflite", None, "phone: the TFLite file.")
+_CALLS = flags.DEFINE_integer("calls", 100_000, "phone: number of calls.", lower_bound=20)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the requests. Another number gives other requests.", lower_bound=0)
 _OUT = flags.DEFINE_string("out", None, "JSON file for the numbers.")
 
 

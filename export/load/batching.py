@@ -1,8 +1,8 @@
-"""TensorFlow Serving's batching, as its documents and tests describe it, for a server that stands in for it.
+"""TensorFlow Serving's batching, as its documents and tests describe it, for a server that takes its place.
 
-Requests wait in a queue for each signature. A batch is closed when the next request does not fit, and is run when it is
-full, closed, or its first request has waited for the timeout. It is filled up to the next allowed size with copies of a
-row. What fails, fails for the whole batch: a request that the graph refuses, and pictures of different sizes.
+Requests wait in a queue for each signature. A batch is closed when the next request does not fit. It is run when it is
+full or closed, or when its first request has waited for the timeout. It is filled up to the next allowed size with
+copies of a row. If the graph refuses one request, or if pictures have different sizes, the whole batch fails.
 """
 
 import re
@@ -20,7 +20,7 @@ Answer = tuple[list, dict]  # ([code, message], {output: array}); code 0 is fine
 
 
 class Rules(NamedTuple):
-    """What `batching.config` says; None or () for what it leaves out."""
+    """The rules that `batching.config` states."""
 
     max_batch_size: int
     batch_timeout_micros: int
@@ -29,7 +29,7 @@ class Rules(NamedTuple):
     allowed_batch_sizes: tuple[int, ...] = ()
 
 
-def read_rules(path) -> Rules:
+def read_rules(path: Path | str) -> Rules:
     """The rules in a file of tensorflow.serving.BatchingParameters, in protobuf's text format."""
     text = re.sub(r"#.*", "", Path(path).read_text())
     numbers = {name: int(value) for name, value in re.findall(r"(\w+)\s*\{\s*value:\s*(\d+)\s*\}", text)}
@@ -37,7 +37,7 @@ def read_rules(path) -> Rules:
 
 
 class _Task:
-    """A request that waits: its inputs, how many examples it has, and its answer when there is one."""
+    """A request that waits: its inputs, its number of examples, and later its answer."""
 
     def __init__(self, inputs: dict[str, np.ndarray]):
         self.inputs, self.count = inputs, len(next(iter(inputs.values())))
@@ -50,23 +50,23 @@ class _Batch:
 
 
 class Batcher:
-    """Puts requests of several threads together.
+    """Puts requests of several threads together into batches.
 
     Args:
         rules: see `Rules`.
-        run: (inputs, outputs) to an `Answer`, whatever the number of examples; several threads call it.
+        run: (inputs, names of outputs) -> `Answer`, for any number of examples. Several threads call it.
     """
 
     def __init__(self, rules: Rules, run: Callable[[dict, list[str]], Answer]):
         self.rules, self._run = rules, run
-        self.sizes: dict[int, int] = {}  # examples in a batch, before it was filled up: how many such batches
+        self.sizes: dict[int, int] = {}  # {examples in a batch before it was filled up: number of such batches}
         self._waiting, self._changed, self._ended = deque(), threading.Condition(), False
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(rules.num_batch_threads)]
         for thread in self._threads:
             thread.start()
 
     def ask(self, inputs: dict[str, np.ndarray], outputs: list[str]) -> Answer:
-        """The answer to a request; waits for it."""
+        """Waits for the answer to a request, and returns it."""
         counts = {len(value) if np.ndim(value) else 0 for value in inputs.values()}
         if len(counts) != 1 or not 0 < max(counts) <= self.rules.max_batch_size:
             told = f"inputs must have one batch size, from 1 to {self.rules.max_batch_size}; they have {sorted(counts)}"
@@ -88,7 +88,7 @@ class Batcher:
             thread.join()
 
     def _put(self, task, key) -> bool:
-        """Adds a task to the open batch of its queue, or to a new one; False where there is no room for it."""
+        """Adds a task to the open batch of its queue, or to a new one. Returns False if the queue is full."""
         own = [batch for batch in self._waiting if batch.key == key]
         batch = own[-1] if own and not own[-1].closed else None
         if batch and batch.count + task.count > self.rules.max_batch_size:
@@ -112,7 +112,7 @@ class Batcher:
                 task.done.set()
 
     def _next(self):
-        """The next batch that is to be run; None at the end."""
+        """The next batch to run; None at the end."""
         timeout = self.rules.batch_timeout_micros / 1e6
         with self._changed:
             while not self._ended:
@@ -126,7 +126,7 @@ class Batcher:
             return None
 
     def _answered(self, batch):
-        """(error, the part of each task)."""
+        """(error, [outputs of each task])."""
         nothing = [{} for _ in batch.tasks]
         rows = next((size for size in sorted(self.rules.allowed_batch_sizes) if size >= batch.count), batch.count)
         merged = {}

@@ -27,13 +27,13 @@ from vunet_tf.people import draw, sample_look, sample_pose
 
 SIGNATURE = "transfer_bytes"
 SIZES = (32, 48, 64, 100, 128, 200, 256, 333, 512)  # pixels of a picture
-MOST_TOGETHER = 4  # examples in a request
-DIFFERENT = 64  # requests; all are some of these
-TURNS = 5  # by which the requests are sent without batching and with it
+MOST_TOGETHER = 4  # the most examples in a request
+DIFFERENT = 64  # number of different requests; these are sent again and again
+TURNS = 5  # half the number of turns, each first without batching and then with it
 
 
 class Asked(NamedTuple):
-    """What is asked: a version's folder, how many requests by how many clients, the part of them that is wrong."""
+    """A version's folder, the number of requests and clients, the part of the requests that is wrong, a seed."""
 
     version: Path
     requests: int
@@ -50,16 +50,17 @@ class _Signature(NamedTuple):
 
 
 class _Way:
-    """One way of asking, and what came of it."""
+    """The counts and times of one way of asking: alone or in batches."""
 
     def __init__(self):
         self.seconds, self.times, self.right, self.same, self.farthest = 0.0, [], 0, 0, 0
-        self.lost, self.refused, self.again = 0, 0, 0  # right requests without answer; wrong ones; asked once more
+        # Right requests without an answer; wrong requests that were refused; requests that were asked again.
+        self.lost, self.refused, self.again = 0, 0, 0
         self.lock = threading.Lock()
 
 
-def ask_server(asked: Asked, rules) -> dict:
-    """What came of the requests, without batching and with it.
+def ask_server(asked: Asked, rules: str) -> dict:
+    """Sends the requests, without batching and with it, and returns what was measured.
 
     Raises:
         InputError: the version has no such signature, or the server does not start.
@@ -113,7 +114,7 @@ def _signature(version) -> _Signature:
 
 
 def _requests(signature, seed) -> list[dict[str, np.ndarray]]:
-    """Right ones, {name of the input: its value}."""
+    """Right requests, each {name of the input: its value}."""
     random = np.random.default_rng(seed)
     made = []
     for i in range(DIFFERENT):
@@ -122,11 +123,13 @@ def _requests(signature, seed) -> list[dict[str, np.ndarray]]:
             look, own, wanted = (int(number) for number in random.integers(0, 2**20, 3))
             pose, target = sample_pose(seed, own), sample_pose(seed, wanted)
             drawn = draw(sample_look(seed, look), pose, int(random.choice(SIZES)))
-            example = {"image_bytes": pictures.encode(drawn.image, ("png", "jpeg")[(i + k) % 2])}
+            example: dict[str, bytes | np.ndarray] = {
+                "image_bytes": pictures.encode(drawn.image, ("png", "jpeg")[(i + k) % 2])
+            }
             for name, shown in (("", pose), ("target_", target)):
                 if f"{name}joints" in signature.inputs:
                     example[f"{name}joints"] = shown.joints.astype(np.float32)
-                else:  # all shape maps of one size: a batch cannot have several
+                else:  # all shape maps have one size, because a batch cannot have several
                     sides = [side if side > 0 else 64 for side in signature.inputs[f"{name}shape"][1]]
                     mask = draw(sample_look(seed, look), shown, sides[0]).mask
                     example[f"{name}shape"] = np.broadcast_to(mask.reshape(*sides[:2], 1), sides).astype(np.uint8)
@@ -140,7 +143,7 @@ def _together(values):
 
 
 def _wrong(signature, requests) -> list[dict[str, np.ndarray]]:
-    """Such that the graph refuses: a cut file, rubbish, and joints in pixels where there are joints."""
+    """Requests that the graph refuses: with a cut file, with rubbish, or with joints in pixels."""
     made = []
     for i, request in enumerate(requests):
         request, kind = dict(request), i % 3
@@ -156,7 +159,7 @@ def _wrong(signature, requests) -> list[dict[str, np.ndarray]]:
 
 @contextlib.contextmanager
 def _server(version, rules):
-    """Inside, a server runs; yields a function that gives a connection to it."""
+    """In the block a server runs. Gives a function that returns a new connection to it."""
     import tensorflow as tf
 
     key = secrets.token_bytes(16)
@@ -180,7 +183,7 @@ def _server(version, rules):
 
 
 def _ask(connection, request, signature, batched):
-    """([code, message], the files of the pictures)."""
+    """([code, message], [PNG file of each picture])."""
     tensors = {signature.inputs[name][0]: value for name, value in request.items()}
     connection.send((tensors, signature.outputs, batched))
     error, arrays = connection.recv()
@@ -188,14 +191,14 @@ def _ask(connection, request, signature, batched):
 
 
 def _turn(connections, numbers, end, way, batched, signature, asked):
-    """All clients ask until the numbers of the requests are at their end."""
+    """All clients ask until `numbers` reaches `end`."""
     failed = []
 
     def ask_many(connection):
         try:
             while (number := next(numbers)) < end:
                 _ask_one(connection, number, way, batched, signature, *asked)
-        except Exception as error:  # shown by the thread that waits
+        except Exception as error:  # the thread that waits raises it again
             failed.append(error)
 
     threads = [threading.Thread(target=ask_many, args=(connection,)) for connection in connections]
@@ -289,7 +292,7 @@ def table(found: dict) -> str:
 
 
 def faults(found: dict) -> list[str]:
-    """What must not be."""
+    """The faults that were found, as sentences."""
     told = []
     for name, way in found["ways"].items():
         if way["lost"]:

@@ -2,22 +2,23 @@
 
   python cpp_loader.py LIBRARY_DIR MODEL_DIR CASES.json
 
-A process of its own, by ctypes over TensorFlow's C API; it imports nothing of this package. CASES.json is a list of
-{"inputs": {tensor: npy file}, "outputs": [tensor], "results": [npy file]}; printed is one JSON list with the status of
-each: [code, message], code 3 being INVALID_ARGUMENT. Strings are arrays of dtype object (bytes);
-tensors are named "operation:index".
+It is a process of its own that calls TensorFlow's C API by ctypes. It imports nothing of this package. CASES.json is a
+list of {"inputs": {tensor: npy file}, "outputs": [tensor], "results": [npy file]}. The program prints one JSON list
+with the status of each case: [code, message]; code 3 is INVALID_ARGUMENT. Strings are arrays of dtype object (bytes).
+Tensors are named "operation:index".
 """
 
 import ctypes
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 TYPES = {"float32": 1, "int32": 3, "uint8": 4, "object": 7}
 NAMES = {number: name for name, number in TYPES.items()}
-STRING_BYTES = 24  # of a TF_TString
+STRING_BYTES = 24  # size of a TF_TString
 
 
 class Output(ctypes.Structure):
@@ -26,7 +27,7 @@ class Output(ctypes.Structure):
     _fields_ = (("operation", ctypes.c_void_p), ("index", ctypes.c_int))
 
 
-def load_library(folder):
+def load_library(folder: Path | str) -> Any:
     """TensorFlow's C API: functions of two shared libraries."""
     found = [ctypes.CDLL(str(Path(folder) / f"lib{name}.so.2")) for name in ("tensorflow_framework", "tensorflow_cc")]
     api = {}
@@ -50,27 +51,27 @@ def load_library(folder):
 class SavedModel:
     """A session with the graph of a SavedModel, tag "serve". Several threads may use it at once."""
 
-    def __init__(self, api, folder):
+    def __init__(self, api: Any, folder: Path | str):
         self.api = api
         status = ctypes.c_void_p(api.TF_NewStatus())
         self.graph = ctypes.c_void_p(api.TF_NewGraph())
         options = ctypes.c_void_p(api.TF_NewSessionOptions())
         tags = (ctypes.c_char_p * 1)(b"serve")
-        folder = str(folder).encode()
+        name = str(folder).encode()
         self.session = ctypes.c_void_p(
-            api.TF_LoadSessionFromSavedModel(options, None, folder, tags, 1, self.graph, None, status)
+            api.TF_LoadSessionFromSavedModel(options, None, name, tags, 1, self.graph, None, status)
         )
         if (error := self.error(status))[0]:
             raise SystemExit(f"cannot load {folder}: {error}")
 
-    def error(self, status):
-        """[code, message] of a call; its status is given back."""
+    def error(self, status: ctypes.c_void_p) -> list:
+        """[code, message] of a call. Its status is freed."""
         message = ctypes.string_at(self.api.TF_Message(status)).decode(errors="replace")
         error = [self.api.TF_GetCode(status), message]
         self.api.TF_DeleteStatus(status)
         return error
 
-    def output(self, name):
+    def output(self, name: str) -> Output:
         """The output of the graph that a tensor's name describes."""
         operation, index = name.rsplit(":", 1)
         found = self.api.TF_GraphOperationByName(self.graph, operation.encode())
@@ -78,7 +79,7 @@ class SavedModel:
             raise SystemExit(f"the graph has no operation {operation}")
         return Output(found, int(index))
 
-    def tensor(self, array):
+    def tensor(self, array: np.ndarray) -> ctypes.c_void_p:
         """A TF_Tensor with the contents of an array."""
         kind = TYPES[array.dtype.name]
         shape = (ctypes.c_int64 * array.ndim)(*array.shape)
@@ -94,20 +95,20 @@ class SavedModel:
             ctypes.memmove(data, np.ascontiguousarray(array).ctypes.data, size)
         return tensor
 
-    def delete(self, tensor):
-        """Gives the room of a TF_Tensor back, and that of its strings, which TensorFlow leaves to their maker."""
+    def delete(self, tensor: ctypes.c_void_p) -> None:
+        """Frees a TF_Tensor that this class made, and its strings, which TensorFlow does not free."""
         if self.api.TF_TensorType(tensor) == TYPES["object"]:
             data = self.api.TF_TensorData(tensor)
             for i in range(self.api.TF_TensorByteSize(tensor) // STRING_BYTES):
                 self.api.TF_StringDealloc(ctypes.c_void_p(data + i * STRING_BYTES))
         self.api.TF_DeleteTensor(tensor)
 
-    def array(self, tensor):
-        """The contents of a TF_Tensor, which is given back."""
-        tensor = ctypes.c_void_p(tensor)
-        shape = [self.api.TF_Dim(tensor, i) for i in range(self.api.TF_NumDims(tensor))]
-        name = NAMES[self.api.TF_TensorType(tensor)]
-        data = self.api.TF_TensorData(tensor)
+    def array(self, tensor: int) -> np.ndarray:
+        """The contents of a TF_Tensor, which is freed."""
+        pointer = ctypes.c_void_p(tensor)
+        shape = [self.api.TF_Dim(pointer, i) for i in range(self.api.TF_NumDims(pointer))]
+        name = NAMES[self.api.TF_TensorType(pointer)]
+        data = self.api.TF_TensorData(pointer)
         if name == "object":
             contents = []
             for i in range(int(np.prod(shape))):
@@ -116,12 +117,12 @@ class SavedModel:
                 contents.append(ctypes.string_at(self.api.TF_StringGetDataPointer(string), length))
             array = np.array(contents, object)
         else:
-            array = np.frombuffer(ctypes.string_at(data, self.api.TF_TensorByteSize(tensor)), name)
-        self.api.TF_DeleteTensor(tensor)  # an answer's strings go with it
+            array = np.frombuffer(ctypes.string_at(data, self.api.TF_TensorByteSize(pointer)), name)
+        self.api.TF_DeleteTensor(pointer)  # this frees an answer's strings too
         return array.reshape(shape)
 
-    def run(self, inputs, outputs):
-        """([code, message], arrays)."""
+    def run(self, inputs: dict[str, np.ndarray], outputs: list[str]) -> tuple[list, list[np.ndarray]]:
+        """Runs the graph. Returns ([code, message], arrays)."""
         feeds = (Output * len(inputs))(*map(self.output, inputs))
         given = [self.tensor(array) for array in inputs.values()]
         values = (ctypes.c_void_p * len(inputs))(*given)
@@ -138,7 +139,7 @@ class SavedModel:
         return error, [] if error[0] else [self.array(result) for result in results]
 
 
-def main(library_dir, model_dir, cases):
+def main(library_dir: str, model_dir: str, cases: str) -> None:
     """Runs all cases in one process, even if some of them fail."""
     model = SavedModel(load_library(library_dir), model_dir)
     told = []

@@ -1,7 +1,8 @@
-"""A TFLite file, called many times."""
+"""Calls a TFLite file many times."""
 
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -10,15 +11,15 @@ from export import runtime
 from export.load.server import memory_mib
 from vunet_tf.files.errors import InputError
 
-INPUTS = 16  # different ones
-GROWTH = 0.05  # of the memory, from which on it is a fault
+INPUTS = 16  # number of different inputs
+GROWTH = 0.05  # growth of memory from which on it is a fault
 
 
-def call(path, calls: int, seed: int = 0) -> dict:
-    """What came of many calls of "generate" of a file: times in ms, memory in MiB.
+def call(path: Path | str, calls: int, seed: int = 0) -> dict:
+    """Calls the signature "generate" of a file many times, and returns times in ms and memory in MiB.
 
     Raises:
-        InputError: it cannot be read, or has no such signature.
+        InputError: the file cannot be read, or it has no such signature.
     """
     random = np.random.default_rng(seed)
     try:
@@ -46,7 +47,7 @@ def call(path, calls: int, seed: int = 0) -> dict:
         "median_ms": statistics.median(times),
         "p99_ms": statistics.quantiles(times, n=100)[-1],
         "memory_mib": [round(value, 1) for value in memory],
-        "growth": memory[-1] / memory[1] - 1,  # the first tenth fills what is kept
+        "growth": memory[-1] / memory[1] - 1,  # during the first tenth the runtime fills its caches
     }
 
 
@@ -61,7 +62,7 @@ def table(found: dict) -> str:
 
 
 def faults(found: dict) -> list[str]:
-    """What must not be."""
+    """The faults that were found, as sentences."""
     told = []
     if found["different"]:
         told.append(f"{found['different']} answers differ")

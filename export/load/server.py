@@ -1,7 +1,7 @@
-"""A server for `python -m export.load`: a SavedModel by TensorFlow's C++ loader, with and without batching.
+"""A server for `python -m export.load`: it runs a SavedModel with TensorFlow's C++ loader, with and without batching.
 
-A process without Python's TensorFlow. Each client has a connection and a thread. A request is
-(tensors, names of outputs, whether it is batched); "memory" asks for the MiB of this process, "sizes" for the batches.
+It is a process without Python's TensorFlow. Each client has a connection and a thread. A request is (tensors, names of
+outputs, whether it is batched). "memory" asks for the MiB of this process, "sizes" for the sizes of its batches.
 """
 
 import re
@@ -14,12 +14,12 @@ from export.load import batching, cpp_loader
 
 
 def memory_mib() -> float:
-    """What this process has of the machine's memory now, in MiB."""
+    """The memory that this process occupies now, in MiB."""
     return int(re.search(r"VmRSS:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 def connect(address: str, key: bytes) -> Connection:
-    """A client's connection."""
+    """A new connection to the server, for a client."""
     return Client(address, "AF_UNIX", authkey=key)
 
 
@@ -40,7 +40,7 @@ def _serve(connection, model, batcher):
 
 
 def main(library_dir: str, model_dir: str, address: str, rules_file: str) -> None:
-    """Serves until standard input ends; its first line is the key that clients must know."""
+    """Serves until standard input ends. Its first line is the key that clients must know."""
     key = bytes.fromhex(sys.stdin.readline())
     model = cpp_loader.SavedModel(cpp_loader.load_library(library_dir), model_dir)
 

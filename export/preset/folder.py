@@ -9,12 +9,13 @@ from pathlib import Path
 from vunet_tf import pretrained, runs
 from vunet_tf.data.dataset import read_examples, read_info, write_dataset
 from vunet_tf.files import atomic
+from vunet_tf.runs import Run
 
 _FOLDERS = ("run_dir", "dataset_dir", "init_from")  # flags that have no meaning in another place
 _SPLIT = "valid"
 
 
-def write(trained, out: Path, description: str, licence: str, count: int) -> None:
+def write(trained: Run, out: Path, description: str, licence: str, count: int) -> None:
     """Writes the preset of a run.
 
     Args:

@@ -64,36 +64,36 @@ class Graph:
 
     # Uses
 
-    def transfer(self, inputs):
+    def transfer(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The target's shape with the appearance of the picture: "image"."""
         inputs = _checked(inputs)
         z = self._encode(self._picture(inputs["image"]), inputs)
         return {"image": self._generate(self._shape(inputs[f"target_{self.shape_key}"]), z)}
 
-    def transfer_bytes(self, inputs):
+    def transfer_bytes(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """`transfer` for PNG or JPEG files. The answer is a PNG file, "image_bytes" [B]."""
         inputs = _checked(inputs)
         z = self._encode(to_float(self._decoded(inputs["image_bytes"])), inputs)
         made = self._generate(self._shape(inputs[f"target_{self.shape_key}"]), z)
         return {"image_bytes": tf.map_fn(tf.io.encode_png, made, fn_output_signature=tf.string)}
 
-    def encode(self, inputs):
+    def encode(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The appearance of the picture: "z_0", ..., the posterior's mean."""
         inputs = _checked(inputs)
         return self._named(self._encode(self._picture(inputs["image"]), inputs))
 
-    def reconstruct(self, inputs):
+    def reconstruct(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The picture made again from its own z: "image"."""
         inputs = _checked(inputs)
         return {"image": self._generate(None, self._encode(self._picture(inputs["image"]), inputs))}
 
-    def generate(self, inputs):
+    def generate(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The shape with this appearance; for a model without shapes, the picture of z: "image"."""
         inputs = _checked(inputs)
         z = [inputs[f"z_{i}"] for i in range(len(self.config.latent_shapes))]
         return {"image": self._generate(self._given_shape(inputs), z)}
 
-    def sample(self, inputs):
+    def sample(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The shape with an appearance from the prior, by each example's own "seed": "image" and "z_0", ..."""
         inputs = _checked(inputs)
 
@@ -103,7 +103,7 @@ class Graph:
         kinds = tuple(tf.TensorSpec(latent, tf.float32) for latent in self.config.latent_shapes)
         return self._sample(inputs, tf.map_fn(noise, inputs["seed"], fn_output_signature=kinds))
 
-    def sample_noise(self, inputs):
+    def sample_noise(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """`sample` with standard normal noise that the client sends. Noise 0 gives the prior's mean."""
         inputs = _checked(inputs)
         return self._sample(inputs, [inputs[f"noise_{i}"] for i in range(len(self.config.latent_shapes))])

@@ -20,7 +20,7 @@ def versions(out: Path) -> list[int]:
     return sorted(int(path.name) for path in out.iterdir() if path.name.isdecimal()) if out.is_dir() else []
 
 
-def write(run: Run, out, version: int | None = None) -> Path:
+def write(run: Run, out: Path | str, version: int | None = None) -> Path:
     """Writes a version.
 
     Args:

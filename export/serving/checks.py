@@ -1,8 +1,8 @@
-"""What a client does so that one wrong request costs no other request its answer.
+"""The clients' part in keeping one wrong request from costing other requests their answers.
 
-A server with batching answers a batch as a whole: one wrong request in it, and all others are refused with it. So the
-clients check a request before they send it, as the graph would. One that is right and is refused nevertheless was in a
-batch with a wrong one of somebody else: it is asked again, and then shares a batch with others.
+A server with batching refuses a whole batch if one request in it is wrong. So a client checks its request before it
+sends it, in the same way as the graph. If a request is right and is refused nevertheless, it was in a batch with a
+wrong request of another client. Then the client asks again, and the request comes into a batch with others.
 """
 
 import io
@@ -17,10 +17,10 @@ from PIL import Image
 from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.files.errors import InputError
 
-MAX_SIDE = 8192  # pixels of a picture that is sent
-MAX_PIXELS = 2**24  # of one that is sent compressed: 64 MiB when decoded
-TRIES = 4  # of a request that seems to be right
-_PAUSE = 0.02  # seconds at most before the second one; twice as long before each of the next
+MAX_SIDE = 8192  # pixels of a side of a picture that is sent
+MAX_PIXELS = 2**24  # pixels of a picture that is sent as a file: 64 MiB when decoded
+TRIES = 4  # how often a request that seems to be right is sent
+_PAUSE = 0.02  # the longest pause before the second try in seconds; it doubles before each further try
 _Answer = TypeVar("_Answer")
 
 
@@ -28,10 +28,10 @@ class Refused(InputError):
     """The server refused a request, or the batch that it was in."""
 
 
-def check(picture: bytes, shape, target) -> None:
-    """Raises InputError unless the graph would take this transfer; its words are those of the graph.
+def check(picture: bytes, shape: tuple[str, np.ndarray], target: tuple[str, np.ndarray]) -> None:
+    """Raises InputError, with the words of the graph, if the graph would refuse this transfer.
 
-    What only the model knows, as the number of channels of its shape maps, is left to the server.
+    The server checks what only the model knows, such as the number of channels of its shape maps.
 
     Args:
         picture: a PNG or JPEG file.
@@ -69,12 +69,12 @@ def _check_shape(name, value):
 
 
 def until_answered(ask: Callable[[], _Answer], tries: int = TRIES) -> _Answer:
-    """ask(), again where it raises `Refused`, up to `tries` times in all; for a request that `check` took."""
+    """Calls ask(), and again if it raises `Refused`, up to `tries` times in all. Use it after `check`."""
     for left in reversed(range(tries)):
         try:
             return ask()
         except Refused:
             if not left:
                 raise
-            time.sleep(random.uniform(0, _PAUSE * 2 ** (tries - 1 - left)))  # not again with the same ones
+            time.sleep(random.uniform(0, _PAUSE * 2 ** (tries - 1 - left)))  # so the next batch has other requests
     raise ValueError("tries must be 1 or more")

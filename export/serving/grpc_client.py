@@ -8,13 +8,19 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from export.serving import checks
 from vunet_tf.files.errors import InputError
 
-# How a server refuses a batch: one of its requests is wrong, or they are of different sizes.
+# A server refuses a batch with these codes: one of its requests is wrong, or their sizes differ.
 _REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION)
-MAX_MESSAGE = 64 * 2**20  # bytes; gRPC's own limit of 4 MiB is one large picture
+MAX_MESSAGE = 64 * 2**20  # bytes; gRPC's own limit is 4 MiB, which one large picture can exceed
 
 
-def request(model: str, picture: bytes, shape, target, version: int | None = None):
-    """The `PredictRequest` of one transfer; `shape` and `target` as `shapes.read_shape` gives them."""
+def request(
+    model: str,
+    picture: bytes,
+    shape: tuple[str, np.ndarray],
+    target: tuple[str, np.ndarray],
+    version: int | None = None,
+) -> predict_pb2.PredictRequest:
+    """The `PredictRequest` of one transfer. `shape` and `target` are as `shapes.read_shape` gives them."""
     message = predict_pb2.PredictRequest()
     message.model_spec.name, message.model_spec.signature_name = model, "transfer_bytes"
     if version is not None:
@@ -27,16 +33,24 @@ def request(model: str, picture: bytes, shape, target, version: int | None = Non
     return message
 
 
-def transfer(server: str, model: str, picture: bytes, shape, target, version=None, timeout: float = 30.0) -> bytes:
+def transfer(
+    server: str,
+    model: str,
+    picture: bytes,
+    shape: tuple[str, np.ndarray],
+    target: tuple[str, np.ndarray],
+    version: int | None = None,
+    timeout: float = 30.0,
+) -> bytes:
     """The PNG file of a transfer.
 
     Args:
-        server: its gRPC address, "localhost:8500".
+        server: its gRPC address, such as "localhost:8500".
         model, picture, shape, target, version: see `request`.
-        timeout: seconds.
+        timeout: seconds to wait for the answer.
 
     Raises:
-        InputError: the request is wrong, the server cannot be reached, or refuses.
+        InputError: the request is wrong, or the server cannot be reached or refuses it.
     """
     checks.check(picture, shape, target)
     message = request(model, picture, shape, target, version)

@@ -5,13 +5,15 @@ import json
 import urllib.error
 import urllib.request
 
+import numpy as np
+
 from export.serving import checks
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import DOCUMENT_ERRORS, shortened
 
 
-def request_body(picture: bytes, shape, target) -> bytes:
-    """The JSON of one transfer; `shape` and `target` as `shapes.read_shape` gives them."""
+def request_body(picture: bytes, shape: tuple[str, np.ndarray], target: tuple[str, np.ndarray]) -> bytes:
+    """The JSON of one transfer. `shape` and `target` are as `shapes.read_shape` gives them."""
     instance = {"image_bytes": {"b64": base64.b64encode(picture).decode()}}
     for prefix, (name, value) in (("", shape), ("target_", target)):
         instance[prefix + name] = value.tolist()
@@ -19,13 +21,13 @@ def request_body(picture: bytes, shape, target) -> bytes:
 
 
 def answer(body: bytes) -> bytes:
-    """The PNG file in an answer. Raises InputError with the server's words where there is none: `checks.Refused`."""
+    """The PNG file in an answer. Raises `checks.Refused`, with the server's words, if the server refused."""
     try:
         content = json.loads(body)
         if "error" in content:
             raise checks.Refused(f"the server answers: {shortened(' '.join(content['error'].split()))}")
         (prediction,) = content["predictions"]
-        # A server leaves the name out where there is one output.
+        # With a single output the server leaves its name out.
         return base64.b64decode(prediction.get("image_bytes", prediction)["b64"])
     except DOCUMENT_ERRORS as error:
         if isinstance(error, InputError):
@@ -33,17 +35,25 @@ def answer(body: bytes) -> bytes:
         raise InputError(f"this is no answer of TensorFlow Serving: {body[:200]!r}") from error
 
 
-def transfer(server: str, model: str, picture: bytes, shape, target, version=None, timeout: float = 30.0) -> bytes:
+def transfer(
+    server: str,
+    model: str,
+    picture: bytes,
+    shape: tuple[str, np.ndarray],
+    target: tuple[str, np.ndarray],
+    version: int | None = None,
+    timeout: float = 30.0,
+) -> bytes:
     """The PNG file of a transfer.
 
     Args:
-        server: its REST address, "http://localhost:8501".
-        model, version: which model, and which version if not the newest.
+        server: its REST address, such as "http://localhost:8501".
+        model, version: the name of the model, and its version; None is the newest.
         picture, shape, target: see `request_body`.
-        timeout: seconds.
+        timeout: seconds to wait for the answer.
 
     Raises:
-        InputError: the request is wrong, the server cannot be reached, or refuses.
+        InputError: the request is wrong, or the server cannot be reached or refuses it.
     """
     checks.check(picture, shape, target)
     chosen = "" if version is None else f"/versions/{version}"

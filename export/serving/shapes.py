@@ -14,18 +14,18 @@ from vunet_tf.files.errors import InputError
 _DRAWN_SIZE = 256  # pixels
 
 
-def read_shape(path, picture=None) -> tuple[str, np.ndarray]:
+def read_shape(path: Path | str, picture: Path | str | None = None) -> tuple[str, np.ndarray]:
     """The name of the input and its value for one example.
 
-    A JSON file holds joints, in any format of `keypoint_files`: ("joints", float32 [15, 2]), fractions of the picture,
-    (-1, -1) where unseen. A picture is a shape map: ("shape", uint8 [H, W, 1 or 3]).
+    A JSON file holds joints, in any format of `keypoint_files`. They give ("joints", float32 [15, 2]) in fractions of
+    the picture; an unseen joint is (-1, -1). A picture is a shape map, and gives ("shape", uint8 [H, W, 1 or 3]).
 
     Args:
         path: the file.
-        picture: the picture whose shape it is, for joints in pixels; see `keypoint_files.read_joints`.
+        picture: the picture that has this shape. Joints in pixels need it; see `keypoint_files.read_joints`.
 
     Raises:
-        InputError: the file cannot be read, or holds neither.
+        InputError: the file cannot be read, or it has neither joints nor a picture.
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
@@ -38,15 +38,15 @@ def read_shape(path, picture=None) -> tuple[str, np.ndarray]:
     return "shape", pixels.reshape(*pixels.shape[:2], -1)
 
 
-def estimated(picture, pose_model=None) -> tuple[str, np.ndarray]:
-    """As `read_shape`, the joints of the largest person in a photograph, by the pose estimator.
+def estimated(picture: Path | str, pose_model: Path | None = None) -> tuple[str, np.ndarray]:
+    """Like `read_shape`, but the pose estimator finds the joints of the largest person in a photograph.
 
     Args:
-        picture: the file.
+        picture: the file of the photograph.
         pose_model: the folder of the estimator's weights; by default the user's cache folder.
 
     Raises:
-        InputError: it cannot be read or shows nobody, or the weights are not there.
+        InputError: the photograph cannot be read or shows nobody, or the weights are not there.
     """
     try:
         person = open_estimator(pose_model, workers=1).the_person(pictures.read_picture(Path(picture))).person()
@@ -55,11 +55,16 @@ def estimated(picture, pose_model=None) -> tuple[str, np.ndarray]:
     return "joints", keypoints.mark_unseen(person.joints)
 
 
-def joints_of(named: str, dataset_dir=None, pose_model=None) -> tuple[np.ndarray, bytes | None]:
-    """Joints [15, 2] as fractions, and the picture's file where it is no file already.
+def joints_of(
+    named: str, dataset_dir: Path | str | None = None, pose_model: Path | None = None
+) -> tuple[np.ndarray, bytes | None]:
+    """Joints [15, 2] in fractions, and the bytes of the picture, or None if the user named a picture file.
+
+    Args:
+        named: the value of --of, see `export.serving.joints`.
 
     Raises:
-        InputError: there is no such thing, or it has no joints.
+        InputError: there is no such file or example, or it has no joints.
     """
     picture, plus, beside = named.partition("+")
     if plus or Path(picture).is_file():
@@ -103,7 +108,7 @@ def _drawn(number: int) -> tuple[np.ndarray, bytes]:
     return pose.joints, pictures.encode(draw(sample_look(0, number), pose, _DRAWN_SIZE).image, "png")
 
 
-def read_bytes(path) -> bytes:
+def read_bytes(path: Path | str) -> bytes:
     """A file's bytes. Raises InputError if it cannot be read."""
     try:
         return Path(path).read_bytes()

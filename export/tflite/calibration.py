@@ -1,5 +1,7 @@
 """Examples of the training split, in the form that the signatures of a TFLite file take."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from export.tflite import graph
@@ -10,7 +12,7 @@ from vunet_tf.runs import Run
 SPLIT = "train"
 
 
-def examples(run: Run, count: int, uses=graph.USES, seed: int = 0) -> dict[str, list[dict]]:
+def examples(run: Run, count: int, uses: Sequence[str] = graph.USES, seed: int = 0) -> dict[str, list[dict]]:
     """{signature: list of {input: array [1, ...]}}, evenly spread over the training split.
 
     As in a transfer, "generate" gets each shape with the appearance of another example.
@@ -39,7 +41,7 @@ def spread(run: Run, split: str, count: int) -> dict:
     return chosen(run, split, evenly_spread(read_info(run.dataset()).examples(split), count))
 
 
-def chosen(run: Run, split: str, positions) -> dict:
+def chosen(run: Run, split: str, positions: Sequence[int] | np.ndarray) -> dict:
     """One batch of the examples at these positions, in rising order."""
     crops, positions = run.model.appearance_input.crops, list(positions)
     batches = evaluation_batches(run.dataset(), len(positions), split=split, positions=positions, crops=crops)

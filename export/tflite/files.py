@@ -1,6 +1,7 @@
 """The files for phones in a folder: the model in several precisions, the drawing, and their description."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,9 +21,9 @@ def file_name(precision: str) -> str:
 
 def write(
     run: Run,
-    out,
-    precisions=PRECISIONS,
-    uses=graph.USES,
+    out: Path | str,
+    precisions: Sequence[str] = PRECISIONS,
+    uses: Sequence[str] = graph.USES,
     count: int = 64,
     all_int8: bool = False,
 ) -> list[Path]:

@@ -7,7 +7,7 @@ picture and joints.
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -15,13 +15,14 @@ from export.tflite import model_file
 from vunet_tf.body.body_parts import MISSING_PART, crop_transforms, part_corners
 from vunet_tf.body.skeleton import BODY_PARTS, JOINTS
 from vunet_tf.body.stickman import draw_stickman
+from vunet_tf.config import ModelConfig
 from vunet_tf.models import GenerativeModel
 from vunet_tf.models.appearance_input import AppearanceInput
 
 USES = ("encode", "generate", "sample")
 
 
-def model_graph(model: GenerativeModel, uses=USES) -> bytes:
+def model_graph(model: GenerativeModel, uses: Sequence[str] = USES) -> bytes:
     """The model as a float32 TFLite file.
 
     All tensors are float32 [1, ...]. Pictures, shape maps and parts are in [-1, 1], also in outputs.
@@ -66,7 +67,7 @@ def model_graph(model: GenerativeModel, uses=USES) -> bytes:
     return _converted({use: signatures[use] for use in uses})
 
 
-def last_scale(content: bytes, config) -> tuple[str, ...]:
+def last_scale(content: bytes, config: ModelConfig) -> tuple[str, ...]:
     """Regular expressions for the names of what the decoder computes at full resolution in a file.
 
     The int8 quantizer keeps these in floats (`quantise.quantised`, float_layers). The op that makes the picture of a
@@ -77,7 +78,7 @@ def last_scale(content: bytes, config) -> tuple[str, ...]:
     return (f"^block_{config.scales - 1}_", "^to_picture_", *pictures)
 
 
-def feeding(config, keypoints: bool, uses=USES) -> dict:
+def feeding(config: ModelConfig, keypoints: bool, uses: Sequence[str] = USES) -> dict:
     """How to feed the files, as JSON values: for every signature its inputs and outputs with shapes and meanings."""
     size, seen = config.image_size, AppearanceInput(config)
     side = seen.size
@@ -110,7 +111,7 @@ def feeding(config, keypoints: bool, uses=USES) -> dict:
     return told
 
 
-def drawing_graph(config) -> bytes:
+def drawing_graph(config: ModelConfig) -> bytes:
     """Stickman and body parts as a TFLite file without weights.
 
     | signature | inputs | outputs |
@@ -132,7 +133,7 @@ def drawing_graph(config) -> bytes:
     return _converted(signatures)
 
 
-def crop_parts(image, joints, side: int, num_parts: int):
+def crop_parts(image: tf.Tensor, joints: tf.Tensor, side: int, num_parts: int) -> tf.Tensor:
     """`crop_body_parts` of one picture [1, S, S, 3] in built-in ops: TFLite has no projective transform."""
     _, height, width, _ = image.shape
     corners, found = part_corners(joints, height, width, BODY_PARTS[num_parts])

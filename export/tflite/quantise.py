@@ -13,6 +13,7 @@ Inputs and outputs are float32 in all of them.
 import contextlib
 import io
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
@@ -36,7 +37,7 @@ _HALF_WEIGHTS = qtyping.OpQuantizationConfig(
 )
 
 
-def quantised(content: bytes, precision: str, ranges=None, float_layers=()) -> bytes:
+def quantised(content: bytes, precision: str, ranges: dict | None = None, float_layers: Sequence[str] = ()) -> bytes:
     """The file in another precision.
 
     Args:

@@ -1,6 +1,8 @@
 """The measurements of `python -m export.verify`: artefacts compared with the Keras model and with the truth."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -9,11 +11,15 @@ from tqdm import tqdm
 from export import runtime
 from vunet_tf.command_line.startup import in_own_process
 from vunet_tf.files.errors import InputError
+from vunet_tf.runs import Run
+
+if TYPE_CHECKING:
+    from export.verify.transfers import Transfers
 
 THREADS = (1, 2)
 
 
-def artefacts(arguments) -> list[Path]:
+def artefacts(arguments: Iterable[Path | str]) -> list[Path]:
     """The SavedModel versions and TFLite files that the arguments name, in their order.
 
     Raises:
@@ -36,7 +42,7 @@ def artefacts(arguments) -> list[Path]:
     return found
 
 
-def transferred(path: Path, given) -> np.ndarray:
+def transferred(path: Path, given: "Transfers") -> np.ndarray:
     """The pictures [n, S, S, 3] uint8 that an artefact makes for the transfers `given`.
 
     Raises:
@@ -75,7 +81,7 @@ def speeds(path: Path, seconds: float) -> dict[str, dict]:
     }
 
 
-def closeness(pictures, keras, truth, masks) -> dict:
+def closeness(pictures: np.ndarray, keras: np.ndarray, truth: np.ndarray, masks: np.ndarray | None) -> dict:
     """How near pictures are to those of Keras and to the truth, all uint8 [n, S, S, 3]. Scores are means over pictures.
 
     Scores are those of `evaluate` (`vunet_tf.evaluation.metrics`). "psnr" and "psnr_worst" are for the pictures that
@@ -120,7 +126,7 @@ def table(results: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
-def strip(transfers, made: dict[str, np.ndarray], count: int) -> np.ndarray:
+def strip(transfers: "Transfers", made: dict[str, np.ndarray], count: int) -> np.ndarray:
     """A picture with a row for each transfer: looks, shape, truth, and the result of each artefact."""
     from vunet_tf.data.dataset import evenly_spread
     from vunet_tf.files.grids import enlarge, grid, label
@@ -137,7 +143,9 @@ def strip(transfers, made: dict[str, np.ndarray], count: int) -> np.ndarray:
     return grid([[label(name, row.shape[1]) for name, row in zip(columns, rows[0], strict=True)], *rows])
 
 
-def measured(run, split: str, examples: int, paths: list[Path], seconds: float):
+def measured(
+    run: Run, split: str, examples: int, paths: list[Path], seconds: float
+) -> tuple["Transfers", dict[str, np.ndarray], dict[str, dict]]:
     """Compares every artefact with the run's Keras model.
 
     Args:

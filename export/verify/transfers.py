@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from export import runtime
 from export.tflite import calibration
 from vunet_tf.data.dataset import evenly_spread, read_examples, read_info
 from vunet_tf.evaluation import examples
@@ -32,13 +33,13 @@ class Transfers(NamedTuple):
     truth: np.ndarray
     masks: np.ndarray | None
 
-    def by_saved_model(self, model) -> np.ndarray:
+    def by_saved_model(self, model: runtime.SavedModel | runtime.TFLiteFile) -> np.ndarray:
         """The pictures [n, S, S, 3] uint8 that a `runtime.SavedModel` makes."""
         starts = range(0, len(self.truth), _SERVED)
         sent = [{name: value[i : i + _SERVED] for name, value in self.sent.items()} for i in starts]
         return np.concatenate([model.call("transfer", inputs)["image"] for inputs in sent])
 
-    def by_tflite(self, model) -> np.ndarray:
+    def by_tflite(self, model: runtime.SavedModel | runtime.TFLiteFile) -> np.ndarray:
         """The pictures [n, S, S, 3] uint8 that a `runtime.TFLiteFile` makes."""
         pictures = []
         for i in range(len(self.truth)):

@@ -85,9 +85,8 @@ def _film() -> None:
         page.goto(f"http://127.0.0.1:{serving.server_port}/")
         page.wait_for_selector("#stage[aria-busy=false]")
         page.clock.install()
-        page.evaluate(
-            "document.getElementById('speed').style.visibility = 'hidden'"
-        )  # its numbers are wrong, since the clock stands still
+        # The page's speed is wrong here, since the clock stands still.
+        page.evaluate("document.getElementById('speed').style.visibility = 'hidden'")
         film = _Film(page)
         _played(film)
     first, *others = film.frames

@@ -42,7 +42,7 @@ def archive(name: str) -> str:
     return f"litertjs-{name}-{VERSION}.tgz"
 
 
-def files(folder=None) -> dict[str, bytes]:
+def files(folder: Path | str | None = None) -> dict[str, bytes]:
     """{path in the page's folder `litert`: content}.
 
     Args:

@@ -2,9 +2,10 @@
 
 import functools
 import http.server
+from pathlib import Path
 
 
-def server(folder, port: int = 0) -> http.server.ThreadingHTTPServer:
+def server(folder: Path | str, port: int = 0) -> http.server.ThreadingHTTPServer:
     """A web server for a folder. Only this machine can reach it, and it prints nothing."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):

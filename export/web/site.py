@@ -18,6 +18,7 @@ from vunet_tf.files import atomic, pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_rgb, to_uint8
 from vunet_tf.generation import Generator
+from vunet_tf.generation.generator import Names
 from vunet_tf.runs import Run
 
 PAGE = Path(__file__).with_name("page")
@@ -42,14 +43,14 @@ _CARRIED = {
 
 def write(
     run: Run,
-    out,
-    appearances=None,
-    shapes=None,
+    out: Path | str,
+    appearances: Names | None = None,
+    shapes: Names | None = None,
     count: int = 12,
     precision: str = "float32",
-    sample=True,
-    litert_dir=None,
-    pose_model=None,
+    sample: bool = True,
+    litert_dir: Path | str | None = None,
+    pose_model: Path | str | None = None,
 ) -> None:
     """Writes the folder. Each file is written completely or not at all.
 

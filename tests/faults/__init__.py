@@ -1,5 +1,5 @@
 """Commands that are killed at random moments: `python -m tests.faults` (`make slowtest`), see `docs/trust.md`.
 
-`commands` says which commands, and what must be equal afterwards; `kills` kills them and looks at what they left;
+`commands` lists the commands and what must be equal afterwards. `kills` kills them and checks which files they left.
 `report` writes the table.
 """

@@ -1,9 +1,9 @@
-"""Kills every command that writes, at random moments, and says whether the same command then ends with the same result.
+"""Kills every command that writes, at random moments. Checks that the same command then ends with the same result.
 
   python -m tests.faults                              twenty times each: about an hour on two cores
   python -m tests.faults --commands=prepare --kills=4
-  python -m tests.faults --report=docs/trust.md       and writes the table into that document
-  python -m tests.faults --go_on                      after one that was stopped: only what it did not reach
+  python -m tests.faults --report=docs/trust.md       also writes the table into that document
+  python -m tests.faults --go_on                      after a stopped campaign: only the commands that it did not reach
 
 The exit status is 1 if there is a finding.
 """
@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-# Everything on one thread: on several, sums are made in another order each time.
+# Everything runs on one thread, because several threads add numbers in another order each time.
 os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 from . import report
@@ -29,12 +29,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=int, default=20, help="of each command")
-    parser.add_argument("--commands", help="only these, with commas between")
-    parser.add_argument("--seed", type=int, default=0, help="other numbers give other moments")
-    parser.add_argument("--kept", default=".faults", help="folder for what was found of each command")
-    parser.add_argument("--report", help="document that gets the table, of all commands in --kept")
-    parser.add_argument("--go_on", action="store_true", help="leave out commands that are in --kept already")
+    parser.add_argument("--kills", type=int, default=20, help="number of kills of each command (default: 20)")
+    parser.add_argument("--commands", help="names of the commands to kill, with commas between (default: all)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the moments; another number gives other moments (default: 0)"
+    )
+    parser.add_argument("--kept", default=".faults", help="folder for the findings of each command (default: .faults)")
+    parser.add_argument("--report", help="document into which the table of all commands in --kept is written")
+    parser.add_argument("--go_on", action="store_true", help="leave out the commands that --kept already has")
     arguments = parser.parse_args()
     names = arguments.commands.split(",") if arguments.commands else list(COMMANDS)
     if unknown := [name for name in names if name not in COMMANDS]:

@@ -182,7 +182,7 @@ def preset(folder: Path) -> Command:
 
 
 def verify(folder: Path) -> Command:
-    """Two TFLite files held against the run, without timings, which are never the same."""
+    """Two TFLite files compared with the run, without timings, which are never the same."""
     given = {"run_dir": folder / _RUN, "examples": 8, "seconds": 0}
     return Command(
         "verify", lambda out: ["-m", "export.verify", *_flags(**given, out=out / "verify"), str(folder / _PHONE)]

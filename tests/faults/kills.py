@@ -1,4 +1,4 @@
-"""A command, killed many times: what it left each time, and whether the same command then ends as one never killed."""
+"""Kills a command many times, and checks what it left and whether the same command then ends as if never killed."""
 
 import dataclasses
 import hashlib
@@ -18,22 +18,22 @@ from typing import NamedTuple
 from .processes import started
 
 _LOOK = 0.002  # seconds between two looks at the folder
-_ORPHANS = 20.0  # seconds after which a process that outlived its parent is a finding
-_LATEST = 0.97  # of the whole run time: the latest moment
-_LIMIT = 900.0  # seconds of a whole run
-_PASSING = (".lock", ".probe")  # endings of files that come and go, and say nothing of the result
+_ORPHANS = 20.0  # seconds after which a process that outlives its parent is a finding
+_LATEST = 0.97  # the latest moment of a kill, as a part of the whole run time
+_LIMIT = 900.0  # the longest time of a whole run in seconds
+_PASSING = (".lock", ".probe")  # endings of files that come and go, and are no part of the result
 
 
 class Command(NamedTuple):
     """A command that writes into one folder.
 
-    name: of its row in the table.
-    arguments: of Python, as "-m" and a module, given the folder for output.
-    same: what "the same result" means, for the table.
-    begin: puts into the folder what is to be there before.
-    normal: (name, content, folder) of a file as what must be equal; None for a file that does not count.
-    unfinished: whether a file of this name and content, which differs from that of the whole result, may lie there
-        after a kill; raises or says no where it is half a file.
+    name: the name of its row in the table.
+    arguments: from the folder for output to the arguments of Python, such as "-m" and a module.
+    same: the meaning of "the same result", for the table.
+    begin: puts into the folder what must be there before the command.
+    normal: from (name, content, folder) of a file to the value that must be equal; None for a file that does not count.
+    unfinished: whether a file of this name and content, which differs from the file of the whole result, may be there
+        after a kill. For half a file it raises an error or returns False.
     """
 
     name: str
@@ -46,8 +46,13 @@ class Command(NamedTuple):
 
 @dataclasses.dataclass
 class Tally:
-    """What was found of a command. fell: how many kills fell before, within and after the writing. seconds: of a whole
-    run; writing: seconds from the first change in its folder to the last one. findings: what, and how often."""
+    """The counts of a command.
+
+    fell: how many kills came before, within and after the writing.
+    seconds: duration of a whole run.
+    writing: seconds from the first change in its folder to the last one.
+    findings: {finding: how often}.
+    """
 
     command: str
     same: str
@@ -71,15 +76,15 @@ class Tally:
 def campaign(command: Command, folder: Path, kills: int, seed: int, start=started, tell=print) -> Tally:
     """Kills a command `kills` times, each time from its beginning, and lets it run to the end after each.
 
-    Half of the moments are spread evenly over its whole run time, and the others over the time in which it writes, as
-    counted from the first change that is seen in the folder: most of a run's seconds go into starting, and would hit
-    nothing else. Each lies at a random place of its share.
+    Half of the moments are spread evenly over its whole run time. But most of that time goes into starting, so the
+    other half is spread over the time in which it writes, counted from the first change in the folder. Each moment is
+    random within its share.
 
     Args:
         command: the command.
         folder: an empty folder that may be filled.
-        kills: how often.
-        seed: other numbers give other moments.
+        kills: the number of kills.
+        seed: seed of the moments.
         start: `started` or `Forked`, see `processes`.
         tell: called with a line for each finding.
     """
@@ -107,7 +112,7 @@ def campaign(command: Command, folder: Path, kills: int, seed: int, start=starte
             delay = share * (tally.writing if writes else _LATEST * tally.seconds) * 0.8**attempt
             if _killed(run, out, delay, writes, tally):
                 break
-            fresh()  # it was quicker than the whole run that was measured: again, and earlier
+            fresh()  # it ended before the kill, so it is killed earlier in the next attempt
         else:
             tally.findings["it could not be killed before its end"] += 1
             continue
@@ -127,7 +132,7 @@ def _timeline(run, out, log):
     first = last = None
     ended = False
     while not ended:
-        ended = process.poll() is not None  # then it is looked at once more
+        ended = process.poll() is not None  # then the loop looks at the folder once more
         if time.monotonic() - start > _LIMIT:
             _end_session(process.pid)
             raise RuntimeError(f"it takes longer than {_LIMIT} s")
@@ -141,7 +146,7 @@ def _timeline(run, out, log):
 
 
 def _killed(run, out, delay, writes, tally) -> bool:
-    """Kills the command after some seconds, or after some seconds of writing; False if it ended before."""
+    """Kills the command after some seconds, or after some seconds of writing. Returns False if it ended before."""
     seen, process = _signature(out), run()
     try:
         while writes and process.poll() is None and _signature(out) == seen:
@@ -161,7 +166,7 @@ def _killed(run, out, delay, writes, tally) -> bool:
 
 
 def _look(command, out, before, whole, tally):
-    """Looks at what the killed command left."""
+    """Checks the files that the killed command left."""
     left, hidden = {}, False
     for name, content in _files(out).items():
         if _is_hidden(name):
@@ -178,14 +183,14 @@ def _look(command, out, before, whole, tally):
             continue
         try:
             fine = command.unfinished(name, content)
-        except Exception as error:  # whatever reads it says that it is half a file
+        except Exception as error:  # any error of its reader means that it is half a file
             fine, name = False, f"{name} ({type(error).__name__}: {error})"
         if not fine:
             tally.findings[f"a file that is not whole: {_kind(name)}"] += 1
 
 
 def _again(command, run, out, log, whole, tally):
-    """The same command once more, to its end."""
+    """Runs the same command again, to its end."""
     process = run()
     try:
         status = process.wait(_LIMIT)
@@ -206,16 +211,16 @@ def _again(command, run, out, log, whole, tally):
 
 
 def _compared(command, out):
-    """{name: what must be equal} of the files under final names."""
+    """{name: the value that must be equal} of all files with final names."""
     files = {name: content for name, content in _files(out).items() if not _is_hidden(name)}
     return {name: _normal(command, name, content, out) for name, content in files.items()}
 
 
 def _normal(command, name, content, out):
-    """What must be equal of a file; half a file has nothing that could be."""
+    """The value of a file that must be equal. For half a file it is a text that no whole file has."""
     try:
         return command.normal(name, content, out)
-    except Exception as error:  # whatever reads it
+    except Exception as error:  # any error of its reader
         return f"not whole: {error}"
 
 
@@ -224,12 +229,12 @@ def _counted(files):
 
 
 def _kind(name):
-    """A name without what is another one each time."""
+    """A name without the part that is different each time."""
     return re.sub(r"unfinished-[0-9a-f]+", "unfinished-*", name)
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    """{name in the folder: content} of all files; a file that vanishes meanwhile is left out."""
+    """{name in the folder: content} of all files; a file that vanishes at that moment is left out."""
     found = {}
     for path in _paths(folder):
         try:

@@ -1,6 +1,7 @@
 """Two ways to start a command: as a user does, and forked from a process that has imported TensorFlow already.
 
-The import takes most of a short command's seconds and writes nothing. Forked, a kill hits the command's own work.
+The import takes most of the time of a short command, and writes nothing. If the command is forked, a kill hits its own
+work.
 """
 
 import atexit
@@ -25,7 +26,7 @@ _LOOK = 0.01  # seconds between two looks at a process
 
 
 def preload() -> None:
-    """Imports what the commands import, and starts nothing of it: `fork` must not copy another thread's lock."""
+    """Imports what the commands import, but starts no threads: `fork` must not copy the lock of another thread."""
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as `start_tensorflow` does before it
     for name in _IMPORTED:
         importlib.import_module(name)
@@ -39,8 +40,8 @@ class Forked:
     """A command in a copy of this process, in a session of its own; with the interface of `subprocess.Popen`.
 
     Args:
-        arguments: of Python: "-m", the module, and its arguments.
-        log: file for what it prints.
+        arguments: the arguments of Python: "-m", the module, and its arguments.
+        log: the file for its output.
     """
 
     def __init__(self, arguments: Sequence[str], log: Path):
@@ -51,7 +52,7 @@ class Forked:
             _run(arguments, log)
 
     def poll(self) -> int | None:
-        """The status, or minus the signal, that ended it; None while it runs."""
+        """The status with which it ended, or minus the signal; None while it runs."""
         if self.returncode is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -59,7 +60,7 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float = float("inf")) -> int:
-        """The same, when it has ended. Raises subprocess.TimeoutExpired after `timeout` seconds."""
+        """Waits for its end and returns what `poll` does. Raises subprocess.TimeoutExpired after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while self.poll() is None:
             if time.monotonic() > deadline:
@@ -80,7 +81,7 @@ def started(arguments: Sequence[str], log: Path) -> subprocess.Popen:
 
 
 def _run(arguments, log):
-    """In the copy: what `python -m MODULE ...` does, to the end of the process."""
+    """In the copy: does what `python -m MODULE ...` does, and ends the process."""
     status = 1
     try:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)

@@ -1,10 +1,10 @@
-"""Writers that are killed before each of their steps: a process kills itself at the first, the second, ... of them.
+"""Kills writers before each of their steps: a process kills itself at the first step, another at the second, and so on.
 
   python -m tests.faults.steps FOLDER
 
-A step is what Python tells its audit hooks of files: one is opened, renamed, removed, a folder made, looked through.
-Without TensorFlow, so that a thousand processes take a second. Each time the old content stands or the new one, and the
-same writer, called again, leaves the new one and nothing else.
+A step is an event of files that Python reports to its audit hooks: a file is opened, renamed or removed, or a folder is
+made or listed. TensorFlow is not imported, so a thousand processes take a second. After each kill the old content or
+the new one must be there. The same writer, called again, must leave the new content and nothing else.
 """
 
 import itertools
@@ -27,7 +27,7 @@ def _file(folder, content):
 
 
 def _folder(folder, content):
-    """As a version of a SavedModel: a name that is free, and two files."""
+    """Like a version of a SavedModel: a folder with a new name, and two files."""
     if not (folder / content).exists():
         with atomic.new_folder(folder / content) as new:
             (new / "a").write_text(content)
@@ -40,14 +40,14 @@ def _checkpoint(folder, content):
 
 
 def _found(folder):
-    """{name: content} of what is not hidden."""
+    """{name: content} of all files that are not hidden."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     names = {str(path.relative_to(folder)): path for path in paths}
     return {name: path.read_bytes() for name, path in names.items() if "/." not in f"/{name}"}
 
 
 def _in_copy(work, at=None) -> int:
-    """Runs work() in a copy of this process, which kills itself at a step; minus the signal, or 0."""
+    """Runs work() in a copy of this process, which kills itself at step `at`. Returns minus the signal, or 0."""
     pid = os.fork()
     if pid == 0:
         count = itertools.count()
@@ -67,10 +67,10 @@ def _in_copy(work, at=None) -> int:
 
 
 def killed_at_each_step(writer, folder: Path) -> int:
-    """Kills a writer before each of its steps, and says how many there were.
+    """Kills a writer before each of its steps, and returns their number.
 
     Raises:
-        AssertionError: something else than the old or the new content was there, or is there in the end.
+        AssertionError: after a kill there was neither the old nor the new content, or the end is not the new content.
     """
     contents = []
     for content in ("old", "newer"):

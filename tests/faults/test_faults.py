@@ -1,6 +1,6 @@
-"""Writers killed at each of their steps, and whether the campaign sees what it is for.
+"""Writers are killed at each of their steps, and the campaign must see the faults that it looks for.
 
-That `prepare`, `train` and an export go on after a kill is also in their own tests, one kill each.
+The tests of `prepare`, `train` and an export also have one kill each.
 """
 
 import subprocess

@@ -1,6 +1,6 @@
 """The pictures of training appearances in a dataset, from which the baselines choose."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ def _slim(example):
     return example._replace(joints=None, shape=None, attributes={})
 
 
-def _thumbnails(directory, split, positions: Iterable[int]):
+def _thumbnails(directory, split, positions: Sequence[int]):
     """Small shape maps [N, values] of examples, in the order of their positions."""
     batches = evaluation_batches(directory, 64, split=split, positions=positions)
     made = [

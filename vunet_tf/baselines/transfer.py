@@ -75,7 +75,7 @@ class TransferBaselines:
         return band_colours(decoded(example), figure(example))
 
 
-def band_colours(picture, mask=None, bands=8) -> np.ndarray:
+def band_colours(picture: np.ndarray, mask: np.ndarray | None = None, bands: int = 8) -> np.ndarray:
     """Mean colours [bands + 1, 3] of the figure's horizontal bands from top to bottom; the last is the background's.
 
     They describe which colours a figure wears where, whatever its pose. The bands have equal height, from the highest

@@ -267,7 +267,7 @@ def _seen_through(picture: np.ndarray, matrix: np.ndarray, side: int, border: in
     return cv2.warpAffine(picture, matrix, (side, side), flags=flags, borderMode=border)
 
 
-def _box(points: np.ndarray, width: int, height: int) -> tuple[float, float, float, float]:
+def _box(points: np.ndarray, width: int, height: int) -> tuple[float, ...]:
     """Left, top, width and height of the box around [n, 2] points, clipped to the picture."""
     inside = np.clip(points, 0, [width, height]) if len(points) else np.zeros((1, 2))
     return tuple(map(float, (*inside.min(axis=0), *np.ptp(inside, axis=0))))

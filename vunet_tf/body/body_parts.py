@@ -112,11 +112,13 @@ def regions_of(maps: np.ndarray, joints: Sequence[np.ndarray]) -> list[str]:
         maps: [N, m, m, K] of N people.
         joints: joints of the same people, [15, 2] each.
     """
-    masses = sum(region_masses(one, person) for one, person in zip(maps, joints, strict=True))
+    masses = np.sum([region_masses(one, person) for one, person in zip(maps, joints, strict=True)], axis=0)
     return [[*REGIONS, BACKGROUND][i] for i in masses.argmax(0)]
 
 
-def part_corners(joints, height, width, parts: tuple[BodyPart, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+def part_corners(
+    joints: tf.Tensor, height: int, width: int, parts: tuple[BodyPart, ...]
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Where the parts lie in the picture.
 
     Args:
@@ -203,7 +205,7 @@ def _is_proper(corners):
     return (sharpest >= _MIN_CORNER * longest) & (area >= _MIN_AREA)
 
 
-def crop_transforms(corners, height, width):
+def crop_transforms(corners: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """The 8 numbers of TensorFlow's projective transform, from a crop's pixels to the picture's: [B, P, 4, 2] to
     [B, P, 8]. The map of the unit square to a quadrilateral is Heckbert's (1989, Sec. 2.2.3), in closed form.
     """

@@ -56,7 +56,7 @@ class Estimate(NamedTuple):
     joints: np.ndarray
     confidence: np.ndarray
     score: float
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
     mask: Mask
 
     def person(self) -> Person:
@@ -144,13 +144,13 @@ def largest(people: Sequence[Estimate]) -> Estimate | None:
     return max(people, key=lambda person: person.box[2] * person.box[3], default=None)
 
 
-def nearest(people: Sequence[Estimate], box) -> Estimate | None:
+def nearest(people: Sequence[Estimate], box: Sequence[float]) -> Estimate | None:
     """The person whose box overlaps most with `box`; None if it is too little for the same person."""
     found = max(people, key=lambda person: overlap(person.box, box), default=None)
     return found if found and overlap(found.box, box) >= SAME_PERSON else None
 
 
-def overlap(a, b) -> float:
+def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection over union of two boxes (left, top, width, height)."""
     wide = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     high = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
@@ -189,7 +189,7 @@ def smoothed(track: Sequence[Estimate | None], rate: float) -> list[Person]:
     return [Person(of_frame, tuple(map(float, box))) for of_frame in joints]
 
 
-def cut_out(picture: np.ndarray, mask: np.ndarray, colour) -> np.ndarray:
+def cut_out(picture: np.ndarray, mask: np.ndarray, colour: int | Sequence[int]) -> np.ndarray:
     """A picture [H, W, 3] uint8 whose background is one colour, by its mask [H, W] in [0, 1]."""
     inside = mask[..., None]
     return np.rint(inside * picture + (1 - inside) * np.asarray(colour, np.float32)).astype(np.uint8)

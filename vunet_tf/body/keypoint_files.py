@@ -40,7 +40,7 @@ class Person(NamedTuple):
     """
 
     joints: np.ndarray
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
 
 
 def read_person(path: Path, picture: str, size: tuple[int, int]) -> Person:
@@ -262,7 +262,7 @@ def _person(entry: dict, size: tuple[int, int]) -> Person:
     return Person(keypoints.pixels_to_fractions(joints, *size), tuple(float(value) for value in box))
 
 
-def _box_around(points: np.ndarray) -> tuple[float, float, float, float]:
+def _box_around(points: np.ndarray) -> tuple[float, ...]:
     """Left, top, width and height of the box around [K, 2] points. Without any seen point, all are 0."""
     seen = points[np.isfinite(points).all(axis=1)]
     if not len(seen):

@@ -13,7 +13,9 @@ from vunet_tf.files.errors import InputError
 UNSEEN = np.float32(-1.0)
 
 
-def to_canonical(points, schema: str | tuple[str, ...], visible=None) -> np.ndarray:
+def to_canonical(
+    points: np.ndarray, schema: str | tuple[str, ...], visible: np.ndarray | np.bool | None = None
+) -> np.ndarray:
     """Reorders keypoints of a schema into the canonical 15 joints.
 
     Args:
@@ -46,7 +48,7 @@ def to_canonical(points, schema: str | tuple[str, ...], visible=None) -> np.ndar
     return canonical
 
 
-def pixels_to_fractions(points, width: int, height: int) -> np.ndarray:
+def pixels_to_fractions(points: np.ndarray, width: int, height: int) -> np.ndarray:
     """Turns pixel coordinates into fractions of the picture. Whole numbers are centres of pixels, as in COCO.
 
     Args:
@@ -59,7 +61,7 @@ def pixels_to_fractions(points, width: int, height: int) -> np.ndarray:
     return ((np.asarray(points, np.float32) + 0.5) / np.array([width, height], np.float32)).astype(np.float32)
 
 
-def fractions_to_pixels(points, width: int, height: int) -> np.ndarray:
+def fractions_to_pixels(points: np.ndarray, width: int, height: int) -> np.ndarray:
     """The inverse of `pixels_to_fractions`, for seen joints."""
     return np.asarray(points, np.float32) * np.array([width, height], np.float32) - 0.5
 
@@ -72,7 +74,7 @@ def mark_unseen(joints: np.ndarray) -> np.ndarray:
 def seen(joints: np.ndarray) -> np.ndarray:
     """Which joints lie in the picture: from [..., 15, 2] fractions to [..., 15] booleans. NaN counts as unseen."""
     with np.errstate(invalid="ignore"):
-        return ((joints >= 0) & (joints <= 1)).all(axis=-1)
+        return ((joints >= 0) & (joints <= 1)).all(axis=-1)  # type: ignore[return-value]  # of [2] it is one number
 
 
 def mirror(joints: np.ndarray) -> np.ndarray:

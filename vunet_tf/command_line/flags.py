@@ -10,6 +10,7 @@ import re
 import sys
 import textwrap
 import typing
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -24,7 +25,12 @@ CONFIGS = Path(__file__).parents[2] / "configs"  # the flagfiles of a clone
 flags.disclaim_key_flags()  # the flags belong to the command that asks for them
 
 
-_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, tuple: flags.DEFINE_list}
+_DEFINE: dict[type, Callable] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    tuple: flags.DEFINE_list,
+}
 
 
 def _kind(annotation):
@@ -41,7 +47,7 @@ def _ending(words):
     return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
-def define(settings_class, from_dataset=(), into: flags.FlagValues = flags.FLAGS) -> None:
+def define(settings_class: type, from_dataset: Sequence[str] = (), into: flags.FlagValues = flags.FLAGS) -> None:
     """Defines a flag for every field of a dataclass.
 
     Args:
@@ -66,7 +72,7 @@ def define_pose_model() -> flags.FlagHolder:
     )
 
 
-def values(settings_class, of: flags.FlagValues = flags.FLAGS) -> dict:
+def values(settings_class: type, of: flags.FlagValues = flags.FLAGS) -> dict:
     """{field: the value of its flag}, in the form that the dataclass takes.
 
     Raises:
@@ -81,12 +87,14 @@ def values(settings_class, of: flags.FlagValues = flags.FLAGS) -> dict:
             try:
                 value = tuple(map(float, value)) if numbers else tuple(value)
             except ValueError:
-                raise InputError(f"--{field.name}={','.join(value)}: must be numbers with commas between") from None
+                raise InputError(
+                    f"--{field.name}={','.join(map(str, value))}: must be numbers with commas between"
+                ) from None
         found[field.name] = value
     return found
 
 
-def descriptions(settings_class) -> dict[str, str]:
+def descriptions(settings_class: type) -> dict[str, str]:
     """{field: what the dataclass's docstring says about it}; {} where Python was started without docstrings (-OO)."""
     _, _, attributes = (settings_class.__doc__ or "").partition("Attributes:\n")
     entries = re.findall(r"^(\w+): (.+(?:\n +.+)*)", textwrap.dedent(attributes.split("\n\n")[0]), re.MULTILINE)

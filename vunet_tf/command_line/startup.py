@@ -10,10 +10,14 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.reading import read_bytes
+
+if TYPE_CHECKING:
+    from absl import flags
 
 _FLAGFILE = re.compile(r"--?flagfile(?:[= ](.*))?$", re.DOTALL)
 _MOST_FLAGFILE_BYTES, _MOST_NESTED = 2**20, 20
@@ -94,7 +98,7 @@ def _parsed(argv: list[str]) -> list[str]:
         sys.exit(0)
 
 
-def parse_flags(into, argv: list[str]) -> list[str]:
+def parse_flags(into: "flags.FlagValues", argv: list[str]) -> list[str]:
     """Parses arguments and the flagfiles that they name. Returns the arguments that are not flags.
 
     Args:
@@ -143,7 +147,7 @@ def interrupt_quietly() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def in_own_process(function: Callable, *arguments):
+def in_own_process(function: Callable, *arguments: object) -> Any:
     """Runs function(*arguments) in a new process, which has its own memory, threads and loaded libraries."""
     import multiprocessing  # imported here, since few commands need these two
     from concurrent.futures import ProcessPoolExecutor
@@ -198,7 +202,7 @@ def _hidden(*packages):
 
 
 @contextlib.contextmanager
-def held_back():
+def held_back() -> Iterator[None]:
     """Holds back what Python and C++ write to file descriptor 2. It is shown only after an exception."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:

@@ -5,7 +5,7 @@ uninterrupted run would have seen, on any number of replicas and workers.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -128,7 +128,7 @@ def evaluation_batches(
     batch_size: int,
     *,
     split: str = "valid",
-    positions: Sequence[int] | None = None,
+    positions: Sequence[int] | np.ndarray | None = None,
     crops: Crops | None = None,
 ) -> tf.data.Dataset:
     """Every example of a split once, in the order of the files. The last batch may be smaller.
@@ -177,7 +177,7 @@ def shape_of(example: Example, size: int) -> tf.Tensor:
     return to_float(tf.io.decode_image(example.shape, expand_animations=False))
 
 
-def undamaged(batches, directory: Path | str):
+def undamaged(batches: Iterable, directory: Path | str) -> Iterator:
     """Iterates over batches of a dataset. A damaged record, or one without an example, becomes an InputError."""
     try:
         yield from batches

@@ -109,9 +109,7 @@ class ClusterPool:
 
     def __init__(self, scheduler: Scheduler, make: Callable):
         self._address, self._name, self._asked = scheduler.address, f"vunet_tf-{uuid.uuid4().hex}", 0.0
-        logging.getLogger("distributed").setLevel(
-            logging.CRITICAL
-        )  # it reports errors with tracebacks; we report one line
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it shows tracebacks; we report one line
         demand_scheduler(self._address)
         self._client = Client(self._address, timeout=CONNECT_SECONDS, set_as_default=False)
         try:

@@ -42,7 +42,7 @@ class Fitting(NamedTuple):
     cutout: str | None = None
 
     @classmethod
-    def of_dataset(cls, info: DatasetInfo):
+    def of_dataset(cls, info: DatasetInfo) -> "Fitting":
         """The fitting of a dataset's own pictures, by what `dataset.json` says."""
         flags = info.made_with.get("flags", {})
         of_people = info.source == "coco" or (info.source == "folder" and info.joints is not None)
@@ -58,7 +58,7 @@ class Fitting(NamedTuple):
             cutout=flags.get("cutout"),
         ).checked()
 
-    def checked(self):
+    def checked(self) -> "Fitting":
         """Returns these settings. Raises InputError if they came from a file with other kinds of values."""
         right = (
             {type(self.size), type(self.shape_channels)} == {int}
@@ -102,7 +102,7 @@ class Fitting(NamedTuple):
         box = self.of_photographs()._box(person, width, height)
         return Example(image=b"", joints=joints_in_box(person.joints, width, height, box), **_named(name))
 
-    def of_photographs(self):
+    def of_photographs(self) -> "Fitting":
         """The fitting of photographs. For a run on drawings, people are cut out and fill the square."""
         if not self.drawn:
             return self

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import cv2
+import numpy as np
 
 from vunet_tf.command_line.startup import end_with_parent
 from vunet_tf.data.example import Example, Rejected
@@ -54,7 +55,7 @@ class Pool(Protocol):
 
 
 def made_in_order(
-    source: Source, order, workers: int, scheduler: Scheduler | None = None
+    source: Source, order: Sequence[int] | np.ndarray, workers: int, scheduler: Scheduler | None = None
 ) -> Iterator[list[Example | Rejected]]:
     """The result of each item, in order. A few items are made ahead.
 

@@ -7,6 +7,7 @@ model.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def measure(
         return [Missing(SECTION, task.split, name.format("features"), why)]
     (batch,) = batches(directory, task.split, at.values(), POSES, "five shapes")
     truth = _truth(task.split, index, directory, appearances, list(at))
-    features = {"colour histograms": colours}
+    features: dict[str, Callable] = {"colour histograms": colours}
     if vgg is not None:
         features["VGG19 block5_conv2"] = lambda pictures: vgg(to_float(pictures))[-1].numpy().mean((1, 2))
     found = []

@@ -47,6 +47,7 @@ ROWS = (
     ("bits per dimension, dequantised", likelihood.SECTION, likelihood.BITS.name, MODEL),
     ("Frechet distance of samples, random convolutions", samples.SECTION, samples.DISTANCE.name, MODEL),
     ("... of an autoencoder at random codes", samples.SECTION, samples.DISTANCE.name, samples.RANDOM_CODES),
+    ("... of an autoencoder at standard normal codes", samples.SECTION, samples.DISTANCE.name, samples.NORMAL_CODES),
     ("... training pictures", samples.SECTION, samples.DISTANCE.name, samples.TRAINING),
     ("variety of samples", samples.SECTION, samples.VARIETY.name, MODEL),
     ("... true pictures", samples.SECTION, samples.VARIETY.name, samples.TRUE),

@@ -106,7 +106,7 @@ class Evaluation:
             sheet = showcase.reconstructed(model, directory, split, tally)
             self._add(f"reconstruction_{split}", f"Reconstructions of {split}", "Best, median and worst.", sheet)
         if "transfer" in config.sections and self._can("transfer", TRANSFER, split):
-            found, tally = measure_transfers(task, scorer, config.seed)
+            found, tally = measure_transfers(task, scorer, config.seed, config.by)
             self.found += found
             if tally.positions:
                 sheet = showcase.transfers(task, tally)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -23,7 +24,10 @@ def read_index(directory: Path | str, split: str) -> list[Example]:
     return [example._replace(image=b"", shape=None, mask=None) for example in examples]
 
 
-def evenly(positions: list[int], limit: int) -> list[int]:
+T = TypeVar("T")  # a position, or what else is chosen from
+
+
+def evenly(positions: list[T], limit: int) -> list[T]:
     """At most `limit` of the positions, evenly spread; 0 for all."""
     if not limit or len(positions) <= limit:
         return positions

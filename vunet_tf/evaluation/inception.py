@@ -17,6 +17,7 @@ from vunet_tf.evaluation.reconstruction import reconstructions
 from vunet_tf.evaluation.samples import drawn
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_float, to_uint8
+from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "distribution"
 SIDE = 299  # pixels, as InceptionV3 was trained with; pictures are resized bilinearly
@@ -58,7 +59,7 @@ class Inception:
 
 
 def measure(
-    model,
+    model: GenerativeModel,
     directory: Path | str,
     split: str,
     positions: list[int],
@@ -83,7 +84,7 @@ def measure(
             outputs[of].append(inception(pictures))
         appearances += text(batch["appearance_id"])
     outputs = {of: [np.concatenate(each) for each in zip(*made, strict=True)] for of, made in outputs.items()}
-    found = []
+    found: list[Measure | Missing] = []
     distance = Quantity(f"FID against the {len(appearances)} true pictures of {split}", "", "lower")
     for of, (features, *probabilities) in outputs.items():
         if probabilities:

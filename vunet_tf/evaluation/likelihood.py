@@ -26,6 +26,7 @@ from keras import ops
 from vunet_tf.data.dataset import read_info
 from vunet_tf.evaluation.examples import batches, evenly, text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, mean
+from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "likelihood"
 LARGEST = 256  # examples measured at most: each takes k passes
@@ -35,14 +36,14 @@ BITS = Quantity("bits per dimension of the 8-bit picture, dequantised", "bits/va
 _DEQUANTISATION = 8192  # stream of random numbers of a seed, different from those of the latents
 
 
-def log_likelihood(image, image_hat, scale: float):
+def log_likelihood(image: tf.Tensor, image_hat: tf.Tensor, scale: float) -> tf.Tensor:
     """log p(x | shape, z) in nats, [B], of pictures [B, S, S, 3] in [-1, 1] under Laplace(x_hat, scale)."""
     difference = ops.sum(ops.abs(image - ops.cast(image_hat, "float32")), axis=(1, 2, 3))
     size = image.shape[1] * image.shape[2] * image.shape[3]
     return -difference / scale - size * float(np.log(2 * scale))
 
 
-def terms(model, batch: dict, seed, scale: float) -> dict[str, tf.Tensor]:
+def terms(model: GenerativeModel, batch: dict, seed: int | tf.Tensor, scale: float) -> dict[str, tf.Tensor]:
     """The terms of one sample of q(z | x, shape), in nats, [B] each.
 
     "reconstruction": log p(x | shape, z). "kl_0" (the bottom scale), "kl_1", ...: KL(q || p) of each scale.
@@ -63,13 +64,13 @@ def terms(model, batch: dict, seed, scale: float) -> dict[str, tf.Tensor]:
     return {**found, "log_weight": log_weight, "log_weight_of_levels": of_levels}
 
 
-def dequantised(image, seed):
+def dequantised(image: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
     """Pictures [B, S, S, 3] in [-1, 1] with uniform noise over the width of a level. `seed` is a TF seed [2]."""
     seed = tf.random.experimental.stateless_fold_in(seed, _DEQUANTISATION)
     return image + tf.random.stateless_uniform(tf.shape(image), seed, -LEVEL / 2, LEVEL / 2)
 
 
-def laplace_scale(model, directory: Path | str, batch_size: int) -> float:
+def laplace_scale(model: GenerativeModel, directory: Path | str, batch_size: int) -> float:
     """b: mean |x - x_hat| over up to 256 examples of the training split, with the posterior's mean as z."""
     count = read_info(directory).examples("train")
     positions = evenly(list(range(count)), CALIBRATION)
@@ -82,7 +83,13 @@ def laplace_scale(model, directory: Path | str, batch_size: int) -> float:
 
 
 def measure(
-    model, directory: Path | str, split: str, positions: list[int], samples: int, batch_size: int, seed: int
+    model: GenerativeModel,
+    directory: Path | str,
+    split: str,
+    positions: list[int],
+    samples: int,
+    batch_size: int,
+    seed: int,
 ) -> list[Measure | Missing]:
     """The terms of the bound, the bound, and the importance-weighted bound (Burda et al. 2016) with `samples`."""
     if "likelihood" not in model.uses:

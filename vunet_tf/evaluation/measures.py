@@ -56,7 +56,13 @@ class Quantity(NamedTuple):
 
 
 def mean(
-    section: str, split: str, quantity: Quantity, of: str, values: Sequence, appearances: Sequence, seed: int
+    section: str,
+    split: str,
+    quantity: Quantity,
+    of: str,
+    values: Sequence | np.ndarray,
+    appearances: Sequence | np.ndarray,
+    seed: int,
 ) -> Measure | Missing:
     """The mean of one value per example, with its interval. Values that are not finite are left out."""
     values, appearances = np.asarray(values, np.float64), np.asarray(appearances)
@@ -68,7 +74,12 @@ def mean(
 
 
 def measured(
-    section: str, split: str, quantity: Quantity, of: str, interval: tuple[float, float, float], appearances: Sequence
+    section: str,
+    split: str,
+    quantity: Quantity,
+    of: str,
+    interval: tuple[float, float, float],
+    appearances: Sequence | np.ndarray,
 ) -> Measure:
     """The `Measure` of a number (value, low, high) from examples of these appearances."""
     value, low, high = (None if math.isnan(number) else float(number) for number in interval)

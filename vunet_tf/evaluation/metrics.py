@@ -3,6 +3,7 @@
 Pictures are bytes as a file would hold them: [B, H, W, 3] uint8. Scores are one number per picture, [B].
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import cv2
@@ -18,19 +19,19 @@ RESAMPLES = 1000
 COVERAGE = 0.95
 
 
-def absolute_error(a, b, mask=None) -> np.ndarray:
+def absolute_error(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Mean |a - b| on the 0-255 scale, over the pixels of `mask` [B, H, W] (bool) or all. NaN for an empty mask."""
     return _mean_over(np.abs(_wide(a) - _wide(b)).mean(-1), mask)
 
 
-def psnr(a, b) -> np.ndarray:
+def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Peak signal-to-noise ratio in dB, 10 log10(255^2 / mean squared error); infinite for equal pictures."""
     mean_square = np.square(_wide(a) - _wide(b)).mean((1, 2, 3))
     with np.errstate(divide="ignore"):
         return 10 * np.log10(RANGE**2 / mean_square)
 
 
-def ssim(a, b, mask=None) -> np.ndarray:
+def ssim(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Structural similarity (Wang et al. 2004) by `tf.image.ssim`, at most 1.
 
     Protocol: RGB, range 255, Gaussian windows of 11 pixels with sigma 1.5, k1 = .01, k2 = .03, no padding, mean over
@@ -45,7 +46,7 @@ def ssim(a, b, mask=None) -> np.ndarray:
     return _mean_over(local, mask)
 
 
-def lab_errors(a, b, mask=None) -> dict[str, np.ndarray]:
+def lab_errors(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Errors of colours in CIELAB (sRGB, white D65). Each is a mean over `mask` [B, H, W] (bool) or over all pixels.
 
     Returns:
@@ -58,20 +59,20 @@ def lab_errors(a, b, mask=None) -> dict[str, np.ndarray]:
     return {name: _mean_over(values, mask) for name, values in found.items()}
 
 
-def colour_histogram(picture, mask=None, levels=8) -> np.ndarray:
+def colour_histogram(picture: np.ndarray, mask: np.ndarray | None = None, levels: int = 8) -> np.ndarray:
     """Shares [levels ** 3] of the RGB colours in a picture [H, W, 3], or in its `mask` [H, W]. Their sum is 1."""
     pixels = picture[mask] if mask is not None and mask.any() else picture.reshape(-1, 3)
     bins = pixels.astype(np.int64) * levels // (RANGE + 1) @ [levels**2, levels, 1]
     return np.bincount(bins, minlength=levels**3) / len(pixels)
 
 
-def gradient_energy(pictures) -> np.ndarray:
+def gradient_energy(pictures: np.ndarray) -> np.ndarray:
     """Mean squared difference of neighbouring pixels, right and below, of pictures [B, H, W, 3]: [B]."""
     pictures = _wide(pictures)
     return sum(np.square(np.diff(pictures, axis=axis)).mean((1, 2, 3)) for axis in (1, 2))
 
 
-def random_features(pictures) -> np.ndarray:
+def random_features(pictures: np.ndarray) -> np.ndarray:
     """Features [N, 96] of pictures [N, H, W, 3] uint8: fixed random convolutions, without any training.
 
     There are three 3x3 convolutions with stride 2 and 16 channels, each followed by a ReLU. Their weights are from
@@ -93,7 +94,7 @@ def random_features(pictures) -> np.ndarray:
     return np.concatenate(found)
 
 
-def frechet_distance(a, b) -> float:
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Frechet distance of two sets of features [N, D], [M, D] as Gaussians (Heusel et al. 2017, Eq. 6).
 
     |mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), with covariances divided by N - 1. With fewer examples than
@@ -109,27 +110,27 @@ def frechet_distance(a, b) -> float:
     return float(max(distance, 0.0))
 
 
-def inception_score(probabilities) -> float:
+def inception_score(probabilities: np.ndarray) -> float:
     """exp of the mean KL(p(class | picture) || p(class)) (Salimans et al. 2016) of [N, classes], in one split."""
     p = np.maximum(np.asarray(probabilities, np.float64), 1e-16)
     marginal = p.mean(0, keepdims=True)
     return float(np.exp((p * (np.log(p) - np.log(marginal))).sum(1).mean()))
 
 
-def spread(features) -> np.ndarray:
+def spread(features: np.ndarray) -> np.ndarray:
     """Mean Euclidean distance of features [..., N, D] from their mean: [...]. They should be equal (paper, Table 3)."""
     features = np.asarray(features, np.float64)
     return np.linalg.norm(features - features.mean(-2, keepdims=True), axis=-1).mean(-1)
 
 
-def mean_pairwise_error(pictures) -> float:
+def mean_pairwise_error(pictures: Sequence[np.ndarray] | np.ndarray) -> float:
     """Mean |a - b| on the 0-255 scale over all pairs of pictures [N, H, W, 3]: how much they differ. NaN for one."""
     pairs = combinations(_wide(pictures), 2)
     distances = [np.abs(a - b).mean() for a, b in pairs]
     return float(np.mean(distances)) if distances else np.nan
 
 
-def shape_agreement(a, b) -> float:
+def shape_agreement(a: np.ndarray, b: np.ndarray) -> float:
     """How well the edges of two pictures [H, W, 3] agree in place and direction: 1 for the same, 0 by chance.
 
     It is the correlation of their structure tensors (Bigun and Granlund 1987), which are the fields of double angles of
@@ -163,13 +164,13 @@ def _mean_over(values, mask):
     return np.where(inside > 0, (values * mask).sum((1, 2)) / np.maximum(inside, 1), np.nan)
 
 
-def finite_mean(values) -> float | None:
+def finite_mean(values: np.ndarray) -> float | None:
     """The mean over finite scores; an empty mask and the PSNR of equal pictures have none. None if all are missing."""
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else None
 
 
-def mean_interval(values, clusters, seed=0) -> tuple[float, float, float]:
+def mean_interval(values: np.ndarray, clusters: Sequence | np.ndarray, seed: int = 0) -> tuple[float, float, float]:
     """Mean of `values` [N] with a 95 % bootstrap interval (Efron 1979, percentiles of 1,000 resamples).
 
     Whole clusters are resampled, since examples of one appearance depend on each other. `clusters` [N] has the cluster
@@ -178,7 +179,9 @@ def mean_interval(values, clusters, seed=0) -> tuple[float, float, float]:
     return ratio_interval(values, np.ones(len(values)), clusters, seed)
 
 
-def ratio_interval(numerators, denominators, clusters, seed=0) -> tuple[float, float, float]:
+def ratio_interval(
+    numerators: np.ndarray, denominators: np.ndarray, clusters: Sequence | np.ndarray, seed: int = 0
+) -> tuple[float, float, float]:
     """sum(numerators) / sum(denominators), both [N], with its interval as in `mean_interval`."""
     _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
     count = cluster.max() + 1

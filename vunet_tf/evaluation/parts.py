@@ -8,6 +8,7 @@ import tensorflow as tf
 from vunet_tf.body.body_parts import REGIONS, region_masses
 from vunet_tf.evaluation.examples import batches, evenly, text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, mean
+from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "disentanglement"
 PEOPLE = 200  # at most
@@ -16,7 +17,7 @@ AGREEMENT = Quantity("body in the right region: each part stands for the region 
 
 
 def measure(
-    model, directory: Path | str, split: str, positions: list[int], batch_size: int, seed: int
+    model: GenerativeModel, directory: Path | str, split: str, positions: list[int], batch_size: int, seed: int
 ) -> list[Measure | Missing]:
     """The share of the body (head, torso, arms, legs) that lies in parts which mostly lie in the same region.
 

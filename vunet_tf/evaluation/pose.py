@@ -10,13 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from vunet_tf.body import keypoints
-from vunet_tf.body.estimation import largest, open_estimator
+from vunet_tf.body.estimation import Estimate, largest, open_estimator
 from vunet_tf.data.dataset import read_info
 from vunet_tf.evaluation.estimator import SIDE
 from vunet_tf.evaluation.examples import batches, evenly, text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, mean
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_uint8
+from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "pose"
 TRUE = "true pictures"
@@ -26,7 +27,7 @@ LARGEST = 256  # examples measured
 
 
 def measure(
-    model, directory: Path | str, split: str, positions: list[int], batch_size: int, seed: int
+    model: GenerativeModel, directory: Path | str, split: str, positions: list[int], batch_size: int, seed: int
 ) -> list[Measure | Missing]:
     """Both quantities, for the model's transfers and for the true pictures of the same examples."""
     if read_info(directory).joints is None:
@@ -35,18 +36,19 @@ def measure(
         estimator = open_estimator()
     except InputError as error:
         return [Missing(SECTION, split, "all", str(error))]
-    errors, appearances = {MODEL: [], TRUE: []}, []
+    errors: dict[str, list[float]] = {MODEL: [], TRUE: []}
+    appearances = []
     for batch, made in _transfers(model, directory, split, evenly(positions, LARGEST), batch_size):
         appearances += text(batch["appearance_id"])
         for of, shown in ((MODEL, made), (TRUE, to_uint8(batch["image"]))):
             for people, truth in zip(estimator.people(shown), batch["joints"], strict=True):
                 errors[of].append(error_of(largest(people), truth))
-    rows = [(ERROR, of, values) for of, values in errors.items()]
+    rows: list[tuple] = [(ERROR, of, values) for of, values in errors.items()]
     rows += [(FOUND, of, np.isfinite(values)) for of, values in errors.items()]
     return [mean(SECTION, split, quantity, of, values, appearances, seed) for quantity, of, values in rows]
 
 
-def error_of(found, truth: np.ndarray) -> float:
+def error_of(found: Estimate | None, truth: np.ndarray) -> float:
     """Mean distance of an `Estimate`'s joints from the seen joints of [15, 2] fractions; NaN without an estimate."""
     if found is None:
         return np.nan

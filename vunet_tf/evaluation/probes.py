@@ -18,6 +18,7 @@ from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.evaluation.examples import batches, progress, text
 from vunet_tf.evaluation.measures import Measure, Missing, Quantity, mean, measured
 from vunet_tf.evaluation.metrics import ratio_interval
+from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "disentanglement"
 PROBE = "probe of z"
@@ -30,7 +31,9 @@ RIDGE_PENALTIES = np.logspace(-2, 5, 8)
 one_thread = threadpool_limits.wrap(limits=1)  # the matrices are small, so threads would mostly wait for each other
 
 
-def encodings(model, directory: Path | str, split: str, positions: list[int], batch_size: int):
+def encodings(
+    model: GenerativeModel, directory: Path | str, split: str, positions: list[int], batch_size: int
+) -> tuple[np.ndarray, dict[str, list]]:
     """(z, known): z [N, D] float32 has the posterior's means of all scales; known has labels and joints by key."""
     z, known = [], {"appearance_id": [], "shape_id": [], "attributes": [], "joints": []}
     crops = model.appearance_input.crops
@@ -95,7 +98,9 @@ def explained(
     return errors[asked], variances[asked]
 
 
-def measure(z: np.ndarray, known: dict[str, list], split: str, seed: int, more=None) -> list[Measure | Missing]:
+def measure(
+    z: np.ndarray, known: dict[str, list], split: str, seed: int, more: tuple[np.ndarray, dict[str, list]] | None = None
+) -> list[Measure | Missing]:
     """How well joints, shape and attributes are read from z, beside chance.
 
     Args:
@@ -112,6 +117,7 @@ def measure(z: np.ndarray, known: dict[str, list], split: str, seed: int, more=N
         z, known, asked = _joined(z, known, *more)
     groups = np.array(known["appearance_id"])
     features = reduced(z, seed)
+    found: list[Measure | Missing]
     if known["joints"]:
         found = _joints(features, np.array(known["joints"]), groups, asked, split, seed)
     else:

@@ -10,12 +10,13 @@ from vunet_tf.evaluation.examples import batches, masks, text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing
 from vunet_tf.evaluation.scoring import Scorer, Tally
 from vunet_tf.files.pixels import to_uint8
+from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "reconstruction"
 
 
 def reconstructions(
-    model, directory: Path | str, split: str, positions: list[int], batch_size: int
+    model: GenerativeModel, directory: Path | str, split: str, positions: list[int], batch_size: int
 ) -> Iterator[tuple[dict, np.ndarray]]:
     """(batch, its reconstructions [B, S, S, 3] uint8), with the posterior's mean as z."""
     reconstruct = tf.function(model.reconstruct, reduce_retracing=True)
@@ -26,7 +27,13 @@ def reconstructions(
 
 
 def measure(
-    model, directory: Path | str, split: str, positions: list[int], scorer: Scorer, batch_size: int, seed: int
+    model: GenerativeModel,
+    directory: Path | str,
+    split: str,
+    positions: list[int],
+    scorer: Scorer,
+    batch_size: int,
+    seed: int,
 ) -> tuple[list[Measure | Missing], Tally]:
     """The scores of the reconstructions, and the tally that they come from."""
     tally = Tally(SECTION, split)

@@ -11,6 +11,7 @@ The Frechet distance is that of the FID (Heusel et al. 2017) on other features: 
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from vunet_tf.data.dataset import read_info
 from vunet_tf.evaluation import metrics
@@ -18,10 +19,12 @@ from vunet_tf.evaluation.examples import batches, evenly, text
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, measured
 from vunet_tf.evaluation.scoring import SHARPNESS
 from vunet_tf.files.pixels import to_uint8
+from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "samples"
 LARGEST = 512  # pictures
-RANDOM_CODES = "model, random codes"  # for a model without a distribution of z
+RANDOM_CODES = "model, random codes"  # of a model without a distribution of z: with the mean and spread of true codes
+NORMAL_CODES = "model, standard normal codes"  # of the same, as a VAE is sampled
 RECONSTRUCTIONS = "model, reconstructions"
 TRAINING = "true pictures of train"
 TRUE = "true pictures"
@@ -29,14 +32,14 @@ DISTANCE = Quantity("Frechet distance, features of random convolutions", "", "lo
 VARIETY = Quantity("variety: mean |difference| between one picture and the next", "0-255", "")
 
 
-def drawn(model, batch: dict, seed) -> np.ndarray:
+def drawn(model: GenerativeModel, batch: dict, seed: int | tf.Tensor) -> np.ndarray:
     """A sample for each example of a batch, [B, S, S, 3] uint8: for its shape, if the model draws shapes."""
     shape = batch["shape"] if "shape" in model.wiring("sample").input else None
     return to_uint8(model.sample(shape, seed=seed, count=len(batch["image"]))[0])
 
 
 def measure(
-    model, directory: Path | str, split: str, positions: list[int], batch_size: int, seed: int
+    model: GenerativeModel, directory: Path | str, split: str, positions: list[int], batch_size: int, seed: int
 ) -> list[Measure | Missing]:
     """Distance, variety and sharpness of samples; distance of reconstructions; and the same for true pictures."""
     positions = evenly(positions, LARGEST)
@@ -55,8 +58,11 @@ def measure(
             known[whose].append(drawn(model, seen, [seed, number]))
         else:
             random = np.random.default_rng([seed, number])
-            z = [mean + scale * random.normal(size=(len(batch["image"]), *mean.shape)) for mean, scale in codes]
-            known[whose].append(to_uint8(model.generate(None, [each.astype(np.float32) for each in z])))
+            normal = [random.normal(size=(len(batch["image"]), *mean.shape)) for mean, _ in codes]
+            fitted = [mean + scale * each for each, (mean, scale) in zip(normal, codes, strict=True)]
+            for of, z in ((RANDOM_CODES, fitted), (NORMAL_CODES, normal)):
+                made = to_uint8(model.generate(None, [each.astype(np.float32) for each in z]))
+                known.setdefault(of, []).append(made)
         if "reconstruct" in model.uses:
             known[RECONSTRUCTIONS].append(to_uint8(model.reconstruct(seen)))
         appearances += text(batch["appearance_id"])
@@ -76,8 +82,8 @@ def measure(
     for of in (whose, TRUE):
         differences = metrics.absolute_error(known[of], np.roll(known[of], 1, axis=0))
         found.append(row(VARIETY, of, metrics.mean_interval(differences, appearances, seed)))
-    energies = [metrics.gradient_energy(known[of]) for of in (whose, TRUE)]
-    found.append(row(SHARPNESS, whose, metrics.ratio_interval(*energies, appearances, seed)))
+    made, true = (metrics.gradient_energy(known[of]) for of in (whose, TRUE))
+    found.append(row(SHARPNESS, whose, metrics.ratio_interval(made, true, appearances, seed)))
     return found
 
 

@@ -14,6 +14,7 @@ from vunet_tf.evaluation.examples import batches, evenly, progress
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing, Quantity, mean
 from vunet_tf.evaluation.metrics import mean_pairwise_error, shape_agreement
 from vunet_tf.files.pixels import to_uint8
+from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "disentanglement"
 SAMPLES = 5  # for each shape
@@ -25,7 +26,13 @@ DIVERSITY = Quantity("diversity: mean |difference| between pictures of one shape
 
 
 def measure(
-    model, directory: Path | str, split: str, index: list[Example], positions: list[int], batch_size: int, seed: int
+    model: GenerativeModel,
+    directory: Path | str,
+    split: str,
+    index: list[Example],
+    positions: list[int],
+    batch_size: int,
+    seed: int,
 ) -> list[Measure | Missing]:
     """Agreement in shape and diversity of 5 samples for each of up to 100 examples, and the same for true pictures.
 

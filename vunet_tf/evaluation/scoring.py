@@ -36,7 +36,7 @@ class Scorer:
     def __init__(self, vgg: VGG19Features | None = None):
         self._vgg = vgg
 
-    def __call__(self, truth, made, masks=None) -> dict[str, np.ndarray]:
+    def __call__(self, truth: np.ndarray, made: np.ndarray, masks: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Scores [B] of pictures [B, S, S, 3] uint8, by key: those of QUANTITIES, and the two energies of `SHARPNESS`.
 
         With masks [B, S, S], scores inside the figure are among them."""
@@ -78,6 +78,10 @@ class Tally:
     def values(self, of: str, key: str) -> np.ndarray:
         """All scores of one kind, [N], in the order they came."""
         return np.concatenate(self._values[of][key])
+
+    def appearances(self, of: str) -> list[str]:
+        """The appearance of each example, in the same order."""
+        return self._appearances[of]
 
     def measures(self, seed: int) -> list[Measure | Missing]:
         """The means of everything that was added."""

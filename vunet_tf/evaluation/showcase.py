@@ -1,6 +1,7 @@
 """Pictures of an evaluation: the best, median and worst examples side by side with the truth."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from vunet_tf.evaluation.scoring import Tally
 from vunet_tf.evaluation.transfer import TransferTask
 from vunet_tf.files.grids import enlarge, grid, label
 from vunet_tf.files.pixels import to_uint8
+from vunet_tf.models.generative import GenerativeModel
 
 SHOWN = 3  # examples of each kind: best, median, worst
 _CELL = 96  # about how many pixels high a picture is shown
@@ -33,7 +35,7 @@ def transfers(task: TransferTask, tally: Tally) -> np.ndarray:
     groups = chosen(tally)
     questions = {q.position: q for batch in task.questions(_all(groups)) for q in batch}
     answers = list(next(iter(questions.values())).made)
-    rows = [["", "reference", "shape", "truth", *answers]]
+    rows: list[list] = [["", "reference", "shape", "truth", *answers]]
     for name, positions in groups.items():
         for position in positions:
             question = questions[position]
@@ -42,7 +44,7 @@ def transfers(task: TransferTask, tally: Tally) -> np.ndarray:
     return _sheet(rows)
 
 
-def reconstructed(model, directory, split: str, tally: Tally) -> np.ndarray:
+def reconstructed(model: GenerativeModel, directory: Path | str, split: str, tally: Tally) -> np.ndarray:
     """A sheet [H, W, 3] uint8. Columns: shape, truth, reconstruction."""
     groups = chosen(tally)
     made = dict(zip(_all(groups), _rows(model, directory, split, _all(groups)), strict=True))

@@ -19,9 +19,11 @@ from vunet_tf.data.dataset import read_examples
 from vunet_tf.data.example import Example
 from vunet_tf.evaluation import references
 from vunet_tf.evaluation.examples import batches, evenly, masks, progress, read_index, text
-from vunet_tf.evaluation.measures import MODEL, Measure, Missing
-from vunet_tf.evaluation.scoring import Scorer, Tally
+from vunet_tf.evaluation.measures import MODEL, Measure, Missing, mean
+from vunet_tf.evaluation.scoring import QUANTITIES, Scorer, Tally
+from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_uint8
+from vunet_tf.models.generative import GenerativeModel
 
 SECTION = "transfer"
 
@@ -53,7 +55,15 @@ class TransferTask:
         batch_size: number of pictures made at a time.
     """
 
-    def __init__(self, model, directory: Path | str, split: str, selector=None, limit: int = 0, batch_size: int = 32):
+    def __init__(
+        self,
+        model: GenerativeModel,
+        directory: Path | str,
+        split: str,
+        selector: str | None = None,
+        limit: int = 0,
+        batch_size: int = 32,
+    ):
         self.split, self.references = split, references.choose(directory, split, selector)
         self._model, self._directory, self._batch_size = model, directory, batch_size
         self._index = read_index(directory, split)
@@ -160,14 +170,27 @@ class TransferTask:
             yield made
 
 
-def measure(task: TransferTask, scorer: Scorer, seed: int) -> tuple[list[Measure | Missing], Tally]:
-    """The scores of the model and of each baseline, and the tally that they come from."""
-    tally = Tally(SECTION, task.split)
+def measure(
+    task: TransferTask, scorer: Scorer, seed: int, by: str | None = None
+) -> tuple[list[Measure | Missing], Tally]:
+    """The scores of the model and of each baseline, and the tally that they come from.
+
+    Args:
+        task: the transfers.
+        scorer: how near they are to the truth.
+        seed: seed of the intervals.
+        by: an attribute of the data; the model's error is then also measured for each of its values.
+
+    Raises:
+        InputError: no example has the attribute `by`.
+    """
+    tally, values = Tally(SECTION, task.split), []
     if not task.positions:
         why = "no two pictures share an appearance, so there is no true picture to compare a transfer with"
         return [Missing(SECTION, task.split, "all", why)], tally
     for batch in task.questions():
         tally.positions += [question.position for question in batch]
+        values += [question.example.attributes.get(by) for question in batch]
         for of in {of: None for question in batch for of in question.made}:
             answered = [question for question in batch if of in question.made]
             truth, made = (np.stack(each) for each in zip(*((q.truth, q.made[of]) for q in answered), strict=True))
@@ -177,4 +200,19 @@ def measure(task: TransferTask, scorer: Scorer, seed: int) -> tuple[list[Measure
     if task.without_reference:
         why = f"{task.without_reference} examples have no reference ({task.references.rule})"
         missing = [Missing(SECTION, task.split, "examples without a reference", why)]
-    return tally.measures(seed) + missing, tally
+    return tally.measures(seed) + (_by_value(tally, by, values, seed) if by else []) + missing, tally
+
+
+def _by_value(tally, by, values, seed):
+    """The model's error inside the figure (without masks: of the whole picture) for each value of an attribute."""
+    key = "error_figure" if tally.has(MODEL, "error_figure") else "error"
+    found = sorted({str(value) for value in values if value is not None})
+    if not found:
+        raise InputError(f"--by={by}: the examples of {tally.split} have no such attribute")
+    errors, appearances = tally.values(MODEL, key), np.asarray(tally.appearances(MODEL))
+    made = []
+    for value in found:
+        with_it = np.array([str(each) == value for each in values])
+        quantity = QUANTITIES[key]._replace(name=f"{QUANTITIES[key].name}, {by} {value}")
+        made.append(mean(SECTION, tally.split, quantity, MODEL, errors[with_it], appearances[with_it], seed))
+    return made

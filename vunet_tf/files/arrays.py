@@ -3,13 +3,14 @@
 import math
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 MOST_UNPACKED = 2**30  # bytes of the arrays of a compressed archive
 
 
-def check_archive(file, packed: bool) -> None:
+def check_archive(file: Path | str | BinaryIO, packed: bool) -> None:
     """Raises ValueError unless the archive has the bytes that its arrays need. A damaged one may raise any exception.
 
     The head of an array in a small file can promise any size, and NumPy would allocate memory for it.

@@ -7,18 +7,18 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vunet_tf.files.errors import InputError
 
-_UNFINISHED = ".unfinished-"  # how names begin of what is being written
+_UNFINISHED = ".unfinished-"  # the beginning of the name of a file or folder that is being written
 
 
-def write(path: Path, write_to) -> None:
+def write(path: Path, write_to: Callable[[Path], object]) -> None:
     """Calls `write_to(temporary path beside path)`, then renames. A reader sees either the old file or the new one.
 
-    The temporary path ends like `path`, and begins with a dot. What a killed process has left of such is removed.
+    The name of the temporary path begins with a dot and ends like `path`. Leftovers of killed processes are removed.
     """
     with _unfinished(path, lambda temporary: temporary.touch()) as temporary:
         write_to(temporary)
@@ -28,7 +28,7 @@ def write(path: Path, write_to) -> None:
         _sync_folder(path.parent)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Writes a file, whole or not at all."""
     write(path, lambda temporary: temporary.write_bytes(content))
 
@@ -50,7 +50,7 @@ def writing(path: Path | str, flag: str = "--out") -> Iterator[None]:
     """For a block that writes `path`. Its folder is made if it is not there.
 
     Raises:
-        InputError: it cannot be written; the message names the path, the reason and the flag that names another one.
+        InputError: it cannot be written. The message says the path, the reason, and the flag to name another path.
     """
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -91,9 +91,9 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _unfinished(path: Path, make) -> Iterator[Path]:
-    """A new path beside `path`, made by `make` as a file or a folder, which is gone when the block ends.
+    """A new path beside `path`. `make` makes it as a file or a folder, and it is removed when the block ends.
 
-    Inside, this process holds a lock on it. By that another one knows that it is no leftover.
+    In the block this process holds a lock on it, so that other processes see that it is no leftover.
     """
     _remove_leftovers(path.parent)
     while True:
@@ -109,7 +109,7 @@ def _unfinished(path: Path, make) -> Iterator[Path]:
                 break
         except BlockingIOError:  # another process is about to remove it
             pass
-        except OSError:  # a file system without locks: there nothing is taken for a leftover
+        except OSError:  # a file system without locks, where nothing is taken for a leftover
             break
         os.close(descriptor)
     try:
@@ -123,12 +123,12 @@ _without_leftovers: set[Path] = set()  # folders that this process has looked th
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Removes from a folder what killed processes have left there, when this process first writes into it."""
+    """Removes the leftovers of killed processes from a folder, when this process first writes into it."""
     if folder in _without_leftovers:
         return
     _without_leftovers.add(folder)
     for leftover in folder.glob(f"{_UNFINISHED}*"):
-        with contextlib.suppress(OSError):  # gone meanwhile; held by another process; no locks here
+        with contextlib.suppress(OSError):  # it is gone, or another process holds it, or there are no locks
             descriptor = os.open(leftover, os.O_RDONLY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -156,7 +156,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, what: Path, flag: str) -> Iterator[None]:
-    """Holds the lock file `path` during the block; its folder is made. A killed process gives the lock free.
+    """Holds the lock file `path` during the block; its folder is made. The lock of a killed process is released.
 
     Args:
         path: path of the lock file, which is removed at the end.

@@ -28,7 +28,7 @@ def label(text: str, width: int, height: int = 16) -> np.ndarray:
     return np.asarray(picture)
 
 
-def grid(rows, gap: int = 2, background: int = 255) -> np.ndarray:
+def grid(rows: Sequence[Sequence[np.ndarray | None]], gap: int = 2, background: int = 255) -> np.ndarray:
     """Lays pictures out in rows.
 
     Args:
@@ -70,14 +70,17 @@ def grid(rows, gap: int = 2, background: int = 255) -> np.ndarray:
 
 
 class Header(NamedTuple):
-    """What stands before a row or above a column: a small text, and [H, W, 1 or 3] uint8 pictures."""
+    """The head of a row or a column: a small text, and [H, W, 1 or 3] uint8 pictures."""
 
     label: str = ""
     pictures: tuple[np.ndarray, ...] = ()
 
 
 def draw_table(
-    cells: Sequence[Sequence[np.ndarray | None]], rows: Sequence[Header], columns: Sequence[Header], least: int = 96
+    cells: Sequence[Sequence[np.ndarray | None] | np.ndarray],
+    rows: Sequence[Header],
+    columns: Sequence[Header],
+    least: int = 96,
 ) -> np.ndarray:
     """Draws a table. Long ones are cut: into strips of rows, side by side, or of columns, one below the other.
 

@@ -3,10 +3,12 @@
 The [0, 255] bytes of a file map to [-1, 1] linearly: 0 to -1, 127.5 to 0, 255 to 1.
 """
 
+from typing import Any
+
 import numpy as np
 
 
-def to_float(image):
+def to_float(image: Any) -> Any:
     """Turns bytes into the model's floats: an uint8 tensor or array of any shape into float32 in [-1, 1]."""
     if isinstance(image, np.ndarray):
         return image.astype(np.float32) / 127.5 - 1
@@ -15,12 +17,12 @@ def to_float(image):
     return tf.cast(image, tf.float32) / 127.5 - 1
 
 
-def to_uint8(image) -> np.ndarray:
+def to_uint8(image: Any) -> np.ndarray:
     """Turns the model's floats into bytes: array-like of any shape, clipped to [-1, 1], rounded to whole 0..255."""
     return np.clip(np.rint((np.asarray(image, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def to_uint8_tensor(image):
+def to_uint8_tensor(image: Any) -> Any:
     """`to_uint8` in TensorFlow ops, for graphs: it turns a float tensor of any shape into uint8."""
     import tensorflow as tf
 

@@ -12,7 +12,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def shown(value) -> str:
+def shown(value: object) -> str:
     """A value from a file as a message shows it. Of a long one only the beginning and the end are shown."""
     return reprlib.repr(value)
 

@@ -1,7 +1,7 @@
 """Writes animations: GIF (Pillow) and MP4 (H.264 by PyAV, which every browser plays)."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import partial
 from itertools import chain
@@ -30,7 +30,7 @@ def write(path: Path, frames: Iterable[np.ndarray], fps: float, sound: Path | No
         InputError: the path has another ending, or there are no frames.
         OSError: it cannot be written.
     """
-    writers = {".gif": _write_gif, ".mp4": partial(_write_mp4, sound=sound)}
+    writers: dict[str, Callable] = {".gif": _write_gif, ".mp4": partial(_write_mp4, sound=sound)}
     if path.suffix.lower() not in writers:
         raise InputError(f"{path.name}: an animation's name ends in {' or '.join(SUFFIXES)}")
     others = iter(frames)

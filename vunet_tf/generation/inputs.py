@@ -49,7 +49,7 @@ class Input(NamedTuple):
 class _Item(NamedTuple):
     """Inputs that are read together: their number, and the function that reads them."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # no tuple asks it how often it has something
     read: Callable[[], Iterable[Input | Rejected]]
 
 
@@ -96,7 +96,7 @@ class Inputs:
                 reject(Rejected(name, str(error)))
                 self._items.append(_Item(1, lambda: ()))  # it counts as one input, and is reported once
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(item.count for item in self._items)
 
     def __iter__(self) -> Iterator[Input]:

@@ -44,7 +44,7 @@ class Sheet:
     def __init__(self, cells: Iterable[Cell], total: int, size: int, by_column: bool = False):
         self._cells, self._total, self._size, self.by_column = iter(cells), total, size, by_column
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._total
 
     def __iter__(self) -> Iterator[Cell]:
@@ -181,7 +181,7 @@ class Sheet:
             raise InputError("no picture was made")
         rows = {cell.row: cell.row_header for cell in cells}
         columns = {cell.column: cell.column_header for cell in cells}
-        made = [[None] * len(columns) for _ in rows]
+        made: list[list[np.ndarray | None]] = [[None] * len(columns) for _ in rows]
         for cell in cells:
             made[cell.row][cell.column] = cell.picture
         return made, [rows[i] for i in range(len(rows))], [columns[j] for j in range(len(columns))]

@@ -1,6 +1,6 @@
 """The models. `VUNet` joins shape encoder E, appearance encoder F, and decoder D with p(z | shape).
 
-`registry` lists all models by name, and `GenerativeModel` says what they share.
+`registry` lists all models by name. `GenerativeModel` is what they share.
 """
 
 from vunet_tf.models.appearance_encoder import AppearanceEncoder

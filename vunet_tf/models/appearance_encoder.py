@@ -14,9 +14,10 @@ from vunet_tf.models.shape_encoder import contracting_path
 class AppearanceEncoder(ConfiguredModel):
     """F: appearance [B, s, s, C] in [-1, 1] and noise, one [B, h, w, c] per latent -> posterior.
 
-    A contracting path like E's; then, at each latent scale from the bottom up: a residual block on the last skip, a 3x3
-    convolution to the posterior's parameters, z, and residual blocks on the next skips, the first of them with z
-    beside its skip. What the released program has after the last latent receives no gradient and is left out.
+    F has a contracting path like that of E. Then, at each latent scale from the bottom up, come a residual block on the
+    last skip, a 3x3 convolution to the posterior's parameters, z, and residual blocks on the next skips. The first of
+    these gets z beside its skip. The layers that the released program has after the last latent get no gradient, so
+    they are left out.
 
     Returns:
         {"posterior": [parameters per latent], "z": [sample per latent]}, from the bottom up, float32.
@@ -54,7 +55,7 @@ class AppearanceEncoder(ConfiguredModel):
         super().__init__({"appearance": appearance, "noise": noise}, self.connect(appearance, noise), name=name)
 
     def connect(self, appearance, noise=None):
-        """The graph of F on symbolic tensors; without noise z is the mean at every scale and no op is random."""
+        """The graph of F on symbolic tensors. Without noise z is the mean at every scale, and no op is random."""
         skips = self.contract(appearance)
         h = self.project(skips[-1])
         posterior, latents = [], []

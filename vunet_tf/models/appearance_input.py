@@ -1,4 +1,4 @@
-"""What the appearance encoder F sees, and how that is made: the one place that decides it."""
+"""The one place that decides what the appearance encoder F sees, and makes it."""
 
 from vunet_tf.body.body_parts import Crops, crop_body_parts
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
@@ -6,18 +6,18 @@ from vunet_tf.files.errors import InputError
 
 
 class AppearanceInput:
-    """F's input for a `ModelConfig`, whose `appearance` chooses between two.
+    """F's input for a `ModelConfig`. Its `appearance` chooses between two kinds.
 
     "parts": crops of the body parts, each turned upright (released program). "picture": picture and shape map side by
-    side (paper). Models without a shape see the picture alone (`ModelConfig.seen`).
+    side (paper). Models without a shape see only the picture (`ModelConfig.seen`).
 
     Args:
-        config: of the model.
+        config: configuration of the model.
 
     Attributes:
         shapes: {key of a batch: its shape (height, width, channels)}, in the order in which F takes them.
-        size, channels: side of F's input in pixels, and its channels, all keys together.
-        crops: the crops that a batch must have for F, as `data.batches` takes them; None where there are none.
+        size, channels: side of F's input in pixels, and the number of its channels, for all keys together.
+        crops: the crops that a batch must have for F, as `data.batches` takes them; None if it needs none.
     """
 
     def __init__(self, config: ModelConfig):
@@ -34,10 +34,10 @@ class AppearanceInput:
         self.channels = sum(channels for *_, channels in self.shapes.values())
 
     def of_batch(self, batch):
-        """The tensors of a batch, {key: [B, height, width, channels]} by `shapes`, that F sees.
+        """The tensors of a batch that F sees: {key: [B, height, width, channels]}, with the keys of `shapes`.
 
         Raises:
-            InputError: the batch lacks one of them; the message names the flag.
+            InputError: the batch lacks one of them. The message names the flag.
         """
         for key in self.shapes:
             if key not in batch:
@@ -48,7 +48,7 @@ class AppearanceInput:
         return {key: batch[key] for key in self.shapes}
 
     def of_pictures(self, image, shape, joints=None):
-        """As `of_batch`, from pictures [B, S, S, 3] and shape maps [B, S, S, C] in [-1, 1], and joints [B, 15, 2]."""
+        """As `of_batch`, but from pictures [B, S, S, 3], shape maps [B, S, S, C] in [-1, 1] and joints [B, 15, 2]."""
         if self._config.seen == ("parts",):
             return {"parts": crop_body_parts(image, joints, self.size, self.size, self._config.parts)}
         return {key: {"image": image, "shape": shape}[key] for key in self._config.seen}

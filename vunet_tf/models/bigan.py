@@ -19,8 +19,8 @@ class BiGAN(GenerativeModel):
 
         min over G, E; max over D:  E_x[log sigmoid(D(x, E(x)))] + E_z[log(1 - sigmoid(D(G(z), z)))]
 
-    D, the discriminator of pairs, is no part of this model (`discriminator`, which the training step calls). Where D
-    cannot tell the two kinds of pairs apart, their distributions are equal, and E is the inverse of G.
+    D, the discriminator of pairs, is no part of this model; the training step calls `discriminator` to make it. When
+    even the best D cannot tell the two kinds of pairs apart, their distributions are equal, and E is the inverse of G.
 
     Inputs: {"appearance": picture x, "noise": z}. Returns {"made": G(z), "z": [E(x)], "drawn": z}.
 
@@ -44,7 +44,7 @@ class BiGAN(GenerativeModel):
         super().__init__(inputs, {**outputs, "drawn": keras.layers.Identity()(inputs["noise"][0])}, name=name)
 
     def refusals(self):
-        no_shape = "--model=bigan: a BiGAN has no shape to keep, z holds shape and appearance together"
+        no_shape = "--model=bigan: a BiGAN has no shape to keep, since z holds shape and appearance together"
         return {
             **dict.fromkeys(("transfer", "animate"), no_shape),
             **dict.fromkeys(("parts", "vary"), f"--model=bigan: {NO_PARTS}"),
@@ -66,7 +66,7 @@ class BiGAN(GenerativeModel):
     # What the training step asks
 
     def terms(self, batch, outputs, reconstruction):
-        """None: everything is in `adversarial_terms`."""
+        """There are no terms here: all of them are in `adversarial_terms`."""
         return {}, {}
 
     def discriminator(self):
@@ -80,13 +80,13 @@ class BiGAN(GenerativeModel):
         return true, made
 
     def adversarial_terms(self, true, made):
-        """What G minimises, and what E minimises."""
+        """The loss that G minimises, and the loss that E minimises."""
         return {"generator": adversarial.non_saturating(made), "encoder": adversarial.encoder_loss(true)}
 
     def curves(self, batch, outputs):
-        """The diversity of what G makes: mean deviation of a pixel from picture to picture, over that of true ones.
+        """The diversity of G's pictures: the mean standard deviation of a pixel over the batch, over that of true ones.
 
-        Where G has collapsed to one picture it is 0.
+        It is 0 if G has collapsed to one picture.
         """
         deviations = [ops.mean(ops.std(ops.cast(x, "float32"), axis=0)) for x in (outputs["made"], batch["image"])]
         return {"diversity": deviations[0] / ops.maximum(deviations[1], SMALLEST_DEVIATION)}

@@ -1,12 +1,12 @@
 """The bijections of RealNVP (Dinh, Sohl-Dickstein, Bengio 2017, "Density estimation using Real NVP"), as TFP bijectors.
 
-All go forward from data x to noise z, as f in the paper, so that with p(z) a standard normal (Eq. 3)
+All go forward from data x to noise z, as f in the paper. So with a standard normal p(z) (Eq. 3)
 
     log p(x) = log p(f(x)) + log |det df / dx|
 
-and `tfb.Invert` of one makes data from noise. Their events are maps [H, W, C], or at the end a vector [D]; batch shape
-[B]; float32. They hold no weights: what they need is given when they are made, for every pass anew, because a
-bijector remembers what it has computed.
+and `tfb.Invert` of one makes data from noise. Their events are maps [H, W, C], or at the end a vector [D]. The batch
+shape is [B], and all is float32. They hold no weights: they get what they need when they are made. They are made again
+for every pass, because a bijector remembers what it has computed.
 """
 
 import numpy as np
@@ -15,12 +15,12 @@ import tensorflow_probability as tfp
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
-LEVELS = 256  # of a colour value of a picture
-ALPHA = 0.05  # keeps the logit away from 0 and 1; the paper's value
+LEVELS = 256  # number of levels of a colour value
+ALPHA = 0.05  # the paper's value; it keeps the logit away from 0 and 1
 
 
 def checkerboard(height, width, first):
-    """[H, W, 1] of 0 and 1: the mask of Fig. 3 (left), 1 where (row + column) is even if `first`, else where odd."""
+    """[H, W, 1] of 0 and 1: the mask of Fig. 3 (left), 1 where row + column is even if `first`, else where odd."""
     rows, columns = np.indices((height, width))
     return ((rows + columns + (not first)) % 2 == 0).astype(np.float32)[..., None]
 
@@ -31,17 +31,17 @@ def channel_halves(channels, first):
 
 
 def every_second_channel(channels, first):
-    """[1, 1, C] of 0 and 1, in turn: halves otherwise than `channel_halves`."""
+    """[1, 1, C] of 0 and 1 in turn: other halves than those of `channel_halves`."""
     return (np.arange(channels) % 2 == (not first)).astype(np.float32)[None, None]
 
 
 class AffineCoupling(tfb.Bijector):
-    """Affine coupling (Eq. 7-9): where the mask b is 1, x stays; the rest is scaled and shifted by what stays.
+    """Affine coupling (Eq. 7-9): x stays where the mask b is 1. The rest is scaled and shifted, as what stays decides.
 
         y = b x + (1 - b) (x exp(s(b x)) + t(b x)),        log |det dy / dx| = sum (1 - b) s(b x)
 
     Args:
-        mask: b, [H, W, C] or what broadcasts to it.
+        mask: b, [H, W, C] or a shape that broadcasts to it.
         shift_and_log_scale: a network, [B, H, W, C] -> (t, s), each [B, H, W, C].
     """
 
@@ -55,7 +55,7 @@ class AffineCoupling(tfb.Bijector):
         return {}
 
     def _shift_and_log_scale(self, x):
-        # A map and its log-determinant are asked for one after the other: the network runs once for both.
+        # The map and its log-determinant are computed one after the other. The network runs once for both.
         if self._seen is not x:
             shift, log_scale = self._network(self._mask * x)
             self._seen, self._made = x, ((1 - self._mask) * shift, (1 - self._mask) * log_scale)
@@ -81,11 +81,11 @@ class ActNorm(tfb.Bijector):
 
         y = (x + shift) exp(log_scale),        log |det dy / dx| = H W sum log_scale
 
-    It stands where the paper has batch normalisation (Sec. 3.7), which would make every density depend on the others of
-    its batch.
+    It replaces the batch normalisation of the paper (Sec. 3.7), with which every density would depend on the other
+    examples of its batch.
 
     Args:
-        shift_and_log_scale: gives (shift [C], log_scale [C]); called with x, or without where x is not known.
+        shift_and_log_scale: gives (shift [C], log_scale [C]). It is called with x, or without x if that is not known.
     """
 
     def __init__(self, shift_and_log_scale, name="act_norm"):
@@ -109,7 +109,7 @@ class ActNorm(tfb.Bijector):
 
 
 class Squeeze(tfb.Bijector):
-    """[H, W, C] -> [H / 2, W / 2, 4 C]: squares of 2x2 positions become channels (Sec. 3.6). It keeps volumes."""
+    """[H, W, C] -> [H / 2, W / 2, 4 C]: squares of 2x2 positions become channels (Sec. 3.6). Volumes stay."""
 
     def __init__(self, name="squeeze"):
         super().__init__(forward_min_event_ndims=3, is_constant_jacobian=True, dtype=tf.float32, name=name)
@@ -143,13 +143,14 @@ class Squeeze(tfb.Bijector):
 
 
 class FactorOut(tfb.Bijector):
-    """[H, W, C] -> [H W C]: half of the channels is noise from here on, the other half goes on (Eq. 13-16).
+    """[H, W, C] -> [H W C]: half of the channels becomes noise here, and the other half goes on (Eq. 13-16).
 
     Args:
         rest: the bijector of the half that goes on, [H, W, C / 2] -> [H W C / 2].
         shape: (H, W, C), C even.
 
-    The second half of the channels stands before what `rest` makes of the first, so z begins with the finest scale.
+    The result has the second half of the channels first, then what `rest` makes of the first half. So z begins with the
+    finest scale.
     """
 
     def __init__(self, rest, shape, name="factor_out"):
@@ -208,15 +209,15 @@ def logit():
 
 
 def in_order(bijectors):
-    """The bijector that applies `bijectors` one after the other, the first one first."""
+    """The bijector that applies `bijectors` one after another, beginning with the first."""
     return tfb.Chain(list(bijectors)[::-1])
 
 
 def with_standard_normal(bijector, size):
-    """p(x) of x = f^-1(z), z a standard normal vector [size], as a `tfd.Distribution` over x; `bijector` is f."""
+    """The `tfd.Distribution` of x = f^-1(z), where z is a standard normal vector [size] and `bijector` is f."""
     return tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros(size), tf.ones(size)), tfb.Invert(bijector))
 
 
 def standard_normal_log_prob(z):
-    """Of vectors [B, D] in nats, [B]."""
+    """Log-density of vectors [B, D] in nats, [B]."""
     return -0.5 * tf.reduce_sum(z**2 + np.log(2 * np.pi).astype(np.float32), axis=-1)

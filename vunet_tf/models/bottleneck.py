@@ -7,7 +7,7 @@
 | `JointVAE` | vae_joint | q(y, z \\| x) against p(y, z) = N(0, 1): shape and appearance in one vector | (y, z) |
 | `CVAE` | cvae | q(z \\| x, y) against p(z \\| y) | z and a vector made of the shape map y; no skips |
 
-Encoder and decoder are made of the residual blocks of the VU-Net; between them stands a dense layer each. z is a list
+Encoder and decoder are made of the residual blocks of the VU-Net. Each has a dense layer at the bottleneck. z is a list
 of one tensor [B, `config.code_size`].
 """
 
@@ -26,7 +26,7 @@ from vunet_tf.models.prior import StandardNormalPrior
 from vunet_tf.models.shape_encoder import contracting_path
 from vunet_tf.objective import losses
 
-SMALLEST_PICTURE_SCALE = 1 / 255  # half a grey level of [-1, 1]: files know no smaller difference
+SMALLEST_PICTURE_SCALE = 1 / 255  # half a grey level on [-1, 1]; files cannot store a smaller difference
 NO_PARTS = "only a VU-Net with --latent=laid keeps an appearance part by part"
 
 
@@ -57,8 +57,8 @@ def picture_decoder(config: ModelConfig, numbers: int, channels: int, name="deco
 class Autoencoder(GenerativeModel):
     """AE: z = f(x), x_hat = g(z), trained to make x_hat like x (Hinton and Salakhutdinov 2006).
 
-    With `config.linear` f and g are one linear layer each: the one hidden layer then spans the principal components
-    (Baldi and Hornik 1989), if the loss is the squared error.
+    With `config.linear` f and g are one linear layer each. If the loss is the squared error, z then spans the principal
+    components (Baldi and Hornik 1989).
 
     Inputs: {"appearance": picture}. Returns {"image": x_hat, "z": [code]}.
 
@@ -99,8 +99,8 @@ class Autoencoder(GenerativeModel):
         super().__init__(inputs, {"image": self.decoder(z), "z": [z]}, name=name)
 
     def refusals(self):
-        no_shape = "--model=ae: an autoencoder has no shape to keep, z holds shape and appearance together"
-        no_distribution = "--model=ae: an autoencoder says nothing of how its codes are distributed; --model=vae does"
+        no_shape = "--model=ae: an autoencoder has no shape to keep, since z holds shape and appearance together"
+        no_distribution = "--model=ae: an autoencoder does not know how its codes are distributed; --model=vae does"
         return {
             **dict.fromkeys(("transfer", "animate"), no_shape),
             **dict.fromkeys(("sample", "manifold", "likelihood"), no_distribution),
@@ -123,8 +123,8 @@ class Autoencoder(GenerativeModel):
 class VAE(GenerativeModel):
     """VAE (Kingma and Welling 2014): q(z | x) a diagonal Gaussian, p(z) standard normal, p(x | z) = N(mu(z), Sigma(z)).
 
-    Sigma(z) is diagonal: the decoder makes a picture of means and one of standard deviations, or with
-    --picture_variance=fixed only the means, with the standard deviation `config.picture_scale` everywhere.
+    Sigma(z) is diagonal: the decoder makes a picture of means and one of standard deviations. With
+    --picture_variance=fixed it makes only the means, and the standard deviation is `config.picture_scale` everywhere.
 
     Inputs: {"appearance": picture, "noise"}.
 
@@ -141,7 +141,7 @@ class VAE(GenerativeModel):
     | "sample" | {"noise"} | {"image", "z"}, z from the prior |
     """
 
-    WIRINGS = ("encode", "generate", "sample")
+    WIRINGS: tuple[str, ...] = ("encode", "generate", "sample")
     NAME = "vae"
     has_density = True
 
@@ -169,7 +169,7 @@ class VAE(GenerativeModel):
         }
         super().__init__(inputs, outputs, name=name or self.NAME)
 
-    # What a conditional model does otherwise
+    # What a conditional model does differently
 
     def _training_inputs(self):
         return ("appearance", "noise")
@@ -181,7 +181,7 @@ class VAE(GenerativeModel):
         self.prior = StandardNormalPrior((self.config.code_size,), self.latent.variance, name="prior")
 
     def _condition(self, inputs):
-        """What the decoder and the prior know besides z: nothing."""
+        """What the decoder and the prior see besides z: here nothing."""
         return None
 
     def _prior_parameters(self, z, condition):
@@ -200,7 +200,7 @@ class VAE(GenerativeModel):
         return {"image": mean, "scale": ops.maximum(ops.softplus(raw + SOFTPLUS_OF_ONE), SMALLEST_PICTURE_SCALE)}
 
     def log_picture(self, image, outputs):
-        """log p(x | z) = log N(x; mu(z), Sigma(z)) in nats, [B], z as in the outputs of a training pass."""
+        """log p(x | z) = log N(x; mu(z), Sigma(z)) in nats, [B], with z as in the outputs of a training pass."""
         return losses.gaussian_log_likelihood(image, outputs["image"], outputs.get("scale", self.config.picture_scale))
 
     def terms(self, batch, outputs, reconstruction):
@@ -211,7 +211,7 @@ class VAE(GenerativeModel):
     # Uses
 
     def refusals(self):
-        no_shape = f"--model={self.NAME}: a VAE has no shape to keep, z holds shape and appearance together"
+        no_shape = f"--model={self.NAME}: a VAE has no shape to keep, since z holds shape and appearance together"
         return {
             **dict.fromkeys(("transfer", "animate"), no_shape),
             **dict.fromkeys(("parts", "vary"), f"--model={self.NAME}: {NO_PARTS}"),
@@ -246,15 +246,15 @@ class VAE(GenerativeModel):
 class JointVAE(VAE):
     """The VAE whose latent is meant to hold the shape y and the appearance z: q(y, z | x), p(y, z) = N(0, 1).
 
-    It is the `VAE`; only the first half of the latent is called y and the second z. A transfer takes z from one picture
-    and y from another one, which has the wanted shape. Nothing in the objective makes one half the shape and the other
-    the appearance, so the halves mean nothing: that is what this model is here to show.
+    It is the `VAE`. Only, the first half of the latent is called y and the second z. A transfer takes z from one
+    picture and y from another one, which has the wanted shape. Nothing in the objective makes one half the shape and
+    the other the appearance, so the halves mean nothing. This model is here to show that.
 
     Besides the wirings of the `VAE`:
 
     | use | inputs | output |
     |---|---|---|
-    | "dress" | {"shape": a picture of the wanted shape, "z"} | picture: y of the picture, z of the latent given |
+    | "dress" | {"shape": a picture of the wanted shape, "z"} | picture: y from that picture, z from the given latent |
     | "transfer" | {"appearance", "shape": a picture} | picture |
     """
 
@@ -286,13 +286,14 @@ class JointVAE(VAE):
 class CVAE(VAE):
     """The conditional VAE (Sohn, Lee and Yan 2015): q(z | x, y), p(z | y), p(x | y, z), y the shape map.
 
-    The shape reaches the decoder as one vector beside z, at the bottleneck; there are no skips. So the decoder has to
-    draw every edge of the shape anew from that vector, which is what the skips of the U-Net are for.
+    The shape reaches the decoder as one vector beside z at the bottleneck. There are no skips, so the decoder has to
+    draw every edge of the shape from that vector. The skips of the U-Net solve this.
 
-    p(z | y) is a diagonal Gaussian whose parameters come from that vector; with --prior=standard_normal it is N(0, 1).
+    p(z | y) is a diagonal Gaussian whose parameters come from that vector. With --prior=standard_normal it is N(0, 1).
 
-    Inputs: {"appearance": picture and shape map, "shape", "noise"}. Returns as the `VAE`; so are the wirings, but
-    "generate" and "sample" also take "shape", and there is "transfer" {"appearance", "shape"} -> picture.
+    Inputs: {"appearance": picture and shape map, "shape", "noise"}. It returns the same as the `VAE`. The wirings are
+        the
+    same, but "generate" and "sample" also take "shape", and there is "transfer" {"appearance", "shape"} -> picture.
     """
 
     WIRINGS = (*VAE.WIRINGS, "transfer")
@@ -342,9 +343,9 @@ class CVAE(VAE):
 
 
 def manifold_grid(steps: int, code_size: int, dimensions=(0, 1)) -> np.ndarray:
-    """z of a grid over two numbers of a standard normal latent, the others 0: [steps, steps, code_size] float32.
+    """A grid of z over two numbers of a standard normal latent; the others are 0: [steps, steps, code_size] float32.
 
-    The steps have equal probability between them: they are the quantiles (i + 1/2) / steps of N(0, 1) (Kingma and
+    Between neighbours there is equal probability: they are the quantiles (i + 1/2) / steps of N(0, 1) (Kingma and
     Welling 2014, Appendix A). The first number rises from left to right, the second from bottom to top.
     """
     for number in dimensions:

@@ -1,4 +1,4 @@
-"""What the functional models of the package share: they are rebuilt from a `ModelConfig` alone."""
+"""What the functional models of the package share: they can be rebuilt from their `ModelConfig`."""
 
 import dataclasses
 
@@ -8,14 +8,14 @@ from vunet_tf.config import ModelConfig
 
 
 class ConfiguredModel(keras.Model):
-    """A functional model that is a function of its `ModelConfig`, kept in `self.config`."""
+    """A functional model that only its `ModelConfig` decides. It is kept in `self.config`."""
 
     def get_config(self):
         return {**dataclasses.asdict(self.config), "name": self.name}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """The model of `get_config()`; raises InputError for settings that a `ModelConfig` does not have."""
+        """The model of `get_config()`. Raises InputError for settings that a `ModelConfig` does not have."""
         config = dict(config)
         name = config.pop("name", None)
         return cls(ModelConfig.from_dict(config), **({"name": name} if name else {}))

@@ -1,4 +1,4 @@
-"""D: the decoder, the expanding half of the U-Net, with p(z | shape) read off its bottom scales (released program)."""
+"""D: the decoder, the expanding half of the U-Net. Its bottom scales also give p(z | shape) (released program)."""
 
 import keras
 
@@ -10,8 +10,8 @@ from vunet_tf.models.prior import GroupPrior, StandardNormalPrior
 
 
 def expanding_layers(config: ModelConfig):
-    """The layers of the expanding path: a 1x1 convolution; residual blocks per scale, from the bottom up, each for
-    one skip; and the upsampling between scales.
+    """The layers of the expanding path: a 1x1 convolution; residual blocks per scale, from the bottom up, each with one
+    skip; and the upsampling between scales.
 
     Returns:
         (project, [[block] per scale], [up, one less than scales]).
@@ -39,15 +39,15 @@ def skip_inputs(config: ModelConfig):
 class Decoder(ConfiguredModel):
     """D: the skips of E and z -> picture, and the parameters of p(z | shape) given z (teacher forcing).
 
-    1x1 convolution, then per scale residual blocks, each on one skip (last in, first out), with sub-pixel upsampling
-    between scales. At a latent scale z enters after the first block: concat, then 1x1 convolution. The last convolution
-    is linear: pictures are in [-1, 1] up to what training leaves, and are clipped only when shown.
+    After a 1x1 convolution there are residual blocks at each scale, each on one skip (last in, first out), with
+    sub-pixel upsampling between scales. At a latent scale z enters after the first block: concat, then 1x1 convolution.
+    The last convolution is linear, so pictures may exceed [-1, 1] a little; they are clipped only when shown.
 
     Inputs: {"skips": as `ShapeEncoder` gives them, "z": [[B, h, w, c] per latent]}.
 
     Returns:
-        {"image": [B, S, S, 3], "prior": [parameters per latent]}, float32; with --prior=flow log p(z | shape) [B] in
-        place of the parameters.
+        {"image": [B, S, S, 3], "prior": [parameters per latent]}, float32. With --prior=flow there is log p(z | shape)
+        [B] instead of the parameters.
     """
 
     def __init__(self, config: ModelConfig, name="decoder"):
@@ -75,11 +75,11 @@ class Decoder(ConfiguredModel):
         super().__init__({"skips": skips, "z": z}, {"image": image, "prior": prior}, name=name)
 
     def generate(self, skips, z):
-        """The picture on symbolic tensors, without the prior: none of its weights is in this graph."""
+        """The picture on symbolic tensors. The graph has no weights of the prior."""
         return self._connect(skips, lambda i, h: (None, z[i]))[0]
 
     def sample(self, skips, noise=None):
-        """(picture, [z per latent]) on symbolic tensors, z from the prior by this noise; without noise its mean."""
+        """(picture, [z per latent]) on symbolic tensors. z is from the prior with this noise, or its mean."""
         image, _, z = self._connect(skips, lambda i, h: self.priors[i](h, noise=None if noise is None else noise[i]))
         return image, z
 

@@ -1,7 +1,8 @@
 """D: the discriminator of --model=bigan and of --adversarial. Only training needs it; it is no part of a model.
 
-D sees pairs, and says of each whether it is true or made. What stands beside the picture is a map, which is seen with
-it as more channels (Isola et al. 2017), or a vector, as in a BiGAN (Donahue et al. 2017; Dumoulin et al. 2017).
+D sees pairs and says of each whether it is true or made. Each pair is a picture and a second thing. With --adversarial
+the second thing is a map, which D sees as more channels of the picture (Isola et al. 2017). In a BiGAN it is a vector
+(Donahue et al. 2017; Dumoulin et al. 2017).
 """
 
 import keras
@@ -9,7 +10,7 @@ import keras
 from vunet_tf.config import ModelConfig
 from vunet_tf.models.layers import Activation, ResidualBlock, down
 
-PATCH_SCALES = 2  # of a discriminator of patches
+PATCH_SCALES = 2  # scales of a discriminator that judges patches
 HEAD = 128  # numbers in the last hidden layer of a discriminator with a vector
 
 
@@ -29,15 +30,16 @@ class AddVector(keras.layers.Layer):
 def discriminator(config: ModelConfig, channels: int, numbers: int = 0, scales: int | None = None):
     """A functional model {"picture": [B, S, S, channels], "vector": [B, numbers], if any} -> logits, float32.
 
-    A residual block at each scale, and a strided convolution between scales; before each of them the vector is added,
-    transformed by a dense layer of its own. Its convolutions are plain ones.
+    It has a residual block at each scale, and a strided convolution between scales. Before each of them the vector is
+    added, through a dense layer of its own. The convolutions have no weight normalization.
 
     Args:
-        config: gives widths and activation.
+        config: gives the widths and the activation.
         channels: of the picture and the maps beside it.
-        numbers: of the vector; 0 for none.
-        scales: how many; None for all of the model's. Then the bottom is read by dense layers and the logits are
-            [B, 1]. Otherwise each position of the last map gets a logit, [B, h, w, 1] (Isola et al. 2017: PatchGAN).
+        numbers: the length of the vector; 0 for no vector.
+        scales: the number of scales; None for all scales of the model. Then dense layers read the bottom, and the
+            logits are [B, 1]. Otherwise each position of the last map gets a logit, [B, h, w, 1] (PatchGAN, Isola et
+            al. 2017).
     """
     picture = keras.Input((config.image_size, config.image_size, channels), name="picture")
     inputs, vector = {"picture": picture}, None

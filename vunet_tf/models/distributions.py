@@ -1,4 +1,4 @@
-"""Diagonal Gaussians over latents: tensors inside the networks, TFP distributions at the border."""
+"""Diagonal Gaussians over latents: tensors inside the networks, and TFP distributions outside."""
 
 import math
 
@@ -7,13 +7,13 @@ from keras import ops
 
 from vunet_tf.files.errors import InputError
 
-# softplus(x + this) is 1 at x = 0, so parameters of 0 are a standard normal under either variance.
+# softplus(x + this) is 1 at x = 0, so parameters of 0 are a standard normal with either kind of variance.
 SOFTPLUS_OF_ONE = math.log(math.e - 1)
 SMALLEST_SCALE = 1e-3
 
 
 def _tfd():
-    """TFP's distributions: imported only where they are used, for that takes a second and `generate` does without."""
+    """TFP's distributions. The import takes a second, and `generate` does not need it, so it happens on first use."""
     import tensorflow_probability as tfp
 
     return tfp.distributions
@@ -23,14 +23,15 @@ def _tfd():
 class DiagonalGaussian(keras.layers.Layer):
     """N(mean, diag(scale**2)) over feature maps [H, W, C] or codes of parts [K, C], always in float32.
 
-    Event shape [H, W, C] or [K, C], batch shape [B]. Its parameters are one tensor [B, ..., `parameters_per_channel` *
-    C]: the means, and for a learned variance after them the raw scales, scale = softplus(raw + log(e - 1)).
+    The event shape is [H, W, C] or [K, C], the batch shape [B]. The parameters are one tensor [B, ...,
+    `parameters_per_channel` * C]: the means, and with a learned variance then the raw scales; scale = softplus(raw +
+    log(e - 1)).
 
     Args:
         variance: "unit" (released program: scale 1) or "learned".
 
-    Call: parameters, noise=None -> z [B, ..., C] = mean + scale * noise, reparameterised; without noise the mean
-    itself, with no random op. Noise is standard normal, of the shape of z, and always comes from outside.
+    Call: parameters, noise=None -> z [B, ..., C] = mean + scale * noise, reparameterised. Without noise it is the mean
+    itself, without a random op. Noise is standard normal, has the shape of z, and always comes from outside.
     """
 
     def __init__(self, variance="unit", **kwargs):
@@ -38,7 +39,7 @@ class DiagonalGaussian(keras.layers.Layer):
         if variance not in ("unit", "learned"):
             raise InputError(f"--variance={variance}: must be one of unit, learned")
         self.variance = variance
-        self.built = True  # nothing to build: it has no weights
+        self.built = True  # it has no weights to build
 
     @property
     def parameters_per_channel(self):
@@ -49,7 +50,8 @@ class DiagonalGaussian(keras.layers.Layer):
         parameters = ops.cast(parameters, self.compute_dtype)
         if self.variance == "unit":
             return parameters, 1.0
-        half = parameters.shape[-1] // 2  # sliced, not split: what is not used must leave nothing in an exported graph
+        # Sliced and not split, since an unused half must leave nothing in an exported graph.
+        half = parameters.shape[-1] // 2
         mean, raw = parameters[..., :half], parameters[..., half:]
         return mean, ops.maximum(ops.softplus(raw + SOFTPLUS_OF_ONE), SMALLEST_SCALE)
 
@@ -58,13 +60,13 @@ class DiagonalGaussian(keras.layers.Layer):
         return mean if noise is None else mean + scale * noise
 
     def distribution(self, parameters):
-        """The `tfd.Independent` normal of these parameters: batch shape [B], event shape that of one z."""
+        """The `tfd.Independent` normal of these parameters, with batch shape [B] and the event shape of one z."""
         tfd = _tfd()
         mean, scale = self.mean_and_scale(parameters)
         return tfd.Independent(tfd.Normal(mean, scale), reinterpreted_batch_ndims=len(mean.shape) - 1)
 
     def kl(self, posterior, prior):
-        """KL(q || p) in nats, [B], summed over all of z; 1/2 ||mu_q - mu_p||^2 with unit variance."""
+        """KL(q || p) in nats, [B], summed over all of z. With unit variance it is 1/2 ||mu_q - mu_p||^2."""
         return _tfd().kl_divergence(self.distribution(posterior), self.distribution(prior))
 
     def log_prob(self, parameters, z):

@@ -10,29 +10,29 @@ from vunet_tf.models.flows import MapFlow
 from vunet_tf.models.layers import PACKAGE, ResidualBlock
 
 HIDDEN = 128  # channels inside the networks of the couplings
-COUPLINGS = 6  # every mask of `MapFlow` once in each way; of vectors, whose masks are two, one and a half times
+COUPLINGS = 6  # for maps, every mask of `MapFlow` once in each way; vectors have two kinds of masks, so more often
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class FlowPrior(keras.layers.Layer):
-    """p(z | shape) = N(f(z; h); 0, 1) |det df / dz|, f a RealNVP whose networks see h, the decoder's features.
+    """p(z | shape) = N(f(z; h); 0, 1) |det df / dz|. f is a RealNVP whose networks see h, the decoder's features.
 
-    A latent [H, W, C] stays a map, h a map of the same size beside it. Codes of parts [K, c] are one vector, and h
-    the mean of the features at the bottom of E. A new flow is the identity, so p(z | shape) starts as a standard
-    normal. There is no dropout: f has to be the same in both directions.
+    A latent [H, W, C] stays a map, and h is a map of the same size. Codes of parts [K, c] become one vector, and h is
+    the mean of the features at the bottom of E. A new flow is the identity, so p(z | shape) begins as a standard
+    normal. There is no dropout, since f has to be the same in both directions.
 
     Args:
-        shape: of z, (H, W, C) or (K, c).
+        shape: shape of z, (H, W, C) or (K, c).
         features: channels of h.
         activation, weight_norm: see `ResidualBlock`.
 
-    Call: h [B, any, any, features] ([B, H, W, features] beside a map) with either
-        z, as `shape`: its density is asked for, or
-        noise, the same shape, standard normal: z = f^-1(noise; h) is drawn, or
-        neither: noise 0.
+    Call: h [B, any, any, features] ([B, H, W, features] if z is a map) with either
+        z, with the shape `shape`: the density of this z is computed; or
+        noise, with the same shape, standard normal: z = f^-1(noise; h) is sampled; or
+        neither: noise is 0.
 
     Returns:
-        (log p(z | shape) in nats [B], z), float32. The other priors give parameters of a Gaussian in the first place.
+        (log p(z | shape) in nats [B], z), float32. The other priors give parameters of a Gaussian instead of the first.
     """
 
     def __init__(self, shape, features, activation="elu", weight_norm=True, **kwargs):

@@ -8,13 +8,13 @@ from vunet_tf.models import bijectors
 from vunet_tf.models.layers import PACKAGE, SMALLEST_VARIANCE, VARIANCE_EPSILON, ResidualBlock, convolution
 from vunet_tf.models.operations import activate
 
-# A coupling scales by exp(-this) to exp(this). The paper bounds by a tanh too, and learns the bound (Sec. 4.1).
+# A coupling scales by exp(-this) to exp(this). The paper also bounds with a tanh, but learns the bound (Sec. 4.1).
 LARGEST_LOG_SCALE = 2.0
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Normalisation(keras.layers.Layer):
-    """Shift and log-scale of `bijectors.ActNorm`, one per channel; at first 0.
+    """Shift and log-scale of `bijectors.ActNorm`, one per channel. They begin at 0.
 
     In `data_dependent_initialisation` they are set so that every channel has mean 0 and variance 1 afterwards.
     """
@@ -29,7 +29,7 @@ class Normalisation(keras.layers.Layer):
         self._from_data = False
 
     def shift_and_log_scale(self, x=None):
-        """(shift [C], log_scale [C]); in the initialisation, what normalises x [B, H, W, C]."""
+        """(shift [C], log_scale [C]). During the initialisation they are set to normalise x [B, H, W, C]."""
         if self._from_data and x is not None:
             mean, variance = ops.moments(x, axes=(0, 1, 2))
             self.shift.assign(-mean)
@@ -50,8 +50,8 @@ class ShiftAndLogScale(keras.layers.Layer):
     Args:
         shape: (H, W, C) of x.
         hidden: channels inside.
-        condition_channels: of what a conditional flow looks at; 0 for none.
-        blocks: residual blocks.
+        condition_channels: channels of the condition of a conditional flow; 0 for none.
+        blocks: number of residual blocks.
         kernel_size: side of the convolutions; 1 for vectors.
         activation, dropout, weight_norm: see `ResidualBlock`.
 
@@ -114,7 +114,7 @@ class Coupling(keras.layers.Layer):
         mask: name of a function of `bijectors` that makes the mask.
         first: whether the mask begins with 1.
         shape: (H, W, C) of x.
-        settings: of `ShiftAndLogScale`, but for `shape`.
+        settings: settings of `ShiftAndLogScale`, except `shape`.
     """
 
     def __init__(self, mask, first, shape, settings, **kwargs):
@@ -127,7 +127,7 @@ class Coupling(keras.layers.Layer):
         self.built = True
 
     def bijectors(self, condition=None, training=None):
-        """[the normalisation, the coupling], given what the flow is conditioned on, [B, H, W, any] or None."""
+        """[the normalisation, the coupling], given the condition of the flow, [B, H, W, any] or None."""
         return [
             bijectors.ActNorm(self.normalisation.shift_and_log_scale),
             bijectors.AffineCoupling(self.mask, lambda x: self.network(x, condition, training=training)),
@@ -138,18 +138,18 @@ class Coupling(keras.layers.Layer):
 
 
 class Flow(keras.layers.Layer):
-    """A bijection f between data x and noise z that is a `tfb.Bijector`, made of couplings (`bijector`).
+    """A bijection f between data x and noise z, made of couplings. `bijector` gives it as a `tfb.Bijector`.
 
     Call: x [B, H, W, C] -> (z [B, D], log |det df / dx| in nats [B]); with inverse=True z -> (x, log |det dx / dz|).
-    `condition` is what a conditional flow looks at, [B, H, W, any]. Always float32.
+    `condition` [B, H, W, any] is for a conditional flow. All is float32.
     """
 
     def __init__(self, **kwargs):
-        # Only the networks follow the policy of mixed precision: x and z are not cast.
+        # Only the networks follow the policy of mixed precision. x and z are not cast.
         super().__init__(**{**kwargs, "autocast": False})
 
     def bijector(self, condition=None, training=None):
-        """f, for one pass: a bijector remembers what it computed."""
+        """f for one pass. A new one is needed for each pass, since a bijector remembers what it computed."""
         raise NotImplementedError
 
     def call(self, x, condition=None, inverse=False, training=None):
@@ -162,19 +162,19 @@ class Flow(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class MultiScaleFlow(Flow):
-    """RealNVP over pictures (Sec. 3.6): scale by scale couplings, squeeze, couplings, and half of the numbers is done.
+    """RealNVP over pictures (Sec. 3.6). At each scale: couplings, squeeze, couplings; then half of the numbers leaves.
 
-    At every scale but the last: `couplings` with checkerboard masks in turn, squeeze, as many with channel masks, then
-    half of the channels is factored out (Eq. 13-16). At the last: one more with checkerboard masks. It is not
-    conditional.
+    Every scale except the last has `couplings` couplings with checkerboard masks in turn, a squeeze, and as many
+    couplings with channel masks. Then half of the channels is factored out (Eq. 13-16). The last scale has one more
+    coupling with a checkerboard mask and no others. The flow is not conditional.
 
     Args:
-        shape: (H, W, C) of x; H and W can be halved `scales` - 1 times.
-        scales: of the flow, from 1 on.
-        couplings: of each kind at each scale; the paper has 3.
-        hidden: channels of the networks at the first scale, doubled at every later one (paper), up to `max_hidden`.
-        settings: of `ShiftAndLogScale`, but for `shape` and `hidden`.
-        unit_interval: whether x is in (0, 1): its logit comes first (`bijectors.logit`).
+        shape: (H, W, C) of x. H and W can be halved `scales` - 1 times.
+        scales: number of scales, at least 1.
+        couplings: number of couplings of each kind at each scale; the paper has 3.
+        hidden: channels of the networks at the first scale. It doubles at every later one (paper), up to `max_hidden`.
+        settings: settings of `ShiftAndLogScale`, except `shape` and `hidden`.
+        unit_interval: whether x is in (0, 1). Its logit then comes first (`bijectors.logit`).
     """
 
     def __init__(self, shape, scales, couplings, hidden, max_hidden, settings, unit_interval=False, **kwargs):
@@ -182,7 +182,7 @@ class MultiScaleFlow(Flow):
         self._own = {"shape": tuple(shape), "scales": scales, "couplings": couplings, "hidden": hidden}
         self._own |= {"max_hidden": max_hidden, "settings": dict(settings)}
         self._own["unit_interval"] = unit_interval
-        self.levels = []  # for every scale [couplings before the squeeze, couplings after it]
+        self.levels = []  # for each scale: [couplings before the squeeze, couplings after it]
         height, width, channels = shape
         for scale in range(scales):
             last = scale == scales - 1
@@ -227,15 +227,15 @@ class MultiScaleFlow(Flow):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class MapFlow(Flow):
-    """A flow at one scale, over small maps or over vectors [1, 1, C], conditional if it is called with a condition.
+    """A flow at one scale, over small maps or vectors [1, 1, C]. It is conditional if it is called with a condition.
 
-    The masks take turns: checkerboard where there are several positions, halves of the channels, every second channel,
+    The masks take turns: checkerboard (if there are several positions), halves of the channels, every second channel,
     each in both ways.
 
     Args:
         shape: (H, W, C) of x.
         couplings: their number.
-        settings: of `ShiftAndLogScale`, but for `shape`.
+        settings: settings of `ShiftAndLogScale`, except `shape`.
     """
 
     def __init__(self, shape, couplings, settings, **kwargs):

@@ -1,10 +1,10 @@
-"""What all models of the package share: what they can do, what they see of a batch, and how a training step uses them.
+"""What all models of the package share: their uses, what they see of a batch, and how a training step uses them.
 
-A model of its own is a subclass that
+A new model is a subclass that
 
 1. builds its layers and its training pass, a functional model whose inputs are some of "appearance", "shape", "noise",
 2. names its `WIRINGS` and makes each in `_wire`, functional models for single uses over the same weights,
-3. says in `refusals` what it cannot do, and why; all else it can (`uses`),
+3. says in `refusals` what it cannot do, and why; it can do everything else (`uses`),
 4. gives in `terms` what the training step adds up,
 
 and has a name in `vunet_tf.models.registry` and in `ModelConfig.model`.
@@ -25,7 +25,7 @@ from vunet_tf.models.discriminator import PATCH_SCALES, discriminator
 from vunet_tf.models.layers import WeightNormConv2D, data_dependent_initialisation, with_weights
 from vunet_tf.objective import adversarial, losses
 
-INPUTS = ("image", "shape", "parts")  # what of a batch a model may look at; the rest is left alone
+INPUTS = ("image", "shape", "parts")  # the keys of a batch that a model may use
 USES = {
     "reconstruct": "make a picture again",
     "encode": "find the z of a picture",
@@ -46,21 +46,21 @@ USES = {
 class GenerativeModel(ConfiguredModel):
     """The base of all models.
 
-    Batches are dicts of float32 tensors in [-1, 1], as the data part makes them: "image" [B, S, S, 3],
-    "shape" [B, S, S, C], and where the data has keypoints "parts" [B, s, s, 3 * P], a missing part being 0. Latents z
-    are lists of tensors [B, ...], one per entry of `config.latent_shapes`; so is noise, by `noise_shapes`. Pictures
-    that come out are float32, nominally in [-1, 1], unclipped.
+    Batches are dicts of float32 tensors in [-1, 1], as `vunet_tf.data` makes them: "image" [B, S, S, 3], "shape" [B, S,
+    S, C], and if the data has keypoints "parts" [B, s, s, 3 * P], in which a missing part is 0. Latents z are lists of
+    tensors [B, ...], one for each entry of `config.latent_shapes`. Noise has the same form, with `noise_shapes`.
+    Pictures in outputs are float32, about in [-1, 1], and not clipped.
 
     A subclass makes its layers and calls `super().__init__(inputs, outputs, name=name)`. If the outputs have an
     "image", the training shows its error.
 
     Attributes:
         config: the `ModelConfig`.
-        appearance_input: the `AppearanceInput`: what `seen_by_f` takes of a batch.
-        latent: the `DiagonalGaussian` of the posterior and the prior, where the model has them.
-        own_likelihood: whether the model knows log p(x) exactly. Its `terms` are then -log p(x) alone.
-        has_density: whether the model states p(x | z). The evaluation takes a Laplace distribution where it does not.
-        wanted_shape: the key of a batch under which the shape stands that is asked for.
+        appearance_input: the `AppearanceInput`, which says what `seen_by_f` takes from a batch.
+        latent: the `DiagonalGaussian` of the posterior and the prior, if the model has them.
+        own_likelihood: whether the model knows log p(x) exactly. Its `terms` are then only -log p(x).
+        has_density: whether the model states p(x | z). If not, the evaluation takes a Laplace distribution.
+        wanted_shape: the key of a batch that holds the wanted shape.
         ADVERSARIAL: whether a discriminator alone trains the model.
         WIRINGS: names of the functional models that `wiring` gives.
         DRESS: the one of them that makes the picture of a wanted shape with an appearance z.
@@ -75,18 +75,18 @@ class GenerativeModel(ConfiguredModel):
 
     def __init__(self, inputs, outputs, name):
         super().__init__(inputs, outputs, name=name)
-        # A plain namespace, which Keras does not track: the wirings must not be saved as parts of this model.
+        # Keras does not track a plain namespace. The wirings must not be saved as parts of this model.
         self._wirings = types.SimpleNamespace()
 
     # What it can do
 
     def refusals(self) -> dict[str, str]:
-        """{use: a sentence that says why this model does not have it}, for uses out of `USES`."""
+        """{use: a sentence that says why this model does not have it}, for some of `USES`."""
         raise NotImplementedError
 
     @property
     def uses(self) -> frozenset[str]:
-        """What the model can do, names out of `USES`."""
+        """The uses that the model has, names out of `USES`."""
         return frozenset(USES) - frozenset(self.refusals())
 
     def require(self, use: str) -> None:
@@ -99,8 +99,8 @@ class GenerativeModel(ConfiguredModel):
     def wiring(self, use):
         """The functional model of one use, over the weights of this model (built once, on first request).
 
-        The names are `WIRINGS`, and the class says what each takes and gives. None contains a random op. Raises
-        InputError for another name.
+        The names are `WIRINGS`. The docstring of the class says what each takes and gives. None contains a random op.
+        Raises InputError for another name.
         """
         if use not in self.WIRINGS:
             raise InputError(f"unknown wiring {use!r}: one of {', '.join(self.WIRINGS)}")
@@ -136,10 +136,10 @@ class GenerativeModel(ConfiguredModel):
             return made, {}
         return made, losses.kl_terms(self.kl, outputs["posterior"], outputs["prior"], outputs["z"])
 
-    # What it asks of a model that plays against a discriminator
+    # What the training step asks of a model with a discriminator
 
     def discriminator(self):
-        """A new discriminator, see `models.discriminator`; this one sees picture and shape map side by side."""
+        """A new discriminator, see `models.discriminator`. This one sees picture and shape map side by side."""
         config = self.config
         channels = PICTURE_CHANNELS + (config.shape_channels if config.draws_shapes else 0)
         return discriminator(config, channels, scales=PATCH_SCALES)
@@ -154,19 +154,19 @@ class GenerativeModel(ConfiguredModel):
         return pair(batch["image"]), pair(outputs["image"])
 
     def adversarial_terms(self, true, made):
-        """{name: scalar}: what the model minimises of the logits of true and of made pairs."""
+        """{name: scalar}: the losses that the model minimises, from the logits of true and of made pairs."""
         return {"generator": adversarial.non_saturating(made)}
 
     def curves(self, batch, outputs):
-        """{name: scalar}: what the curves show of this model besides."""
+        """{name: scalar}: what the curves of this model show besides its losses."""
         return {}
 
     def kl(self, posterior, prior, z):
-        """KL(q || p) of one latent in nats, [B], from what the training pass gives: z is the posterior's sample."""
+        """KL(q || p) of one latent in nats, [B], from the outputs of the training pass; z is the posterior's sample."""
         return self.latent.kl(posterior, prior)
 
     def log_prior(self, prior, z):
-        """log p(z) of one latent in nats, [B], from what the training pass gives as its "prior"."""
+        """log p(z) of one latent in nats, [B], by the "prior" among the outputs of the training pass."""
         return self.latent.log_prob(prior, z)
 
     def log_picture(self, image, outputs):
@@ -174,14 +174,15 @@ class GenerativeModel(ConfiguredModel):
         raise NotImplementedError
 
     def bits_per_dimension(self, batch, seed=0):
-        """-log2 P(x) / D of each picture of a batch, [B], by one draw of the dequantisation, if `own_likelihood`."""
+        """-log2 P(x) / D of each picture of a batch, [B], with one draw of the dequantisation, if `own_likelihood`."""
         raise NotImplementedError
 
     # Inputs from batches
 
     def seen_by_f(self, batch):
-        """The appearance encoder's input [B, s, s, C] from a batch, checked: the tensors that `appearance_input` names,
-        side by side."""
+        """The appearance encoder's input [B, s, s, C] from a batch, checked.
+
+        It has the tensors that `appearance_input` names, side by side."""
         size_flag = "box_factor" if self.appearance_input.crops else "image_size"
         tensors = [
             checked(key, values, self.appearance_input.shapes[key], size_flag)
@@ -190,13 +191,13 @@ class GenerativeModel(ConfiguredModel):
         return ops.concatenate(tensors, axis=-1)
 
     def shape_input(self, shape):
-        """The wanted shape itself, checked. Raises InputError naming the flag where it does not fit."""
+        """The wanted shape, checked. Raises InputError, which names the flag, if it does not fit."""
         size = self.config.image_size
         channels = {"image": 3, "shape": self.config.shape_channels}[self.wanted_shape]
         return checked(self.wanted_shape, shape, (size, size, channels), "image_size")
 
     def noise(self, batch_size, seed):
-        """Standard normal noise of `noise_shapes`, a function of `seed` alone (an int, or a TF seed of shape [2])."""
+        """Standard normal noise of `noise_shapes`. Only `seed` decides it (an int, or a TF seed of shape [2])."""
         if len(ops.shape(seed)) == 0:
             seed = [0, seed]
         return [
@@ -209,7 +210,7 @@ class GenerativeModel(ConfiguredModel):
 
         Args:
             batch: a dict, see the class.
-            seed: of the noise, see `noise`; None for noise 0, the posterior's mean.
+            seed: seed of the noise, see `noise`. None is noise 0, which gives the posterior's mean.
             appearance_from: another batch that the appearance encoder sees instead of this one.
         """
         inputs = {}
@@ -246,8 +247,8 @@ class GenerativeModel(ConfiguredModel):
     def transfer(self, appearance, shape):
         """The pictures [B, S, S, 3] of shapes [B, S, S, C] with the appearance of the batch `appearance`.
 
-        A batch of one is one appearance for all shapes, or one shape for all appearances. Raises InputError where the
-        two batches fit in neither way, or the model has no transfer.
+        A batch of one is one appearance for all shapes, or one shape for all appearances. Raises InputError if the
+        sizes of the two batches do not fit, or the model has no transfer.
         """
         self.require("transfer")
         inputs = {"shape": self.shape_input(shape)}
@@ -256,19 +257,19 @@ class GenerativeModel(ConfiguredModel):
         return self.wiring("transfer")(of_one_size(inputs))
 
     def reconstruct(self, batch):
-        """The batch's pictures [B, S, S, 3] by the posterior's mean: a transfer onto their own shapes."""
+        """The batch's pictures [B, S, S, 3] made from the posterior's mean: a transfer onto their own shapes."""
         self.require("reconstruct")
         if "transfer" in self.uses:
             return self.transfer(batch, batch[self.wanted_shape])
         return self.generate(batch.get(self.wanted_shape), self.encode(batch))
 
     def sample(self, shape=None, seed=None, noise=None, count=1):
-        """(pictures, z) of z drawn from the prior.
+        """(pictures, z) for z sampled from the prior.
 
         Args:
-            shape: [B, S, S, C], where the model has shapes: z ~ p(z | shape).
-            seed, noise: one of them; see `noise`. Noise 0 gives the prior's mean.
-            count: how many pictures a model without shapes makes by the seed.
+            shape: [B, S, S, C], if the model has shapes: z ~ p(z | shape).
+            seed, noise: give one of them; see `noise`. Noise 0 gives the prior's mean.
+            count: how many pictures a model without shapes makes from the seed.
         """
         if (seed is None) == (noise is None):
             raise InputError("sample takes either a seed or noise")
@@ -280,7 +281,7 @@ class GenerativeModel(ConfiguredModel):
         return drawn["image"], drawn["z"]
 
     def interpolate(self, shape, z_from, z_to, steps):
-        """Pictures [steps, B, S, S, 3], z going in a straight line, both ends included; shape as in `generate`."""
+        """Pictures [steps, B, S, S, 3] for z on a straight line, both ends included. Shape is as in `generate`."""
         if steps < 2:
             raise InputError(f"an interpolation has at least 2 steps, got {steps}")
         weights = [step / (steps - 1) for step in range(steps)]
@@ -292,11 +293,11 @@ class GenerativeModel(ConfiguredModel):
         """Data-dependent initialisation of every convolution, in one pass over `batches` together.
 
         Dropout is active, as in the released program, which takes 4 batches. Call it once before training, outside
-        `strategy.run`; in several processes, with the same batches and the same Keras seed.
+        `strategy.run`. If there are several processes, call it in each with the same batches and the same Keras seed.
 
         Args:
             batches: an iterable of batches.
-            seed: of the noise.
+            seed: seed of the noise.
         """
         batches = list(batches)
         if not batches or not all(isinstance(batch, dict) for batch in batches):
@@ -306,7 +307,7 @@ class GenerativeModel(ConfiguredModel):
             self(self.training_inputs(together, seed), training=True)
 
     def fold(self):
-        """The same model with plain convolutions: every kernel is g * V / ||V||, a constant for export."""
+        """The same model with plain convolutions, for export: every kernel is g * V / ||V|| as a constant."""
         folded = type(self)(dataclasses.replace(self.config, weight_norm=False), name=self.name)
         for ours, plain in zip(with_weights(self), with_weights(folded), strict=True):
             plain.set_weights(ours.fold() if isinstance(ours, WeightNormConv2D) else ours.get_weights())
@@ -314,7 +315,7 @@ class GenerativeModel(ConfiguredModel):
 
 
 def symbolic_inputs(config):
-    """Inputs of a model with these settings, by their names: "appearance", "shape", and "noise" for every latent."""
+    """Inputs of a model with these settings, by name: "appearance", "shape", and "noise" for every latent."""
     seen = AppearanceInput(config)
     return {
         "appearance": keras.Input((seen.size, seen.size, seen.channels), name="appearance"),
@@ -334,7 +335,7 @@ def between(z_from, z_to, weight):
 
 
 def of_one_size(inputs):
-    """`inputs` with batches of one repeated to the size of the others; raises InputError for any other sizes."""
+    """`inputs` with batches of one repeated to the size of the others. Raises InputError for other sizes."""
     sizes = {name: len(values) for name, values in inputs.items() if values.shape[0] is not None}
     largest = max(sizes.values(), default=1)
     if not set(sizes.values()) <= {1, largest}:
@@ -353,7 +354,7 @@ _CHANNEL_FLAGS = {"image": "appearance", "shape": "shape_channels", "parts": "pa
 
 
 def checked(name, values, shape, size_flag):
-    """`values` as a float tensor; raises InputError unless they are floats of shape [B, *shape]."""
+    """`values` as a float tensor. Raises InputError unless they are floats of shape [B, *shape]."""
     tensor = ops.convert_to_tensor(values)
     found, (height, width, channels) = tuple(tensor.shape), shape
     if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)):

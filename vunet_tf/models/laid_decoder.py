@@ -1,4 +1,4 @@
-"""D for --latent=laid: the decoder that gets each part's code where the part lies in the wanted shape."""
+"""D for --latent=laid: this decoder gets each part's code at the place of the part in the wanted shape."""
 
 import keras
 
@@ -12,26 +12,26 @@ from vunet_tf.models.part_prior import PartPrior
 from vunet_tf.models.prior import StandardNormalPrior
 from vunet_tf.models.texture import COLUMNS, ROWS, CodesToTexture, LayTexture
 
-WHOLE = 256  # channels of the vector of the whole appearance
+WHOLE = 256  # channels of the vector that describes the whole appearance
 
 
 @keras.saving.register_keras_serializable("vunet_tf")
 class LaidDecoder(ConfiguredModel):
-    """D, the decoder: what E (`ShapeEncoder`) gives, and z -> picture, and the parameters of p(z | shape) given z.
+    """D, the decoder: the features of E (`ShapeEncoder`) and z -> picture, and the parameters of p(z | shape) given z.
 
-    A vector of all of z completes the codes of parts that the source did not show, and enters every scale. The
-    completed codes are laid under the part maps and enter every scale but the bottom, where the parts cannot be told
-    apart. Both enter after the scale's first residual block, by addition after a 1x1 convolution. The first three
-    numbers of a code are a colour: laid under the maps they are a first picture. A texture in the frame of the shape
-    (`models.texture`) is added to it. Its longest waves are the last codes of z (--texture_codes), and a network adds
-    to them from all of z and the features at the bottom of E. The last convolution adds what is missing. Otherwise as
-    `Decoder`.
+    A vector made from all of z completes the codes of parts that the source did not show. It enters every scale. The
+    completed codes are laid under the part maps. They enter every scale but the bottom, where the parts cannot be told
+    apart. Both are added after the scale's first residual block, each through a 1x1 convolution. The first three
+    numbers of a code are a colour; laid under the maps, these colours are a first picture. A texture in the frame of
+    the shape (`models.texture`) is added to it. The last codes of z are its longest waves (--texture_codes). A network
+    adds to them what it makes from all of z and the features at the bottom of E. The last convolution adds what is
+    missing. Everything else is as in `Decoder`.
 
     Inputs: {"skips": as `ShapeEncoder` gives them, "z": [[B, K + T, c]], K parts and T codes of the texture}.
 
     Returns:
-        {"image": [B, S, S, 3], "prior": [parameters [B, K + T, 2 c]]}, float32; with --prior=flow log p(z | shape)
-        [B] in place of the parameters.
+        {"image": [B, S, S, 3], "prior": [parameters [B, K + T, 2 c]]}, float32. With --prior=flow,
+        log p(z | shape) [B] takes the place of the parameters.
     """
 
     def __init__(self, config: ModelConfig, name="decoder"):
@@ -41,7 +41,7 @@ class LaidDecoder(ConfiguredModel):
         widths = config.widths[::-1]
         self.project, self.blocks, self.ups = expanding_layers(config)
         self.activation = Activation(config.activation, name="activation")
-        # It starts at 0: at first the picture is what is laid.
+        # It starts at 0, so at first the picture is exactly what is laid.
         self.to_picture = keras.layers.Conv2D(
             PICTURE_CHANNELS, 3, padding="same", kernel_initializer="zeros", dtype="float32", name="to_picture"
         )
@@ -57,7 +57,7 @@ class LaidDecoder(ConfiguredModel):
                 self.prior = PartPrior(codes, channels, config.variance, name="part_prior")
             self.as_vector = keras.layers.Reshape((1, 1, codes * channels), name="vector")
             self.whole = convolution(WHOLE, 1, weight_norm=wn, name="whole")
-            # It starts at 0, so that at first every part has the code of its own place only.
+            # It starts at 0, so at first every part has only its own code.
             self.complete = keras.layers.Conv2D(
                 numbers, 1, kernel_initializer="zeros", dtype="float32", name="complete"
             )
@@ -94,21 +94,21 @@ class LaidDecoder(ConfiguredModel):
         super().__init__({"skips": skips, "z": z}, {"image": image, "prior": prior}, name=name)
 
     def generate(self, skips, z):
-        """The picture on symbolic tensors, without the prior: none of its weights is in this graph."""
+        """The picture on symbolic tensors, without the prior: this graph has none of the prior's weights."""
         return self._connect(skips, lambda h: (None, z[0]))[0]
 
     def sample(self, skips, noise=None):
-        """(picture, [z]) on symbolic tensors, z from the prior by this noise; without noise its mean."""
+        """(picture, [z]) on symbolic tensors. z is a sample of the prior by this noise; without noise, its mean."""
         image, _, z = self._connect(skips, lambda h: self.prior(h, noise=None if noise is None else noise[0]))
         return image, z
 
     def vary(self, skips, noise, z, keep):
-        """As `sample`, but the codes with keep 1 ([B, K + T, 1]) are those of z [[B, K + T, c]]."""
+        """As `sample`, but codes where keep [B, K + T, 1] is 1 are those of z [[B, K + T, c]]."""
         image, _, drawn = self._connect(skips, lambda h: self.prior(h, z=z[0], noise=noise[0], keep=keep))
         return image, drawn
 
     def _connect(self, skips, latent):
-        """D's graph; `latent(h)` gives (prior's parameters, z) from the features at the bottom of E."""
+        """D's graph. `latent(h)` gives (the prior's parameters, z) from the features at the bottom of E."""
         *skips, maps, rows, columns = skips
         parameters, latents, entering = [], [], [()] * len(self.blocks)
         if self.config.latent_shapes:
@@ -140,8 +140,7 @@ class LaidDecoder(ConfiguredModel):
         return picture, parameters, latents
 
     def _texture(self, z, vector, h):
-        """The texels of the texture: the waves in z, and what a network makes of the vector of all of z and of the
-        features h at the bottom of E."""
+        """The texels: the waves in z, plus what a network makes of the vector of z and the bottom features h."""
         of_shape = self.texture_of_shape(self.mean_of_shape(h))
         hidden = keras.layers.Add(dtype="float32", name="texture_hidden")([self.texture_of_z(vector), of_shape])
         texture = self.to_texture(self.activation(hidden))
@@ -151,11 +150,11 @@ class LaidDecoder(ConfiguredModel):
         return texture
 
     def _side(self, i):
-        """Of the feature map of scale i, from the bottom up, in positions."""
+        """The side of the feature map of scale i, in positions. Scales count from the bottom up."""
         return self.config.image_size >> (self.config.scales - 1 - i)
 
     def _entering(self, laid, whole):
-        """[what enters at each scale, from the bottom up]; a 1x1 convolution is made where its map is smaller."""
+        """[what enters at each scale], from the bottom up. A 1x1 convolution runs at the smaller of the two sides."""
         entering = [[join_whole(whole)] for join_whole in self.join_whole]
         for i, join_laid in enumerate(self.join_laid, 1):
             side, own = self._side(i), laid.shape[1]

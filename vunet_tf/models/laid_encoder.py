@@ -1,4 +1,4 @@
-"""F for --latent=laid: the posterior q(z | x, shape) of one code for each part, gathered under the part maps."""
+"""F for --latent=laid: the posterior q(z | x, shape) has one code for each part, gathered under the part maps."""
 
 import keras
 
@@ -10,27 +10,26 @@ from vunet_tf.models.layers import Activation, convolution
 from vunet_tf.models.part_maps import Gather, PartEmbedding, PartMaps, hourglass
 from vunet_tf.models.texture import GatherTexture, Texels, TextureToCodes
 
-TEXTURE_UNITS = 128  # of the layers that read the texture
-FIRST_SCALE = (
-    -2.3
-)  # the raw scale of texture codes at first: it makes 0.16, for with 1 the noise would cover the texture
+TEXTURE_UNITS = 128  # units of each layer that reads the texture
+# The raw scale of texture codes at first. It gives a deviation of 0.16; with 1 the noise would cover the texture.
+FIRST_SCALE = -2.3
 
 
 @keras.saving.register_keras_serializable("vunet_tf")
 class LaidAppearanceEncoder(ConfiguredModel):
     """F: appearance [B, S, S, 3 + C] (picture and its shape map) in [-1, 1] and noise [[B, K + T, c]] -> posterior.
 
-    Features of the picture are collected under the part maps of its own shape. A small network, the same for all
-    parts but for a learned vector of each, turns what is under a map, and the texture in the frame of the shape
-    (`models.texture`), into the parameters of that part's code. To the first three means the part's mean colour is
-    added: the decoder paints with them (see `LaidDecoder`), so colours are right from the start and the networks learn
-    what differs from them. Codes of the texture follow those of the parts (--texture_codes). Their means are, in
-    the same way, the texture's longest waves, to which a network adds what it learns.
+    Features of the picture are collected under the part maps of its own shape. A small network turns the features
+    under a map, and the texture in the frame of the shape (`models.texture`), into the parameters of that part's code.
+    The network is the same for all parts, but each part has a learned vector. The part's mean colour is added to the
+    first three means. The decoder paints with them (see `LaidDecoder`), so colours are right from the start, and the
+    networks learn what differs from them. The codes of the texture follow those of the parts (--texture_codes). In the
+    same way their means are the texture's longest waves, to which a network adds what it learns.
 
     Args:
-        config: of the model.
-        part_maps, texels: the network of the part maps and the frame of the texture, which E shares; by default own
-            ones.
+        config: the model's configuration.
+        part_maps, texels: the network of the part maps and the frame of the texture, both shared with E. By default F
+            makes its own.
 
     Returns:
         {"posterior": [parameters [B, K + T, 2 c]], "z": [sample [B, K + T, c]]}, float32.
@@ -74,7 +73,7 @@ class LaidAppearanceEncoder(ConfiguredModel):
         super().__init__({"appearance": appearance, "noise": noise}, self.connect(appearance, noise), name=name)
 
     def connect(self, appearance, noise=None):
-        """The graph of F on symbolic tensors; without noise z is the mean and no op is random."""
+        """The graph of F on symbolic tensors. Without noise z is the mean, and no op is random."""
         picture, shape = appearance[..., :PICTURE_CHANNELS], appearance[..., PICTURE_CHANNELS:]
         maps = self.part_maps(shape)
         gathered = self.gather_texture(picture, shape, *self.texels(shape))
@@ -97,7 +96,7 @@ class LaidAppearanceEncoder(ConfiguredModel):
         return {"posterior": [parameters], "z": [self.latent(parameters, None if noise is None else noise[0])]}
 
     def _of_texture(self, gathered):
-        """Parameters of the texture's codes [B, T, 2 c] from the gathered texture."""
+        """Computes the parameters of the texture's codes [B, T, 2 c] from the gathered texture."""
         learned = self.as_texture_codes(self.from_waves(self.activation(self.read_waves(gathered))))
         c = self.config.code_channels
         means = keras.layers.Add(dtype="float32", name="with_waves")(

@@ -10,8 +10,8 @@ from vunet_tf.models.operations import activate, add_bias, masked, normalised_ke
 
 PACKAGE = "vunet_tf"
 VARIANCE_EPSILON = 1e-10  # released program
-# A channel whose output does not vary on the first batches (a constant input, a single position) is left unscaled:
-# 1 / sqrt(0 + VARIANCE_EPSILON) would blow it up by 1e5 as soon as it does vary.
+# If a channel's output does not vary on the first batches (a constant input, a single position), it is not scaled:
+# 1 / sqrt(0 + VARIANCE_EPSILON) would multiply it by 1e5 as soon as it varies.
 SMALLEST_VARIANCE = 1e-8
 
 
@@ -19,11 +19,11 @@ SMALLEST_VARIANCE = 1e-8
 class WeightNormConv2D(keras.layers.Layer):
     """Convolution with kernel w = g * V / ||V||, "same" padding and a bias b (Salimans & Kingma 2016, Eq. 2).
 
-    ||V|| is taken over all axes but the output channels, in float32 under mixed precision. V is drawn from
-    N(0, 0.05), the standard deviation being 0.05; g starts at 1 and b at 0, until `data_dependent_initialisation`.
+    ||V|| is taken over all axes except the output channels, in float32 under mixed precision. V is drawn from a normal
+    distribution with mean 0 and standard deviation 0.05. g is 1 and b is 0 until `data_dependent_initialisation`.
 
-    Where a filter has a single weight (a 1x1 convolution of one channel), V / ||V|| is only its sign. Training would
-    flip it now and then and turn the whole channel over. So V is then a fixed sign, not trained, and w = g * V.
+    If a filter has a single weight (a 1x1 convolution of one channel), V / ||V|| is only its sign. Training would
+    sometimes flip this sign and invert the whole channel. So V is then a fixed sign that is not trained, and w = g * V.
 
     Args:
         filters: output channels.
@@ -41,7 +41,7 @@ class WeightNormConv2D(keras.layers.Layer):
         self._from_data = False
 
     def build(self, input_shape):
-        # Without autocast the norm sees the variable's own precision, not that of the activations.
+        # Without autocast the norm has the variable's own precision, and not that of the activations.
         def weight(name, shape, initializer, trainable=True):
             return self.add_weight(name=name, shape=shape, initializer=initializer, trainable=trainable, autocast=False)
 
@@ -98,10 +98,11 @@ class WeightNormConv2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class RandomMask(keras.layers.Dropout):
-    """Dropout, but what is kept is not scaled: its user does that, by `gain`, where it costs less.
+    """Dropout that does not scale the kept values. Its user scales by `gain` where that costs less.
 
-    One random byte per value decides, so the rate is rounded to a multiple of 1 / 256 (0.1 to 0.1016). Keras' Dropout
-    draws a float32, four times the random bits: with all else that was 11 to 16 % of a training step.
+    One random byte per value decides, so the rate is rounded to a multiple of 1 / 256 (0.1 becomes 0.1016). Keras'
+    Dropout draws a float32, which has four times as many random bits. Together with the rest it took 11 to 16 % of a
+    training step.
     """
 
     def __init__(self, rate, **kwargs):
@@ -124,7 +125,7 @@ class RandomMask(keras.layers.Dropout):
 
 
 def convolution(filters, kernel_size, strides=1, weight_norm=True, **kwargs):
-    """A convolution with "same" padding: weight-normalised, or the plain one that it folds into."""
+    """A convolution with "same" padding: weight-normalised, or a plain one."""
     if weight_norm:
         return WeightNormConv2D(filters, kernel_size, strides, **kwargs)
     return keras.layers.Conv2D(filters, kernel_size, strides, padding="same", **kwargs)
@@ -134,22 +135,22 @@ CONVOLUTIONS = (WeightNormConv2D, keras.layers.Conv2D)
 
 
 def convolutions(layer):
-    """All convolutions inside `layer` (a model or a composite layer), plain and weight-normalised, in a fixed order."""
+    """All convolutions in `layer` (a model or a composite layer), plain and weight-normalised, in a fixed order."""
     return [inner for inner in layer._flatten_layers() if isinstance(inner, CONVOLUTIONS)]
 
 
 def with_weights(layer):
-    """All layers inside `layer` that have trained weights of their own, in a fixed order."""
+    """All layers in `layer` that have trained weights themselves, in a fixed order."""
     return [inner for inner in layer._flatten_layers() if inner._trainable_variables]
 
 
 @contextlib.contextmanager
 def data_dependent_initialisation(model):
-    """Inside, an eager call of `model` sets every g and b it passes, in the order of the call.
+    """In the block, an eager call of `model` sets every g and b in the order in which it passes them.
 
-    Each convolution's output then has mean 0 and variance 1 per channel on the inputs of that call, so statistics over
-    several batches are those of one call on all of them together. Under a `tf.distribute` strategy make the call
-    outside `strategy.run`: an assignment there reaches every replica, so all get equal weights.
+    Each convolution's output then has mean 0 and variance 1 per channel on the inputs of that call. For statistics over
+    several batches, make one call on all of them together. Under a `tf.distribute` strategy make the call outside
+    `strategy.run`: an assignment there reaches every replica, so all get equal weights.
     """
     layers = [layer for layer in model._flatten_layers() if hasattr(layer, "_from_data")]
     try:
@@ -163,7 +164,7 @@ def data_dependent_initialisation(model):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Activation(keras.layers.Layer):
-    """The activation of the residual blocks by itself."""
+    """The activation of the residual blocks as a layer."""
 
     def __init__(self, activation, **kwargs):
         super().__init__(**kwargs)
@@ -178,9 +179,9 @@ class Activation(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ResidualBlock(keras.layers.Layer):
-    """x + conv3x3(dropout(f(concat[x, conv1x1(f(skip))]))), f the activation; without a skip the concat is x alone.
+    """x + conv3x3(dropout(f(concat[x, conv1x1(f(skip))]))). f is the activation. Without a skip, the concat is only x.
 
-    Released program: one convolution, no normalisation layer, ungated.
+    As in the released program there is one convolution, no normalisation layer and no gate.
 
     Args:
         filters: channels of x, and of the result.
@@ -188,7 +189,7 @@ class ResidualBlock(keras.layers.Layer):
         activation: name of f.
         dropout: rate in [0, 1), active in training only.
         weight_norm: see `convolution`.
-        kernel_size: of its convolution; 1 for vectors, which are maps of one position.
+        kernel_size: side of its convolution; 1 for vectors, which are maps of one position.
 
     Call: x [B, H, W, filters], skip [B, H, W, any] -> [B, H, W, filters].
     """
@@ -232,7 +233,7 @@ class ResidualBlock(keras.layers.Layer):
 
 
 def down(filters, weight_norm=True, **kwargs):
-    """Half the resolution: 3x3 convolution with stride 2, no activation (released program).
+    """Halves the resolution: a 3x3 convolution with stride 2, without activation (released program).
 
     Call: [B, 2H, 2W, C] -> [B, H, W, filters].
     """
@@ -241,7 +242,7 @@ def down(filters, weight_norm=True, **kwargs):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SubPixelUp(keras.layers.Layer):
-    """Twice the resolution: 3x3 convolution to 4 * filters channels, then depth to space (released program).
+    """Doubles the resolution: a 3x3 convolution to 4 * filters channels, then depth to space (released program).
 
     Call: [B, H, W, C] -> [B, 2H, 2W, filters].
     """

@@ -1,4 +1,4 @@
-"""What the layers compute, where TensorFlow's first choice takes too long; `docs/training.md` says what it gains."""
+"""Operations of the layers for which TensorFlow's usual way is too slow. docs/speed.md says what they gain."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def sum_per_channel(x):
-    """The sum over all axes but the last; `reduce_sum` takes up to six times as long on CPU."""
+    """The sum over all axes except the last. `reduce_sum` takes up to six times as long on CPU."""
     x = tf.reshape(x, (-1, x.shape[-1]))
     if x.dtype == tf.bfloat16:
         return tf.matmul(tf.ones((1, tf.shape(x)[0]), x.dtype), x)[0]
@@ -15,9 +15,9 @@ def sum_per_channel(x):
 
 @tf.custom_gradient
 def normalised_kernel(v, g):
-    """g * v / ||v||, the norm over all axes but the last (Salimans & Kingma 2016, Eq. 2), with its gradient (Eq. 3).
+    """g * v / ||v|| with its gradient (Salimans & Kingma 2016, Eq. 2-3). The norm is over all axes except the last.
 
-    Automatic differentiation goes over v twice as often; with 34 M weights in the prior that is felt.
+    Automatic differentiation would read v twice as often, which takes time with the 34 M weights of the prior.
 
     Args:
         v: [..., filters].
@@ -36,7 +36,7 @@ def normalised_kernel(v, g):
 def small_convolution(x, kernel):
     """The "same" convolution with stride 1 of a map smaller than the kernel, as a matrix product.
 
-    For the kernels of the prior, 5 M weights on 1 to 4 positions, it takes two thirds of the time.
+    For the kernels of the prior (5 M weights on 1 to 4 positions) this takes two thirds of the time.
 
     Args:
         x: [B, h, w, C].
@@ -48,7 +48,7 @@ def small_convolution(x, kernel):
     height, width, channels = x.shape[1:]
     side, _, _, filters = kernel.shape
 
-    def seen(extent):  # [output, tap, input]: 1 where this tap of this output meets this input
+    def seen(extent):  # [output, tap, input]: 1 where this tap of this output is at this input
         return np.stack([np.eye(extent, k=tap - side // 2) for tap in range(side)], axis=1)
 
     taps = np.einsum("yku,xlv->yxkluv", seen(height), seen(width)).reshape(-1, height * width)
@@ -59,21 +59,21 @@ def small_convolution(x, kernel):
 
 @tf.custom_gradient
 def add_bias(y, b):
-    """y + b, which TensorFlow fuses into the convolution that gave y: y [..., filters], b [filters].
+    """y + b, with y [..., filters] and b [filters]. TensorFlow fuses this into the convolution that gave y.
 
-    The gradient of b by itself: fused into that of the kernel, as TensorFlow would have it, it takes longer.
+    The gradient of b is computed separately. TensorFlow would fuse it into the gradient of the kernel, which is slower.
     """
     return tf.nn.bias_add(y, b), lambda upstream: (upstream, sum_per_channel(upstream))
 
 
 @tf.custom_gradient
 def masked(x, keep):
-    """x where `keep` (booleans), else 0; for the gradient only `keep` is held, a byte per value."""
+    """x where `keep` (booleans) is true, else 0. For the gradient only `keep` is stored, a byte per value."""
     return x * tf.cast(keep, x.dtype), lambda upstream: (upstream * tf.cast(keep, upstream.dtype), None)
 
 
 def activate(activation, x):
-    """activation(x). On CPU, the exponential of ELU in float32: TensorFlow's in bfloat16 takes 1.6 times as long."""
+    """activation(x). On CPU, ELU is computed in float32: TensorFlow's ELU in bfloat16 takes 1.6 times as long."""
     if activation is keras.activations.elu and x.dtype == tf.bfloat16 and not tf.config.list_physical_devices("GPU"):
         return _elu_by_float32(x)
     return activation(x)

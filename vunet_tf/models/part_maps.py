@@ -1,7 +1,7 @@
-"""Part maps: where the parts of a figure lie in a shape, and how codes of parts are gathered and laid by them.
+"""Part maps: they say where the parts of a figure lie in a shape. Codes of parts are gathered and laid with them.
 
 After Lorenz, Bereska, Milbich, Ommer, "Unsupervised Part-Based Disentangling of Object Shape and Appearance" (CVPR
-2019); parts here come from the shape map alone.
+2019). Here the parts come only from the shape map.
 """
 
 import keras
@@ -12,7 +12,7 @@ from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.configured import ConfiguredModel, block_settings
 from vunet_tf.models.layers import PACKAGE, Activation, ResidualBlock, SubPixelUp, convolution, down
 
-DEPTH = 3  # how often the networks on the grid of the part maps halve it
+DEPTH = 3  # how many times the networks on the grid of the part maps halve its resolution
 
 
 def hourglass(inputs, width, channels, config: ModelConfig):
@@ -20,9 +20,9 @@ def hourglass(inputs, width, channels, config: ModelConfig):
 
     Args:
         inputs: a symbolic tensor [B, S, S, C].
-        width: channels at the grid's resolution; twice as many below it.
-        channels: of the result.
-        config: of the model.
+        width: number of channels at the grid's resolution; below it there are twice as many.
+        channels: number of channels of the result.
+        config: configuration of the model.
 
     Returns:
         [B, m, m, channels] float32, m = S / 2**map_factor.
@@ -48,9 +48,9 @@ def hourglass(inputs, width, channels, config: ModelConfig):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PartMaps(ConfiguredModel):
-    """Shape map [B, S, S, shape_channels] in [-1, 1] -> part maps [B, m, m, parts], at each position a softmax.
+    """Shape map [B, S, S, shape_channels] in [-1, 1] -> part maps [B, m, m, parts], a softmax at each position.
 
-    The same network reads the shape that F sees and the shape that D draws, so a part is the same part in both.
+    The same network reads the shape that F sees and the shape that D draws, so a part means the same in both.
     """
 
     def __init__(self, config: ModelConfig, name="part_maps"):
@@ -64,7 +64,7 @@ class PartMaps(ConfiguredModel):
 class Gather(keras.layers.Layer):
     """The mean of the features under each part map: sum_p M_k(p) f(p) / (sum_p M_k(p) + 1).
 
-    A part that the shape does not show has little mass, and so features near 0.
+    A part that the shape does not show has little mass, so its features are near 0.
 
     Call: features [B, m, m, C], maps [B, m, m, K] -> [B, K, 1, C] float32.
     """
@@ -80,7 +80,7 @@ class Gather(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Lay(keras.layers.Layer):
-    """Codes put where their parts lie: L(p) = sum_k M_k(p) z_k.
+    """Puts codes where their parts lie: L(p) = sum_k M_k(p) z_k.
 
     Call: z [B, K, c], maps [B, m, m, K] -> [B, m, m, c] float32.
     """
@@ -95,9 +95,9 @@ class Lay(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class FirstPicture(Lay):
-    """The colours of the codes, their first three numbers, laid and enlarged.
+    """Lays and enlarges the colours of the codes, which are their first three numbers.
 
-    One layer, so that the exporter can tell all of it by its name.
+    This is one layer, so that the exporter can recognise all of it by its name.
 
     Args:
         factor: how many times larger the picture is than the part maps.
@@ -124,7 +124,7 @@ def positions(x):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PartEmbedding(keras.layers.Layer):
-    """Adds a learned vector of its own to each part's features: [B, K, 1, C] -> the same."""
+    """Adds a learned vector to the features of each part, a different one for each: [B, K, 1, C] -> the same."""
 
     def build(self, input_shape):
         self.embedding = self.add_weight(name="embedding", shape=input_shape[1:], initializer="random_normal")

@@ -10,24 +10,26 @@ from vunet_tf.models.distributions import SOFTPLUS_OF_ONE, DiagonalGaussian
 from vunet_tf.models.layers import PACKAGE
 
 HIDDEN = 32  # units of each part
-# With narrower ones a part that the prior does not expect would cost 10^6 nats, and upset the training.
+# With smaller scales, a part that the prior does not expect would cost 10^6 nats and disturb the training.
 SMALLEST_SCALE = 0.1
 _LOWEST = math.log(math.expm1(SMALLEST_SCALE)) - SOFTPLUS_OF_ONE  # the raw parameter of that scale
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PartPrior(keras.layers.Layer):
-    """p(z | shape) = prod_k p(z_k | z_<k, shape): a masked network (Germain et al. 2015), so training is one pass.
+    """p(z | shape) = prod_k p(z_k | z_<k, shape). A masked network (Germain et al. 2015) trains it in one pass.
 
-    The hidden units of part k see the codes of the parts before it and the mean of the features at the bottom of E;
-    the parameters of part k see the hidden units of the parts up to k.
+    The hidden units of part k see the codes of the parts before it, and the mean of the features at the bottom of E.
+    The parameters of part k see the hidden units of the parts up to k.
 
     Args:
         parts, channels: K and c, see `ModelConfig`.
         variance: see `DiagonalGaussian`.
 
-    Call: h [B, H, W, C] with z [B, K, c], noise [B, K, c] or neither: as `GroupPrior`. With noise, z and `keep` (one
-    number per part, [B, K, 1]): parts with keep 1 have their code from z, the others are drawn after those before them.
+    Call: h [B, H, W, C] with z [B, K, c], with noise [B, K, c], or with neither, as in `GroupPrior`. Or with noise, z
+        and
+    `keep` (one number per part, [B, K, 1]): parts with keep 1 have their code from z, and the others are sampled given
+    the parts before them.
 
     Returns:
         (parameters [B, K, parameters_per_channel * c], z [B, K, c]), float32.
@@ -48,7 +50,7 @@ class PartPrior(keras.layers.Layer):
         self.from_shape = weight("from_shape", (h_shape[-1], units), "glorot_uniform")
         self.from_codes = weight("from_codes", (self.parts * self.channels, units), "glorot_uniform")
         self.hidden_bias = weight("hidden_bias", (units,), "zeros")
-        # At first a standard normal: parameters of 0.
+        # Parameters begin at 0, which is a standard normal.
         self.to_parameters = weight("to_parameters", (units, outputs), "zeros")
         self.parameters_bias = weight("parameters_bias", (outputs,), "zeros")
 
@@ -65,7 +67,7 @@ class PartPrior(keras.layers.Layer):
         return self._bounded(self._by_part(tf.matmul(hidden, kernel) + self.parameters_bias))
 
     def _one_by_one(self, of_shape, noise, z=None, keep=None):
-        # Two-dimensional throughout, and joined two at a time: so XNNPACK takes all of it.
+        # All tensors have two dimensions, and only two are joined at a time, so that XNNPACK can run all of it.
         flat_noise = None if noise is None else ops.reshape(noise, (-1, self.parts * self.channels))
         codes = hidden = parameters = None
         for k in range(self.parts):
@@ -86,7 +88,7 @@ class PartPrior(keras.layers.Layer):
         return self._by_part(parameters), ops.reshape(codes, (-1, self.parts, self.channels))
 
     def _bounded(self, parameters):
-        """Parameters [..., n] whose scales, the second half, are not too small."""
+        """Parameters [..., n] with a lower bound on the scales, which are the second half."""
         if self.latent.parameters_per_channel == 1:
             return parameters
         lowest = tf.concat([tf.fill([self.channels], parameters.dtype.min), tf.fill([self.channels], _LOWEST)], 0)
@@ -105,8 +107,8 @@ def _joined(before, new):
 
 
 def _mask(parts, inputs, outputs, below):
-    """[parts * inputs, parts * outputs]: 1 where the input's part comes before the output's, or is it."""
-    seen = tf.linalg.band_part(tf.ones((parts, parts)), 0, -1)  # row: part of the input, column: of the output
+    """[parts * inputs, parts * outputs]: 1 where the input's part comes before the output's, or (not `below`) is it."""
+    seen = tf.linalg.band_part(tf.ones((parts, parts)), 0, -1)  # row: part of the input; column: part of the output
     if below:
         seen -= tf.eye(parts)
     return tf.repeat(tf.repeat(seen, inputs, axis=0), outputs, axis=1)

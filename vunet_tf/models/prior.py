@@ -1,4 +1,4 @@
-"""p(z | shape): the autoregressive prior of one latent, read off the decoder's features (released program)."""
+"""p(z | shape): the autoregressive prior of one latent, computed from the decoder's features (released program)."""
 
 import keras
 import tensorflow as tf
@@ -10,10 +10,10 @@ from vunet_tf.models.layers import ResidualBlock, convolution
 
 @keras.saving.register_keras_serializable("vunet_tf")
 class GroupPrior(keras.layers.Layer):
-    """p(z | shape) = prod_g p(z_g | z_<g, shape), g the four positions of each 2x2 square of the latent map.
+    """p(z | shape) = prod_g p(z_g | z_<g, shape). g are the four positions of each 2x2 square of the latent map.
 
-    A residual block, space to depth, then per group a 3x3 convolution to its parameters; between groups a residual
-    block takes the group before as its skip. A map of a single position is one group.
+    There are a residual block, space to depth, and for each group a 3x3 convolution to its parameters. Between groups,
+    a residual block takes the group before as its skip. A map of a single position is one group.
 
     Args:
         filters: channels of the features and of z.
@@ -22,9 +22,9 @@ class GroupPrior(keras.layers.Layer):
         activation, dropout, weight_norm: see `ResidualBlock`.
 
     Call: h [B, H, W, filters] with either
-        z [B, H, W, filters]: the groups fed back are those of z (teacher forcing by the posterior's sample), or
-        noise, the same shape: the groups fed back are the prior's own samples, or
-        neither: they are the prior's own means.
+        z [B, H, W, filters]: the groups of z are fed back (teacher forcing by the posterior's sample); or
+        noise, the same shape: the prior's own samples are fed back; or
+        neither: the prior's own means are fed back.
 
     Returns:
         (parameters [B, H, W, parameters_per_channel * filters], z [B, H, W, filters]), float32.
@@ -73,11 +73,11 @@ class GroupPrior(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("vunet_tf")
 class StandardNormalPrior(keras.layers.Layer):
-    """p(z) = N(0, 1), whatever the shape: the prior of a plain VAE, for the ablation. Called like the other priors."""
+    """p(z) = N(0, 1) for every shape: the prior of a plain VAE, for the ablation. Called like the other priors."""
 
     def __init__(self, shape, variance="unit", **kwargs):
         super().__init__(**kwargs)
-        self.shape = tuple(shape)  # of z, without the batch
+        self.shape = tuple(shape)  # shape of z, without the batch
         self.latent = DiagonalGaussian(variance)
 
     def call(self, h, z=None, noise=None, keep=None):

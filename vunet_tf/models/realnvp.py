@@ -1,4 +1,4 @@
-"""RealNVP over pictures (--model=realnvp): log p(x) without a bound, by a map that goes both ways."""
+"""RealNVP over pictures (--model=realnvp): it gives log p(x) itself and not a bound, by an invertible map."""
 
 import math
 
@@ -13,20 +13,20 @@ from vunet_tf.models.flows import MultiScaleFlow
 from vunet_tf.models.generative import GenerativeModel, symbolic_z
 from vunet_tf.models.layers import PACKAGE
 
-WITHOUT_SHAPE = "--model=realnvp: its one z is the whole picture, so it knows no shape to keep or to ask for"
+WITHOUT_SHAPE = "--model=realnvp: its z is the whole picture, so there is no shape to keep or to ask for"
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Dequantisation(keras.layers.Layer):
-    """Levels of colour become real numbers: v = (level + u) / levels, u uniform in (0, 1).
+    """Turns levels of colour into real numbers: v = (level + u) / levels, with u uniform in (0, 1).
 
-    As Theis et al. 2016, Sec. 3.1: a density of levels as they are could grow without bound. With v in their place,
-    log p(v) - D log(levels) is, on average over u, at most the log-probability of the levels. u is the normal
-    distribution function of the noise, so noise 0 is the middle of the level.
+    This follows Theis et al. 2016, Sec. 3.1. A density of the levels themselves could grow without bound. With v, the
+    mean of log p(v) - D log(levels) over u is at most the log-probability of the levels. u is the normal distribution
+    function of the noise, so noise 0 is the middle of the level.
 
     Args:
-        levels: of a colour value.
-        channels: of v: 3, or 1 for the mean of the three colours.
+        levels: number of levels of a colour value.
+        channels: channels of v: 3, or 1 for the mean of the three colours.
 
     Call: pictures [B, S, S, 3] in [-1, 1], noise [B, S * S * channels] or None for 0 -> v [B, S, S, channels].
     """
@@ -34,7 +34,7 @@ class Dequantisation(keras.layers.Layer):
     def __init__(self, levels, channels, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.levels, self.channels = levels, channels
-        self.built = True  # nothing to build: it has no weights
+        self.built = True  # it has no weights to build
 
     def call(self, picture, noise=None):
         if self.channels == 1:
@@ -51,7 +51,7 @@ class Dequantisation(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Quantisation(Dequantisation):
-    """Back to pictures: v [B, S, S, channels] -> [B, S, S, 3], nominally in [-1, 1], unclipped and not rounded."""
+    """The way back: v [B, S, S, channels] -> pictures [B, S, S, 3], about in [-1, 1], not clipped and not rounded."""
 
     def call(self, v):
         picture = (2 * self.levels * v - 1) / (self.levels - 1) - 1
@@ -60,16 +60,17 @@ class Quantisation(Dequantisation):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class RealNVP(GenerativeModel):
-    """RealNVP (Dinh, Sohl-Dickstein, Bengio 2017): z = f(logit(v)), v the dequantised picture, f a bijection.
+    """RealNVP (Dinh, Sohl-Dickstein, Bengio 2017): z = f(logit(v)). v is the dequantised picture, f a bijection.
 
         log P(x) >= E_u[log N(z; 0, 1) + log |det dz / dv|] - D log(levels),        D = S S 3 (or S S with --grey)
 
-    z is one vector [B, D], the finest scale first. It has as many numbers as the picture, and gives it back exactly.
+    z is one vector [B, D] that begins with the finest scale. It has as many numbers as the picture, and f^-1 gives the
+    picture back exactly.
 
-    Inputs: {"appearance": pictures [B, S, S, 3], "noise": [of the dequantisation, [B, D]]}.
+    Inputs: {"appearance": pictures [B, S, S, 3], "noise": [noise of the dequantisation, [B, D]]}.
 
     Returns:
-        {"log_prob": the bracket for this u - D log(levels), in nats [B], "z": [z]}.
+        {"log_prob": the value in the brackets for this u, minus D log(levels), in nats [B], "z": [z]}.
     """
 
     WIRINGS = ("encode", "generate", "sample")
@@ -102,7 +103,7 @@ class RealNVP(GenerativeModel):
         return [keras.Input(shape, name=f"noise_{i}") for i, shape in enumerate(self.config.latent_shapes)]
 
     def refusals(self):
-        """There is no shape, and no small z."""
+        """It has no shape, and no small z."""
         return {
             **dict.fromkeys(("transfer", "animate", "parts", "vary"), WITHOUT_SHAPE),
             "manifold": "--model=realnvp: its z has as many numbers as the picture, and two of them change little",
@@ -113,7 +114,7 @@ class RealNVP(GenerativeModel):
         |---|---|---|
         | "encode" | {"appearance": pictures} | {"z"} |
         | "generate" | {"z"} | picture |
-        | "sample" | {"noise"} | {"image", "z"}, z being the noise |
+        | "sample" | {"noise"} | {"image", "z"}; z is the noise |
         """
         if use == "encode":
             inputs = {"appearance": self._symbolic_picture()}
@@ -134,7 +135,7 @@ class RealNVP(GenerativeModel):
         return {"nll": -ops.mean(outputs["log_prob"])}, {}
 
     def bits_per_dimension(self, batch, seed=0):
-        """-log2 P(x) / D of each picture of a batch, [B], by one u of the dequantisation, a function of `seed`."""
+        """-log2 P(x) / D of each picture of a batch, [B], with one u of the dequantisation, which `seed` decides."""
         found = self(self.training_inputs(batch, seed))["log_prob"]
         return -found / (math.prod(self.config.latent_shapes[0]) * math.log(2))
 

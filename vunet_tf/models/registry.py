@@ -1,10 +1,10 @@
-"""The models by their names: the one list of them, and the one place that builds a model."""
+"""The only list of all models by name, and the only place that builds a model."""
 
 import importlib
 
 from vunet_tf.config import ModelConfig
 
-# {value of --model: (module, class)}. A module is imported when its model is asked for.
+# {value of --model: (module, class)}. A module is imported when its model is needed.
 MODELS = {
     "vunet": ("vunet_tf.models.vunet", "VUNet"),
     "ae": ("vunet_tf.models.bottleneck", "Autoencoder"),

@@ -17,7 +17,8 @@ def contracting_path(inputs, widths, config):
         widths: channels per scale, from full resolution down.
 
     Returns:
-        every block's output, in the order of the computation: per scale `config.blocks_per_scale` of [B, h, w, width].
+        The output of every block, in the order of the computation: at each scale `config.blocks_per_scale` tensors
+        [B, h, w, width].
     """
     h = convolution(widths[0], 1, weight_norm=config.weight_norm, name="in")(inputs)
     skips = []

@@ -1,4 +1,4 @@
-"""Parameters, multiply-accumulates and shapes of a configuration, to be held against the published ones."""
+"""Parameters, multiply-accumulates and shapes of a configuration, for comparison with the published ones."""
 
 import math
 
@@ -20,12 +20,12 @@ def _sizes(convolution):
 
 
 def multiply_accumulates(layer):
-    """Of one layer on one picture. In the prior of parts each weight is used once."""
+    """Multiply-accumulates of one layer on one picture. In the prior of parts each weight is used once."""
     return math.prod(_sizes(layer)) if isinstance(layer, CONVOLUTIONS) else layer.count_params()
 
 
 def folded_parameters(layer):
-    """Kernel and bias of one convolution, weight normalisation folded; or all weights of another layer."""
+    """Parameters of a convolution with folded weight normalisation (kernel and bias), or of another layer."""
     if not isinstance(layer, CONVOLUTIONS):
         return layer.count_params()
     _, fan_in, filters = _sizes(layer)
@@ -33,7 +33,7 @@ def folded_parameters(layer):
 
 
 def parts_of(model):
-    """The layers with weights of F (what `encode` needs), G (`generate`), and the prior (what `sample` adds)."""
+    """The layers with weights of F (needed by `encode`), of G (by `generate`), and of the prior (only by `sample`)."""
     generator = with_weights(model.wiring("generate"))
     known = {id(layer) for layer in generator}
     sampling = with_weights(model.wiring("sample")) if "sample" in model.uses else []
@@ -76,7 +76,7 @@ def sizes_table(configs):
 
 
 def _shapes(tensors):
-    """The shapes of nested symbolic tensors as text, runs of equal shapes shortened."""
+    """The shapes of nested symbolic tensors as text. Equal shapes in a row are shortened."""
     texts = [str(list(t.shape)).replace("None", "B") for t in keras.tree.flatten(tensors)]
     runs = []
     for text in texts:
@@ -110,7 +110,7 @@ def model_page(command, configs):
     """The page docs/model_tables.md: sizes of configurations, and shapes of the functional models of the last one.
 
     Args:
-        command: what the reader types to make this page again.
+        command: the command that makes this page again.
         configs: {name: configuration}.
     """
     *_, (last, config) = configs.items()

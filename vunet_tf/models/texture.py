@@ -1,7 +1,7 @@
-"""A texture in the frame of the shape: what lies where on the trunk, whichever way the trunk leans.
+"""A texture in the frame of the shape: it says what lies where on the trunk, whichever way the trunk leans.
 
-Part maps tell hair from shirt, but not the second stripe of the shirt from the third. The frame does: it comes from the
-last channel of the shape map, which in a stickman is the torso, and in a body map the whole body.
+Part maps tell hair from shirt, but they do not tell the second stripe of the shirt from the third. The frame does. It
+comes from the last channel of the shape map: in a stickman that is the torso, in a body map the whole body.
 """
 
 import keras
@@ -14,28 +14,29 @@ from vunet_tf.models.layers import PACKAGE
 from vunet_tf.models.part_maps import positions
 
 ROWS, COLUMNS = 16, 12  # texels along the frame's axis, and across it
-ALONG, ACROSS = 1.5, 1.1  # what they cover, in lengths of the frame
-_GATHERED = PICTURE_CHANNELS + 1  # numbers of a texel that F sees: its colour, and whether it is seen
-_NOSE = 1.5  # how far the front of the trunk moves to a side, over how far the middle of the line to the nose does
-_HIDDEN = 0.2  # pixels' worth: a texel with less of the figure under it counts as hidden
+ALONG, ACROSS = 1.5, 1.1  # how much the texels cover, in lengths of the frame
+_GATHERED = PICTURE_CHANNELS + 1  # numbers that F sees of a texel: its colour, and whether it is seen
+_NOSE = 1.5  # sideways movement of the front of the trunk, over that of the middle of the line to the nose
+_HIDDEN = 0.2  # pixels: a texel with less of the figure under it counts as hidden
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Texels(keras.layers.Layer):
-    """The rows and columns of the texture that each position lies in: bilinear weights.
+    """Finds the rows and columns of the texture in which each position lies, as bilinear weights.
 
-    The frame is read off the moments of the shape's last channel: its centre, its longest axis (pointing downwards),
-    and its length, that of a rectangle with the same variance. Unlike learned places it is right from the first step.
+    The frame comes from the moments of the shape's last channel. They give its centre, its longest axis (which points
+    downwards) and its length, which is that of a rectangle with the same variance. Unlike learned places, this frame is
+    right from the first step.
 
-    A person who turns carries the front of the trunk to one side. A stickman shows that by the line from neck to nose,
-    the only one that is in both of its other channels. So with `turning` the frame moves sideways by where that line
-    lies, times a learned number. Where there is no such line, as in a body map, nothing moves.
+    When a person turns, the front of the trunk moves to one side. A stickman shows this by the line from neck to nose,
+    the only line that is in both of its other channels. So with `turning` the frame moves sideways by the position of
+    that line, times a learned number. Where there is no such line, as in a body map, nothing moves.
 
     Args:
         turning: whether the frame follows the nose.
 
-    Call: shape [B, S, S, C] in [-1, 1] -> rows [B, S * S, ROWS], columns [B, S * S, COLUMNS] float32 in [0, 1]; what
-    lies outside of the texture has 0 everywhere.
+    Call: shape [B, S, S, C] in [-1, 1] -> rows [B, S * S, ROWS], columns [B, S * S, COLUMNS] float32 in [0, 1]. A
+    position outside the texture has only zeros.
     """
 
     def __init__(self, turning=False, **kwargs):
@@ -52,7 +53,7 @@ class Texels(keras.layers.Layer):
         y = (tf.repeat(tf.range(height, dtype=tf.float32), width) + 0.5) / height - 0.5
         x = (tf.tile(tf.range(width, dtype=tf.float32), [height]) + 0.5) / width - 0.5
         moments = tf.matmul(mass, tf.stack([tf.ones_like(x), x, y, x * x, x * y, y * y], -1))
-        total = moments[:, :1] + 1e-3  # of an empty shape it is not 0
+        total = moments[:, :1] + 1e-3  # so it is not 0 for an empty shape
         centre_x, centre_y = moments[:, 1:2] / total, moments[:, 2:3] / total
         xx = moments[:, 3:4] / total - centre_x * centre_x
         xy = moments[:, 4:5] / total - centre_x * centre_y
@@ -78,10 +79,10 @@ class Texels(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class GatherTexture(keras.layers.Layer):
-    """The picture's colours in the frame of its shape.
+    """Gathers the picture's colours in the frame of its shape.
 
-    Call: picture [B, S, S, 3], shape [B, S, S, C], rows and columns of `Texels` -> [B, COLUMNS * ROWS * 4] float32: of
-    each texel its colour less the mean colour, and 1 where it is seen; all 0 where it is hidden.
+    Call: picture [B, S, S, 3], shape [B, S, S, C], rows and columns of `Texels` -> [B, COLUMNS * ROWS * 4] float32. A
+    texel that is seen has its colour less the mean colour, and 1. A hidden texel has only zeros.
     """
 
     def __init__(self, **kwargs):
@@ -89,7 +90,7 @@ class GatherTexture(keras.layers.Layer):
 
     def call(self, picture, shape, rows, columns):
         weight = _amount(shape)
-        # Joined before they are reshaped: so XNNPACK takes all of it.
+        # They are joined before they are reshaped, because XNNPACK then takes all of it.
         weighted = positions(tf.concat([picture * weight, weight], -1))
         by_row = tf.reshape(rows[..., None] * weighted[:, :, None, :], (-1, rows.shape[1], ROWS * _GATHERED))
         gathered = tf.reshape(tf.matmul(columns, by_row, transpose_a=True), (-1, COLUMNS * ROWS, _GATHERED))
@@ -101,15 +102,15 @@ class GatherTexture(keras.layers.Layer):
 
 
 def waves(count: int) -> np.ndarray:
-    """The `count` longest cosine waves over the texels, orthonormal rows [count, COLUMNS * ROWS] float32.
+    """Makes the `count` longest cosine waves over the texels, as orthonormal rows [count, COLUMNS * ROWS] float32.
 
     They are those of the discrete cosine transform (type II). The first is constant.
 
     Raises:
-        InputError: more waves than texels.
+        InputError: `count` is larger than the number of texels.
     """
     if count > COLUMNS * ROWS:
-        raise InputError(f"--texture_codes: {count} waves of three colours; there are {COLUMNS * ROWS} at most")
+        raise InputError(f"--texture_codes: they hold {count} waves of three colours; there are only {COLUMNS * ROWS}")
 
     def cosines(size):
         basis = np.cos(np.pi / size * np.arange(size)[:, None] * (np.arange(size) + 0.5))
@@ -121,10 +122,10 @@ def waves(count: int) -> np.ndarray:
 
 
 class _Waves(keras.layers.Layer):
-    """Between texels and codes: the numbers of a texture's longest waves, colour by colour, fill the codes.
+    """The base of the layers between texels and codes: the codes are the amounts of the longest waves in each colour.
 
     Args:
-        codes, channels: T and c, see `ModelConfig.texture_codes`; T c // 3 waves, and what is left of the codes is 0.
+        codes, channels: T and c, see `ModelConfig.texture_codes`. There are T c // 3 waves; the rest of the codes is 0.
     """
 
     def __init__(self, codes, channels, **kwargs):
@@ -150,7 +151,7 @@ class TextureToCodes(_Waves):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class CodesToTexture(_Waves):
-    """Codes [B, T, c] -> texels [B, COLUMNS * ROWS * 3] float32. How strong each wave is is learned, at first 1."""
+    """Codes [B, T, c] -> texels [B, COLUMNS * ROWS * 3] float32. Each wave has a learned factor, at first 1."""
 
     def build(self, codes_shape):
         self.strength = self.add_weight(name="strength", shape=(len(self.waves), 1), initializer="ones")
@@ -164,10 +165,10 @@ class CodesToTexture(_Waves):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class LayTexture(keras.layers.Layer):
-    """A texture laid in the frame of the wanted shape, as much as the parts there show of it (learned, at first all).
+    """Lays a texture in the frame of the wanted shape. Each part has a learned factor of the texture, at first 1.
 
     Args:
-        side: S of the picture.
+        side: S, the side of the picture.
 
     Call: texture [B, COLUMNS * ROWS * 3], rows and columns of `Texels`, part maps [B, m, m, K] -> [B, S, S, 3] float32.
     """
@@ -191,7 +192,7 @@ class LayTexture(keras.layers.Layer):
 
 
 def _amount(shape):
-    """How much of the last channel there is, [B, S, S, 1] in [0, 1]."""
+    """The last channel, scaled from [-1, 1] to [0, 1], [B, S, S, 1]."""
     return (shape[..., -1:] + 1.0) / 2.0
 
 

@@ -21,16 +21,16 @@ OF_PARTS = ("parts", "vary")  # wirings of a model with --latent=laid
 class VUNet(GenerativeModel):
     """VU-Net of a `ModelConfig` (paper, Sec. 3). As a functional model it is the training pass.
 
-    Latents z are lists of [B, h, w, c], one per latent scale from the bottom up (`config.latent_shapes`), or with
-    --latent=laid of one [B, K, c]. Batches and pictures are as `GenerativeModel` says.
+    Latents z are lists of [B, h, w, c], one per latent scale from the bottom up (`config.latent_shapes`). With
+    --latent=laid they are a list of one [B, K, c]. Batches and pictures are as in `GenerativeModel`.
 
-    Inputs: {"appearance", "shape", "noise"}, as `training_inputs(batch, seed)` makes them; without latents
-    (--latent_scales=0, the ablation "U-Net") only "shape".
+    Inputs: {"appearance", "shape", "noise"}, as `training_inputs(batch, seed)` makes them. Without latents
+    (--latent_scales=0, the ablation "U-Net") there is only "shape".
 
     Returns:
-        {"image": x-hat, "posterior": [parameters of q(z | x, shape)], "prior": [parameters of p(z | shape), the
-        groups of the posterior's sample fed back; with --prior=flow log p(z | shape) [B] of that sample], "z": [the
-        posterior's sample]}. `latent`, a `DiagonalGaussian`, turns parameters into distributions.
+        {"image": x-hat, "posterior": [parameters of q(z | x, shape)], "prior": [parameters of p(z | shape), for which
+        the groups of the posterior's sample are fed back; with --prior=flow log p(z | shape) [B] of that sample], "z":
+        [the posterior's sample]}. `latent`, a `DiagonalGaussian`, turns parameters into distributions.
 
     Example:
         model = VUNet(ModelConfig(image_size=64, appearance="picture"))
@@ -70,7 +70,7 @@ class VUNet(GenerativeModel):
         return inputs if self.config.latent_scales else {"shape": inputs["shape"]}  # the rest would not be connected
 
     def refusals(self):
-        """Without a latent there is nothing to encode or draw, and only laid codes belong to parts."""
+        """Without a latent there is nothing to encode or sample. Only laid codes belong to parts."""
         why = "--model=vunet: its z is many numbers and says nothing without a shape; `generate interpolate` leads on"
         found = {"manifold": why}
         if not self.config.latent_scales:
@@ -87,7 +87,7 @@ class VUNet(GenerativeModel):
         return found
 
     def kl(self, posterior, prior, z):
-        """As in the base; with --prior=flow, whose "prior" is log p(z | shape), by one sample."""
+        """As in the base. With --prior=flow, "prior" is log p(z | shape), and one sample estimates the KL."""
         if self.config.prior == "flow":
             return losses.kl_estimate(self.latent.log_prob(posterior, z), prior)
         return super().kl(posterior, prior, z)
@@ -102,8 +102,8 @@ class VUNet(GenerativeModel):
         |---|---|---|
         | "encode" | {"appearance"} | {"z"}, the posterior's mean at every scale |
         | "generate" | {"shape", "z"} | picture |
-        | "transfer" | {"appearance", "shape"} | picture, by the posterior's mean |
-        | "sample" | {"shape", "noise"} | {"image", "z"}, z from the prior by this noise |
+        | "transfer" | {"appearance", "shape"} | picture, from the posterior's mean |
+        | "sample" | {"shape", "noise"} | {"image", "z"}, z from the prior with this noise |
 
         With --latent=laid also
 

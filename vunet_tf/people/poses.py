@@ -99,12 +99,12 @@ class _Angles(NamedTuple):
 
     lean: float
     sway: float
-    arm_swing: tuple[float, float]
-    arm_spread: tuple[float, float]
-    elbow: tuple[float, float]
-    leg_swing: tuple[float, float]
-    leg_spread: tuple[float, float]
-    knee: tuple[float, float]
+    arm_swing: tuple[float, ...]
+    arm_spread: tuple[float, ...]
+    elbow: tuple[float, ...]
+    leg_swing: tuple[float, ...]
+    leg_spread: tuple[float, ...]
+    knee: tuple[float, ...]
     nod: float
     tilt: float
 

@@ -15,6 +15,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def presets() -> dict[str, dict]:
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(_HERE.glob(f"*/{INFO}"))}
 
 
-def folder_of(run_dir, flag="--run_dir") -> Path:
+def folder_of(run_dir: Path | str, flag: str = "--run_dir") -> Path:
     """The folder that a flag names: a folder of that path, or else the preset of that name.
 
     Raises:
@@ -56,7 +57,7 @@ def pack(weights: Sequence[np.ndarray]) -> bytes:
     Large weights are stored in int8: weight = integer * scale. Each slice of the last axis (an output channel) has its
     own scale in float32. The others are stored in float16.
     """
-    packed = {}
+    packed: dict[str, Any] = {}
     for i, weight in enumerate(weights):
         if weight.size < _LARGE:
             packed[f"{i}"] = weight.astype(np.float16)

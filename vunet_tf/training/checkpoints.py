@@ -1,4 +1,4 @@
-"""Checkpoints: a run's whole state in one NPZ file each, whose every array has a checksum. None is ever half written.
+"""Checkpoints: each is one complete NPZ file with a run's whole state, and a checksum for every array.
 
 RUN/checkpoints/step_00001000.npz
 """
@@ -23,7 +23,7 @@ def paths(run_dir: Path | str) -> list[Path]:
 
 
 def save(run_dir: Path | str, step: int, state: dict[str, np.ndarray], keep: int) -> Path:
-    """Writes the state at a step, then removes all checkpoints but the last `keep`."""
+    """Writes the state at a step, then removes all checkpoints except the last `keep`."""
     folder = Path(run_dir) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".*.npz"):  # of a killed run
@@ -41,10 +41,10 @@ def save(run_dir: Path | str, step: int, state: dict[str, np.ndarray], keep: int
 
 
 def read(path: Path | str) -> dict[str, np.ndarray]:
-    """The state that `save` wrote; nothing is unpickled.
+    """The state that `save` wrote. Nothing is unpickled.
 
     Raises:
-      InputError: if the file is damaged: cut short, or with a byte that has changed.
+      InputError: the file is damaged: it is cut short, or a byte has changed.
     """
     try:
         arrays.check_archive(path, packed=False)
@@ -55,9 +55,9 @@ def read(path: Path | str) -> dict[str, np.ndarray]:
 
 
 def latest(run_dir: Path | str, tell=print) -> tuple[Path, dict[str, np.ndarray]] | None:
-    """The last checkpoint that can be read, and its path; None where the run has no checkpoint yet.
+    """The path and the state of the last checkpoint that can be read; None if the run has no checkpoint yet.
 
-    Damaged ones are passed over, and `tell` says so.
+    Damaged ones are skipped, and `tell` reports them.
 
     Raises:
       InputError: if there are checkpoints and all are damaged.

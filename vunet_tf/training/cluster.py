@@ -16,19 +16,19 @@ def config_of_slurm(port: int) -> str:
 
     Every task is a worker with the GPUs that Slurm shows it; no task sees those of another (--gpus-per-task).
 
-    The resolver counts the tasks node by node in alphabetical order, where n10 comes before n9, and Slurm in an order
-    that `srun --distribution` decides. So this task finds its own place by its node and its number there, which Slurm
-    tells, and not by its rank.
+    The resolver counts the tasks node by node in alphabetical order, where n10 comes before n9. Slurm counts them in an
+    order that `srun --distribution` decides. So this task finds its place by its node and its number on that node, and
+    not by its rank.
 
     Args:
-        port: the first task of each node listens there, the next ones at the ports after it.
+        port: the first task of each node listens at this port, the next ones at the ports after it.
 
     Raises:
-        InputError: this is no task of a Slurm step, or what Slurm says does not fit together.
+        InputError: this is no task of a Slurm step, or Slurm's variables do not fit together.
     """
     try:
         tasks = int(os.environ["SLURM_STEP_NUM_TASKS"])
-        # The counts of GPUs are only to be consistent: nothing is set by them, for Slurm has given the GPUs already.
+        # The counts of GPUs only have to be consistent. They set nothing, since Slurm has given the GPUs already.
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
             port_base=port, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
         )
@@ -69,11 +69,14 @@ def strategy():
 
 
 def _expect_signs_of_life(counts):
-    """Before the strategy is made: sets how long a worker may be silent, {job: number of its tasks}.
+    """Sets how long a worker may be silent. Call it before the strategy is made.
 
-    A thread of TensorFlow's in each worker gives signs of life, so a long step is no silence. A worker whose process
-    has ended is noticed at once, by its closed connections. There is no public call for this. Where a later version of
-    TensorFlow has moved what is called here, its default stands.
+    In each worker a thread of TensorFlow gives signs of life, so a long step is no silence. When a worker's process
+    ends, the others notice it at once by its closed connections. There is no public call for this. If a later version
+    of TensorFlow has moved these functions, its default is used.
+
+    Args:
+        counts: {job: number of its tasks}.
     """
     try:
         from tensorflow.python.distribute import collective_all_reduce_strategy as collective

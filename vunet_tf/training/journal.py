@@ -1,4 +1,4 @@
-"""What a run leaves to look at: `metrics.csv`, TensorBoard's events, and grids of pictures as PNG."""
+"""The curves and pictures of a run: `metrics.csv`, TensorBoard's events, and grids of pictures as PNG."""
 
 import contextlib
 import csv
@@ -16,7 +16,7 @@ PICTURES = "pictures"
 
 
 def _metadata(plugin, data_class):
-    """How TensorBoard is told what a tensor is. Its own `tf.summary.scalar` needs the package tensorboard installed."""
+    """Tells TensorBoard what a tensor is. (`tf.summary.scalar` would need the package tensorboard.)"""
     data = tf.compat.v1.SummaryMetadata.PluginData(plugin_name=plugin)
     return tf.compat.v1.SummaryMetadata(plugin_data=data, data_class=data_class)
 
@@ -26,7 +26,7 @@ _SCALAR, _IMAGE = _metadata("scalars", 1), _metadata("images", 3)  # DATA_CLASS_
 
 @contextlib.contextmanager
 def _as_os_errors():
-    """Inside, what TensorFlow cannot write is an OSError, as elsewhere; its own error may look like spent memory."""
+    """In the block, if TensorFlow cannot write, an OSError is raised. Its own error may look like a lack of memory."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -36,13 +36,13 @@ def _as_os_errors():
 class Journal:
     """The curves and pictures of one run.
 
-    RUN/metrics.csv             one row per split and logged step; a column that a split does not have is empty
+    RUN/metrics.csv             one row for each split and logged step. A column that a split does not have is empty
     RUN/tensorboard/            the same numbers as "split/name", and the pictures
     RUN/pictures/NAME_STEP.png  the pictures
 
     Args:
         run_dir: the run.
-        step: where the run goes on; rows of later steps, which a killed run left, are removed.
+        step: step from which the run goes on. Rows of later steps, which a killed run left, are removed.
     """
 
     def __init__(self, run_dir: Path | str, step: int = 0):

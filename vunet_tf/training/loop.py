@@ -1,6 +1,7 @@
-"""The loop around the step: data, curves, checkpoints, and an end that loses nothing."""
+"""The loop around the step: data, curves, checkpoints, and saving at the end or when it is stopped."""
 
 import contextlib
+import errno
 import re
 import signal
 import time
@@ -17,23 +18,23 @@ from vunet_tf.training import checkpoints
 from vunet_tf.training.journal import Journal
 from vunet_tf.training.step import TrainingStep, array
 
-AUGMENTATIONS = ("mirror", "mirror_appearance", "shift", "hue")  # of the pipeline, for training alone
-BEST = "loop/best"  # of a checkpoint: the lowest validation loss so far
-# How CUDA says that a GPU's memory is spent, where TensorFlow does not say so with an error of its own.
+AUGMENTATIONS = ("mirror", "mirror_appearance", "shift", "hue")  # settings of the pipeline, only for training
+BEST = "loop/best"  # key of a checkpoint: the lowest validation loss so far
+# CUDA's texts for a GPU without free memory, for which TensorFlow has no error of its own.
 _OUT_OF_MEMORY = re.compile("out.of.memory|Dst tensor is not initialized", re.IGNORECASE)
-# How TensorFlow says that another worker is gone, in the middle of a longer text.
+# TensorFlow's texts for a lost worker, inside a longer text.
 _LOST_WORKER = re.compile("Collective ops is aborted by: (.+)|coordination service|heartbeat", re.IGNORECASE)
 
 
 class Loop:
-    """Trains until `config.steps`, going on from the last checkpoint of the run directory, if it has one.
+    """Trains until `config.steps`. It goes on from the last checkpoint of the run directory, if there is one.
 
     Args:
-        training_step: what makes the steps.
-        dataset_dir: a dataset.
-        run_dir: made if need be.
-        save_model: called with the model, its weights averaged, when it is to be kept for use.
-        crops: of body parts that the model sees, or None.
+        training_step: the `TrainingStep`.
+        dataset_dir: folder of a dataset.
+        run_dir: folder of the run. It is made if it is not there.
+        save_model: is called with the model, which then has averaged weights, when it has to be saved for use.
+        crops: crops of body parts that the model sees, or None.
         matrix: a `TransferMatrix`, or None for no pictures.
         chief: whether this process writes the run directory.
     """
@@ -47,7 +48,7 @@ class Loop:
     # Data
 
     def batches(self, split, seed, first_batch=0, augment=False):
-        """Distributed batches: example i of a global batch is on the same place whatever the number of replicas."""
+        """Distributed batches: example i of a global batch has the same place for any number of replicas."""
         config = self.config
         augmentation = {name: getattr(config, name) for name in AUGMENTATIONS} if augment else {}
 
@@ -76,11 +77,13 @@ class Loop:
     # The run
 
     def start(self, init_from=None) -> None:
-        """Goes on from the run's last checkpoint; or begins with the weights and slots of the run `init_from`, or with
-        the weights of a preset; or with weights that fit the first batches. Writes nothing.
+        """Prepares the run and writes nothing.
+
+        It goes on from the run's last checkpoint. A new run begins with weights and optimizer slots of the run
+        `init_from`, or with the weights of that preset, or with weights that are initialised by the first batches.
 
         Raises:
-          InputError: if a checkpoint is of another model, or none can be read; or the dataset cannot be used so.
+          InputError: a checkpoint is of another model, or none can be read; or the dataset cannot be used in this way.
         """
         self._restore(init_from)
         self._train_batches = self.batches("train", self.config.seed, first_batch=self.step, augment=True)
@@ -110,7 +113,7 @@ class Loop:
         self._say(f"{path}: {'weights and optimizer taken' if begins_from else f'going on from step {self.step}'}")
 
     def _take_weights(self, init_from):
-        """Begins with the weights of a model that has no checkpoint, as a preset."""
+        """Begins with the weights of a model without a checkpoint, such as a preset."""
         trained = runs.load(init_from)
         try:
             self.training_step.model.set_weights(trained.model.get_weights())
@@ -120,17 +123,17 @@ class Loop:
 
     @property
     def step(self):
-        """Steps done."""
+        """Number of steps done."""
         return int(array(self.training_step.step))
 
     def run(self) -> int:
         """Trains to the end, or until SIGTERM or Ctrl-C. Either way everything is saved.
 
         Returns:
-          0 at the end, else the number of the signal that stopped it.
+          0 at the end, or the number of the signal that stopped it.
 
         Raises:
-          InputError: if the loss is no finite number `config.max_skipped` times in a row.
+          InputError: loss or gradient was not finite `config.max_skipped` times in a row.
         """
         config = self.config
         journal = Journal(self.run_dir, self.step) if self.chief else None
@@ -154,10 +157,10 @@ class Loop:
                     rows = []
                 if config.pictures_every and self.matrix and self._due(config.pictures_every):
                     self._draw(journal)
-                if self._due(config.checkpoint_every):
-                    self._validate(journal, bar)
-                    self._save()
-                elif stopped:
+                if self._due(config.checkpoint_every) or stopped:
+                    self._require_run_dir()
+                    if self._due(config.checkpoint_every):
+                        self._validate(journal, bar)
                     self._save()
                 if stopped:
                     self._say(f"stopped after step {self.step}; the same command goes on from here")
@@ -175,7 +178,7 @@ class Loop:
         return min(config.steps_per_call, config.steps - step, *(every - step % every for every in events))
 
     def _means(self, rows):
-        """Means of the steps since the last row; what was skipped does not count."""
+        """Means of the steps since the last row. Skipped steps do not count."""
         rows = np.concatenate(rows).astype(np.float64)
         fine = np.isfinite(rows).all(axis=-1)
         means = rows[fine].mean(axis=0) if fine.any() else np.full(rows.shape[-1], np.nan)
@@ -185,7 +188,7 @@ class Loop:
         }
 
     def _agree(self, stop: int) -> int:
-        """The signal that stops this machine, SIGTERM where another was asked to stop, or 0: all stop at one step."""
+        """The signal that stops this machine, SIGTERM if another one has to stop, or 0. All stop at the same step."""
         if not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
             return stop
 
@@ -206,11 +209,17 @@ class Loop:
 
     # What is kept
 
-    def _validate(self, journal, bar):
-        """Measures the averaged weights on the valid split, and keeps the model if it is the one to use.
+    def _require_run_dir(self):
+        """Raises OSError where the run directory was removed meanwhile: a new one would have the last state alone."""
+        if self.chief and not self.run_dir.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "the folder was removed while it was written", str(self.run_dir))
 
-        While the weight of the KL term moves, losses cannot be compared and the latest model is kept; then the best.
-        Without validation it is always the latest; also with a discriminator, whose loss says nothing by its size.
+    def _validate(self, journal, bar):
+        """Measures the averaged weights on the valid split, and saves the model for use if it is the best so far.
+
+        While the weight of the KL term changes, losses cannot be compared, and the latest model is kept. After that the
+        best is kept. Without validation the latest is always kept; with a discriminator too, because the size of its
+        loss says nothing.
         """
         config = self.config
         settled = config.kl_schedule == "constant" or self.step > 0.75 * config.steps
@@ -243,7 +252,8 @@ class Loop:
                 journal.picture(name, self.step, self.matrix.draw(model))
 
     def _save(self):
-        # After the model: a run killed between the two goes on from the checkpoint before and keeps the model again.
+        # This comes after the model. A run killed between the two goes on from the checkpoint before and saves the
+        # model again.
         if self.chief:
             state = {**self.training_step.state(), BEST: np.array(self.best)}
             checkpoints.save(self.run_dir, self.step, state, self.config.keep_checkpoints)
@@ -281,8 +291,9 @@ def _replica_batches(batches, replicas):
 
 @contextlib.contextmanager
 def explained(run_dir, dataset_dir):
-    """Inside, a full disk, memory that runs out, a damaged dataset and another worker that is lost become an
-    InputError, which says what to do."""
+    """In the block, a full disk, too little memory, a damaged dataset and a lost worker become an InputError.
+
+    It says what to do."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
@@ -291,10 +302,10 @@ def explained(run_dir, dataset_dir):
         if isinstance(error, OSError):
             told = f"cannot write {run_dir}: {reason}"
         elif isinstance(error, tf.errors.ResourceExhaustedError) or _OUT_OF_MEMORY.search(whole):
-            told = f"the memory does not suffice ({reason}): give a smaller --batch_size, --width or --max_width"
+            told = f"there is too little memory ({reason}): give a smaller --batch_size, --width or --max_width"
         elif lost := _LOST_WORKER.search(whole):
             reason = (lost[1] or reason).rstrip(": ")
-            told = f"another worker is gone ({reason}): give the same command again on all of them, to go on"
+            told = f"another worker is gone ({reason}): to go on, give the same command again on all machines"
         elif isinstance(error, tf.errors.DataLossError):
             told = f"{dataset_dir} is damaged ({reason}): prepare it again"
         elif isinstance(error, tf.errors.InvalidArgumentError) and "IteratorGetNext" in whole:
@@ -317,7 +328,7 @@ class _Stop:
 
 @contextlib.contextmanager
 def _stop_signals():
-    """Inside, SIGTERM and Ctrl-C ask to stop after the present call; a second Ctrl-C stops at once."""
+    """In the block, SIGTERM and Ctrl-C ask to stop after the current call. A second Ctrl-C stops at once."""
     stop = _Stop()
 
     def ask(number, frame):

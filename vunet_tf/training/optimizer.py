@@ -1,4 +1,4 @@
-"""The optimizers: Adam in one pass over the memory, and Muon for the kernels."""
+"""The optimizers: Adam, which reads the memory once, and Muon for kernels."""
 
 import functools
 import math
@@ -6,8 +6,8 @@ import math
 import keras
 import tensorflow as tf
 
-# Which kernels Muon steps, as matrices [k * k * inputs, outputs]: below the first a matrix has hardly any directions,
-# above the others its steps cost more than the network's.
+# Limits of the kernels that Muon steps, as matrices [k * k * inputs, outputs]. A smaller matrix than the first has
+# hardly any directions. For larger ones than the others, a step would cost more than the network itself.
 _SMALLEST_SIDE, _LARGEST_SMALLER_SIDE, _LARGEST_SIDE = 8, 128, 1200
 _MOMENTUM = 0.95
 _RATE = 10.0  # times the learning rate: the largest singular value of a step (0.02 where Adam's steps are 0.002)
@@ -16,11 +16,11 @@ _NEWTON_SCHULZ_STEPS = 5
 
 
 class SummedAdam(keras.optimizers.Adam):
-    """Adam for gradients that are summed over the replicas already: the step clips and checks the sum.
+    """Adam for gradients that are already summed over the replicas, since the training step checks the sum.
 
     Keras' Adam passes over the memory a dozen times. TensorFlow's own kernel needs one pass, and its results differ
-    only by rounding. The moving average of the weights is made in one pass too. Its momentum grows with the number of
-    updates, min(ema_momentum, (1 + updates) / (10 + updates)): with the full momentum from the start, the averages of
+    only by rounding. The moving average of the weights also needs one pass. Its momentum grows with the number of
+    updates, min(ema_momentum, (1 + updates) / (10 + updates)). With the full momentum from the start, the averages of
     a short run would mostly be its first weights.
     """
 
@@ -60,12 +60,12 @@ class SummedAdam(keras.optimizers.Adam):
 
 
 class SummedMuon(SummedAdam):
-    """Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"); the rest as `SummedAdam`.
+    """Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"); else `SummedAdam`.
 
-    The kernel of a 3x3 convolution is a matrix. Its step is the momentum of its gradients with all singular values made
-    about equal, so that directions in which the gradient is small are learned as fast as the others. Everything else is
-    stepped by Adam: biases, kernels that are too small or too large for it, and 1x1 convolutions and dense layers,
-    which learned less by Muon (docs/laid.md). Keras' own Muon is for dense layers only.
+    The kernel of a 3x3 convolution is taken as a matrix. Its step is the momentum of its gradients, with all singular
+    values made about equal. So directions in which the gradient is small are learned as fast as the others. Adam steps
+    everything else: biases, kernels that are too small or too large, and 1x1 convolutions and dense layers, which
+    learned less with Muon (docs/laid.md). Keras' own Muon is only for dense layers.
     """
 
     def _step(self, index, gradient, variable, learning_rate, updates):
@@ -93,8 +93,8 @@ def as_matrix(shape) -> tuple[int, int] | None:
 def orthogonalised(matrix):
     """A matrix [n, m] with the same singular vectors, whose singular values lie near 1 (about 0.7 to 1.2).
 
-    Each step of Newton and Schulz is a polynomial of x x^T times x. All of them are polynomials of the first x x^T, so
-    they are multiplied as square matrices of the smaller side, and x itself is touched twice only.
+    Each step of Newton and Schulz is a polynomial of x x^T times x. All of these are polynomials of the first x x^T. So
+    they are multiplied as square matrices of the smaller side, and x itself is used only twice.
     """
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix / (tf.norm(matrix) + 1e-7)

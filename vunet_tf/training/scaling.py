@@ -1,9 +1,9 @@
-"""What training on many machines costs, on paper: bytes of a step, their time on the wire, what is left of the speed.
+"""Computes what training on many machines costs: bytes of a step, their time on the wire, and the speed that is left.
 
-Each worker keeps its batch, so a step's own time stays the same, and the time of adding up the gradients is lost. All
-gradients are added up in one message after the backward pass, none of it at the same time as the pass
-(`training.step`), by a ring: each of n workers sends 2 (n - 1) pieces of a n-th of the gradients (Patarasuk and Yuan
-2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations").
+Each worker keeps its batch. So the time of a step itself stays the same, and the time to add up the gradients is lost.
+All gradients are added up in one message after the backward pass, and not during it (`training.step`), by a ring: each
+of n workers sends 2 (n - 1) pieces of an n-th of the gradients (Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce
+algorithms for clusters of workstations").
 """
 
 import io
@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 WORKERS = (8, 64, 1000)
-GIGABITS = (25, 200)  # per second: of a network card
-GRADIENTS = {"float32": 4, "bfloat16": 2}  # bytes of a number
+GIGABITS = (25, 200)  # per second: speeds of network cards
+GRADIENTS = {"float32": 4, "bfloat16": 2}  # bytes of one number
 
 
 class Step(NamedTuple):
@@ -25,24 +25,25 @@ class Step(NamedTuple):
 
 
 def bytes_sent(parameters: int, bytes_each: int, workers: int) -> float:
-    """What each worker sends in a step, and as much it receives."""
+    """Bytes that each worker sends in a step. It receives as many."""
     return 2 * (workers - 1) / workers * parameters * bytes_each
 
 
 def ring_seconds(sent: float, workers: int, gigabits: float, latency: float = 0.0) -> float:
-    """How long adding up takes.
+    """Seconds to add up the gradients.
 
     Args:
         sent: bytes that each worker sends.
-        workers: how many.
-        gigabits: of the network, per second and direction.
-        latency: seconds until a message begins to arrive; each worker sends 2 (workers - 1) of them, one after another.
+        workers: number of workers.
+        gigabits: speed of the network, per second and direction.
+        latency: seconds until a message begins to arrive. Each worker sends 2 (workers - 1) messages, one after
+            another.
     """
     return sent * 8 / (gigabits * 1e9) + 2 * (workers - 1) * latency
 
 
 def efficiency(step_seconds: float, exchange_seconds: float) -> float:
-    """The part of the speed that is left, 0 to 1: of n workers, so many times n are as good as they would be alone."""
+    """The part of the speed that is left, 0 to 1: n workers are as fast as this times n workers without exchange."""
     return step_seconds / (step_seconds + exchange_seconds)
 
 
@@ -50,10 +51,10 @@ def tables(parameters: int, steps: list[Step], record_bytes: float, latency: flo
     """The tables of docs/scaling.md, in Markdown.
 
     Args:
-        parameters: trained ones of the model.
-        steps: measured ones.
-        record_bytes: size of an example on disk, taken to the nearest ten.
-        latency: of the network, in seconds.
+        parameters: number of trained parameters of the model.
+        steps: measured steps.
+        record_bytes: size of an example on disk; it is rounded to the nearest ten.
+        latency: latency of the network in seconds.
     """
 
     def seconds(bytes_each, workers, gigabits):
@@ -112,8 +113,8 @@ def _row(cells) -> str:
 
 
 def plot(parameters: int, steps: list[Step], latency: float = 0.0) -> bytes:
-    """Efficiency over the time of a step, as a PNG; the measured steps are marked."""
-    from matplotlib.figure import Figure  # only now: few need it
+    """A plot of efficiency over the time of a step, as a PNG. The measured steps are marked."""
+    from matplotlib.figure import Figure  # imported here, since few users need it
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()

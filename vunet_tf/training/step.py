@@ -1,4 +1,4 @@
-"""The training step, the same on one device, several, or several machines."""
+"""The training step. It is the same on one device, on several devices and on several machines."""
 
 import contextlib
 import math
@@ -16,8 +16,8 @@ from vunet_tf.objective import adversarial, losses
 from vunet_tf.objective.schedules import kl_weight, learning_rate
 from vunet_tf.training.optimizer import DISCRIMINATORS, OPTIMIZERS
 
-APPEARANCE = "appearance_"  # of the keys of a batch that F sees instead of the picture itself
-VALID_SEED = 1  # of the noise in `test_step`: beside the seed of training, so that its numbers are others
+APPEARANCE = "appearance_"  # prefix of the keys of a batch that F sees instead of the picture itself
+VALID_SEED = 1  # stream of the noise in `test_step`, so that it differs from the noise of training
 
 
 # AutoGraph would rewrite about a hundred functions that do not need it. That costs seconds at every start.
@@ -31,7 +31,7 @@ def array(variable) -> np.ndarray:
 
 @contextlib.contextmanager
 def _dtype_policy(name):
-    """Inside, new layers have this precision."""
+    """In the block, new layers have this precision."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -41,7 +41,7 @@ def _dtype_policy(name):
 
 
 class Player(NamedTuple):
-    """One side of a training: the network that it changes, by what, and so that which of the terms gets smaller."""
+    """One side of a training: its network, the optimizer that changes it, and the name of its loss in the terms."""
 
     name: str
     network: keras.Model
@@ -57,21 +57,21 @@ class Player(NamedTuple):
 class TrainingStep:
     """A model, its optimizer and everything else that changes from step to step.
 
-    Every random number is a function of (seed, step, place in the global batch), so a step gives the same weights on
-    any number of replicas (dropout excepted: its masks are per replica) and after any number of restarts.
+    Every random number depends only on (seed, step, place in the global batch). So a step gives the same weights on any
+    number of replicas and after any number of restarts. Only dropout differs: each replica draws its own masks.
 
-    Where a discriminator takes part (--model=bigan, --adversarial) there are two players. Both step at once, each down
-    the gradient of its own loss, from the same pass over the same batch.
+    With a discriminator (--model=bigan, --adversarial) there are two players. Both make their step at the same time,
+    each along the gradient of its own loss, from the same pass over the same batch.
 
     Args:
-        model_config, config: of the model and of its training.
-        strategy: where it runs; by default this process' default device.
+        model_config, config: configurations of the model and of its training.
+        strategy: where it runs. By default the default device of this process.
 
     Attributes:
         model: the `GenerativeModel`.
         discriminator: the other player's network, or None.
         players: the `Player`s, the model first.
-        step: steps done, skipped ones included (int64 variable).
+        step: the number of steps done, with those that were skipped (int64 variable).
     """
 
     def __init__(self, model_config: ModelConfig, config: TrainingConfig, strategy=None):
@@ -94,12 +94,12 @@ class TrainingStep:
             self.step = self._variable(0, tf.int64, "step")
             self.skipped = self._variable(0, tf.int64, "skipped")
             self.skipped_in_a_row = self._variable(0, tf.int64, "skipped_in_a_row")
-        self.names: list[str] = []  # of the columns of what `train` and `test` return
+        self.names: list[str] = []  # names of the columns that `train` and `test` return
         self.train = tf.function(self._train)
         self.test = tf.function(self.test_step, autograph=False)
 
     def _discriminator(self):
-        """The other player's network, or None. Raises InputError where --adversarial does not suit the model."""
+        """The other player's network, or None. Raises InputError if --adversarial does not suit the model."""
         given, name = f"--adversarial={self.config.adversarial}", f"--model={self.model.config.model}"
         if self.model.ADVERSARIAL:
             if self.config.adversarial:
@@ -122,7 +122,7 @@ class TrainingStep:
     # Steps
 
     def kl_weight(self):
-        """beta at the present step."""
+        """beta at the current step."""
         config = self.config
         return kl_weight(self.step, config.steps, config.kl_schedule, config.kl_weight)
 
@@ -130,16 +130,16 @@ class TrainingStep:
         """The terms of the loss on this replica's share of a global batch, each a mean over it.
 
         Args:
-            batch: a dict, see `GenerativeModel`; what stands under "appearance_..." is what F sees.
-            noise: of the posterior's sample, for this share.
+            batch: a dict, see `GenerativeModel`. F sees the values of the keys "appearance_...".
+            noise: noise of the posterior's sample, for this share.
             training: whether dropout is active.
 
         Returns:
-            {"loss": the negative ELBO as minimised, "reconstruction", "error": mean |x - x_hat| in grey levels, of a
-            model that makes a picture in its training pass, "kl": nats, all scales together, then every term by
-            itself}. With a discriminator also {"adversarial": what the model minimises of it, part of "loss" with the
-            weight --adversarial, its terms, "discriminator": the discriminator's own loss, "r1": in training, part of
-            that}.
+            {"loss": the negative ELBO that is minimised, "reconstruction", "error": mean |x - x_hat| in grey levels (if
+            the training pass makes a picture), "kl": the sum over all scales in nats, and then each term by itself}.
+            With a discriminator also {"adversarial": the model's adversarial loss, a part of "loss" with the weight
+            --adversarial, then its terms, "discriminator": the discriminator's own loss, "r1": a part of that loss, in
+            training only}.
         """
         seen = {key: batch[APPEARANCE + key] for key in INPUTS if APPEARANCE + key in batch}
         inputs = self.model.training_inputs(batch, appearance_from=seen or None)
@@ -181,7 +181,7 @@ class TrainingStep:
         return {"adversarial": sum(terms.values()), **terms, "discriminator": discriminator, **penalty}
 
     def _share_of_noise(self, batch, seed):
-        """This replica's rows of the global batch's noise, so that it does not matter who draws which example."""
+        """This replica's rows of the global batch's noise, so that noise does not depend on the replica."""
         share, context = tf.shape(batch["image"])[0], tf.distribute.get_replica_context()
         first = context.replica_id_in_sync_group * share
         noise = self.model.noise(share * context.num_replicas_in_sync, seed)
@@ -193,12 +193,12 @@ class TrainingStep:
         return context.all_reduce(tf.distribute.ReduceOp.SUM, means)
 
     def _gradients(self, batch):
-        """On each replica: (for each player, gradients of the global batch's mean loss; its terms)."""
+        """On each replica: ([the gradients of the global batch's mean loss, for each player], terms)."""
         context = tf.distribute.get_replica_context()
         noise = self._share_of_noise(batch, self._seed(self.step))
         with tf.GradientTape(persistent=len(self.players) > 1) as tape:
             terms = self.loss_terms(batch, noise, training=True)
-            # Mean losses of n replicas, summed: n times the mean over the global batch. For the gradient only.
+            # The sum of n replicas' mean losses is n times the mean over the global batch. Only the gradient needs it.
             shares = [terms[player.loss] / context.num_replicas_in_sync for player in self.players]
         gradients = []
         for player, share in zip(self.players, shares, strict=True):
@@ -214,7 +214,7 @@ class TrainingStep:
 
     @_plain
     def train_step(self, batch):
-        """One step on a (distributed) batch: the terms of its loss as scalars, and what the step was made with."""
+        """One step on a (distributed) batch. Returns the terms of its loss, the learning rate and so on, as scalars."""
         config = self.config
         rate = learning_rate(self.step, config.steps, config.learning_rate, config.warmup)
         beta = self.kl_weight()
@@ -242,7 +242,7 @@ class TrainingStep:
 
     @_plain
     def test_step(self, batch, number):
-        """The terms of the loss of a (distributed) batch, as scalars; `number` of the batch decides the noise."""
+        """The terms of the loss of a (distributed) batch, as scalars. The `number` of the batch decides the noise."""
         seed = self._seed(number, VALID_SEED)
 
         def replica(batch):
@@ -256,7 +256,7 @@ class TrainingStep:
         return tf.stack([tf.constant(2 * self.config.seed + stream, tf.int64), tf.cast(number, tf.int64)])
 
     def _train(self, iterator, count):
-        """`count` steps on an iterator of (distributed) batches: [count, terms] float32, columns as in `self.names`."""
+        """`count` steps on an iterator of (distributed) batches: [count, terms] float32, with columns `self.names`."""
         rows = tf.TensorArray(tf.float32, size=count)
         for i in tf.range(count):
             rows = rows.write(i, self._row(self.train_step(next(iterator))))
@@ -270,7 +270,7 @@ class TrainingStep:
 
     @contextlib.contextmanager
     def averaged_weights(self):
-        """Inside, the model has the moving averages of its trainable weights."""
+        """In the block, the model has the moving averages of its trainable weights."""
         averages = self.optimizer._model_variables_moving_average if self.config.ema else []
         variables = self.model.trainable_variables
         if not averages or array(self.optimizer.iterations) == 0:  # before the first update the averages are zeros
@@ -288,7 +288,7 @@ class TrainingStep:
     # State
 
     def _state_variables(self):
-        """Everything that a run needs to go on exactly, by place: Keras numbers its names anew in every process."""
+        """Everything that a run needs to go on exactly. Keys are numbers: Keras's names differ between processes."""
         variables = {}
         for player in self.players:
             slots = "optimizer" if player.network is self.model else f"{player.name}_optimizer"
@@ -298,19 +298,19 @@ class TrainingStep:
         return variables | {f"training/{name}": getattr(self, name) for name in own}
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that changes during training, as arrays."""
+        """Everything that changes during training, as arrays."""
         return {name: array(variable) for name, variable in self._state_variables().items()}
 
     def restore(self, state: dict[str, np.ndarray], new_run: bool = False) -> None:
         """Goes on from `state`.
 
         Args:
-            state: of a training step of the same model.
-            new_run: a second round: weights and optimizer slots are taken, steps and schedules start anew. If the
-                first round had no discriminator, that starts anew too.
+            state: the state of a training step of the same model.
+            new_run: True for a second round: it takes weights and optimizer slots, and steps and schedules start anew.
+                If the first round had no discriminator, the discriminator starts anew too.
 
         Raises:
-            ValueError: if the state is of another model, or an earlier version of this program wrote it.
+            ValueError: the state is of another model, or an earlier version of this program wrote it.
         """
         anew = ("training/",) if new_run else ()
         if new_run and not any(name.startswith("discriminator") for name in state):

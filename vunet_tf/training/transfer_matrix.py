@@ -7,7 +7,7 @@ from vunet_tf.data.dataset import evenly_spread, read_examples
 from vunet_tf.files.grids import Header, draw_table
 from vunet_tf.files.pixels import to_uint8
 
-SEARCHED = 2000  # examples of the split among which the shown ones are chosen
+SEARCHED = 2000  # number of examples of the split among which the shown ones are chosen
 
 
 class TransferMatrix:
@@ -15,9 +15,9 @@ class TransferMatrix:
 
     Args:
         directory: a dataset.
-        split: which split.
-        size: appearances, and as many shapes.
-        crops: of body parts that the model sees, or None.
+        split: name of the split.
+        size: number of appearances and of shapes.
+        crops: crops of body parts that the model sees, or None.
     """
 
     def __init__(self, directory, split="valid", size=6, crops=None):
@@ -32,7 +32,7 @@ class TransferMatrix:
         )
 
     def draw(self, model) -> np.ndarray:
-        """The matrix of a model, [H, W, 3] uint8; of one without transfers `draw_pictures`."""
+        """The matrix of a model, [H, W, 3] uint8. For a model without transfers it is `draw_pictures`."""
         if "transfer" not in model.uses:
             return self.draw_pictures(model)
         wanted = self.shapes[model.wanted_shape]
@@ -44,7 +44,7 @@ class TransferMatrix:
         return draw_table(cells, _headers(seen["image"]), _headers(wanted))
 
     def draw_pictures(self, model) -> np.ndarray:
-        """[H, W, 3] uint8. First row: true pictures; then their reconstructions, and samples, if the model has them."""
+        """A sheet [H, W, 3] uint8: true pictures, then their reconstructions and samples, if the model has them."""
         seen = {key: value for key, value in self.appearances.items() if value.dtype == np.float32}
         rows = {}
         if "reconstruct" in model.uses:
@@ -59,6 +59,6 @@ def _headers(pictures):
 
 
 def _spread(ids, size):
-    """Positions of up to `size` examples that differ in their id, evenly spread over those there are."""
+    """Positions of up to `size` examples with different ids, evenly spread over all ids."""
     _, first = np.unique(ids, return_index=True)
     return first[evenly_spread(len(first), size)]

@@ -49,7 +49,7 @@ _MARKET = re.compile(r"^(-1|\d{4})_c\d")
 def deepfashion_identity(file: str) -> str | None:
     """Person and outfit in the name of a DeepFashion picture: "00000002_02"; None if there is none."""
     match = _DEEPFASHION.search(file)
-    return match and f"{match[1]}_{match[2]}"
+    return f"{match[1]}_{match[2]}" if match else None
 
 
 def market_identity(file: str) -> str | None:

@@ -307,9 +307,7 @@ class _PlainUnpickler(pickle._Unpickler):
         super().load_build()
 
     def load_bytearray8(self):
-        self.append(
-            bytearray(self.read(int.from_bytes(self.read(8), "little")))
-        )  # it reads no more bytes than there are
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))  # no more bytes than there are
 
     dispatch |= {
         pickle.SETITEM[0]: load_setitem,

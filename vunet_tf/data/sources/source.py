@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,7 @@ class Options(Settings):
     poses: int = 1000
     examples: int = 8000
 
-    def with_defaults(self, **defaults) -> "Options":
+    def with_defaults(self, **defaults: Any) -> "Options":
         """These options, with a source's own defaults for options that were not given."""
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
 
@@ -98,7 +99,8 @@ class Options(Settings):
         """These options with absolute paths, the folder of the pose estimator's weights among them."""
         pose_model = self.pose_model or (default_directory() if self.estimate else None)
         paths = {"pose_model": pose_model, **{name: getattr(self, name) for name in _READ_WHILE_WORKING}}
-        return replace(self, **{name: Path(os.path.abspath(path)) for name, path in paths.items() if path})
+        absolute: dict[str, Any] = {name: Path(os.path.abspath(path)) for name, path in paths.items() if path}
+        return replace(self, **absolute)
 
     def read_while_working(self) -> tuple[Path, ...]:
         """Files and folders that are read while pictures are made, after the source was opened."""
@@ -136,8 +138,8 @@ class Source:
     """
 
     items: Sequence
-    make: Callable[[object], list[Example | Rejected]]
-    name_of: Callable[[object], str]
+    make: Callable[[Any], Sequence[Example | Rejected]]
+    name_of: Callable[[Any], str]
     image_size: int
     has_joints: bool
     how: dict[str, str]
@@ -183,7 +185,7 @@ def completed(joints: np.ndarray, found: Estimate | None) -> np.ndarray:
     return joints if found is None else np.where(np.isnan(joints), found.person().joints, joints)
 
 
-def square_around(bbox, margin: float, least: int = 0) -> pictures.Box:
+def square_around(bbox: Sequence[float], margin: float, least: int = 0) -> pictures.Box:
     """The square around a person.
 
     Args:
@@ -225,7 +227,7 @@ def person_example(
     box: pictures.Box,
     options: Options,
     mask: Mask | None = None,
-    **fields,
+    **fields: Any,
 ) -> Example:
     """Cuts a person out of a picture, with the joints.
 
