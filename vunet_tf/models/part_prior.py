@@ -61,7 +61,7 @@ class PartPrior(keras.layers.Layer):
         return self._all_at_once(of_shape, z), z
 
     def zero_masked(self) -> None:
-        """Sets the weights that the masks hide to 0. This changes no result, and zeros need hardly any room in a file."""
+        """Sets the weights that the masks hide to 0. It changes no result, and zeros take hardly any room in a file."""
         self.from_codes.assign(self.from_codes * self._mask_of_codes())
         self.to_parameters.assign(self.to_parameters * self._mask_of_hidden())
 
