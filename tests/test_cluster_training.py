@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tensorflow.python.eager import context as eager
 
 from vunet_tf.command_line.flags import CONFIGS
 from vunet_tf.config import RunConfig, TrainingConfig
@@ -72,8 +73,7 @@ def test_what_is_no_task_of_slurm_is_told(task):
 def configured(monkeypatch):
     """What TensorFlow's context is told of the workers, which it is not to believe in this process."""
     told = []
-    place = "tensorflow.python.eager.context.Context.configure_coordination_service"
-    monkeypatch.setattr(place, lambda context, **given: told.append(given))
+    monkeypatch.setattr(eager.Context, "configure_coordination_service", lambda context, **given: told.append(given))
     monkeypatch.setattr("tensorflow.distribute.MultiWorkerMirroredStrategy", lambda: "strategy")
     return told
 

@@ -66,6 +66,15 @@ def test_each_part_of_the_prior_sees_only_the_parts_before_it():
     assert changed.tolist() == [False, False, False, True, True]
 
 
+def test_masked_weights_change_nothing():
+    prior, h = prior_with_weights()
+    z = normal(2, 5, 3)
+    before = prior(h, z=z)[0].numpy()
+    prior.zero_masked()
+    np.testing.assert_array_equal(prior(h, z=z)[0], before)
+    assert (prior.from_codes.numpy() == 0).mean() > 0.5 and (prior.to_parameters.numpy() == 0).mean() >= 0.4
+
+
 def test_samples_of_the_prior_have_the_parameters_that_they_were_drawn_with():
     prior, h = prior_with_weights()
     parameters, z = prior(h, noise=normal(2, 5, 3))

@@ -116,7 +116,7 @@ def save(model: GenerativeModel, run_dir: Path | str, fitting: Fitting) -> None:
 @contextlib.contextmanager
 def open_for_training(
     run_dir: Path | str, model_config: ModelConfig, chief: bool = True
-) -> Iterator[Callable[[int, str], list[str]]]:
+) -> Iterator[Callable[..., list[str]]]:
     """Opens a new run, or one that goes on, during the block. A new run that never begins leaves no folder.
 
     Args:

@@ -29,7 +29,7 @@ class Rules(NamedTuple):
     allowed_batch_sizes: tuple[int, ...] = ()
 
 
-def read_rules(path) -> Rules:
+def read_rules(path: Path | str) -> Rules:
     """The rules in a file of tensorflow.serving.BatchingParameters, in protobuf's text format."""
     text = re.sub(r"#.*", "", Path(path).read_text())
     numbers = {name: int(value) for name, value in re.findall(r"(\w+)\s*\{\s*value:\s*(\d+)\s*\}", text)}

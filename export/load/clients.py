@@ -59,7 +59,7 @@ class _Way:
         self.lock = threading.Lock()
 
 
-def ask_server(asked: Asked, rules) -> dict:
+def ask_server(asked: Asked, rules: str) -> dict:
     """Sends the requests, without batching and with it, and returns what was measured.
 
     Raises:

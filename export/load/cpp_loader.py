@@ -12,6 +12,7 @@ import ctypes
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Output(ctypes.Structure):
     _fields_ = (("operation", ctypes.c_void_p), ("index", ctypes.c_int))
 
 
-def load_library(folder):
+def load_library(folder: Path | str) -> Any:
     """TensorFlow's C API: functions of two shared libraries."""
     found = [ctypes.CDLL(str(Path(folder) / f"lib{name}.so.2")) for name in ("tensorflow_framework", "tensorflow_cc")]
     api = {}
@@ -50,27 +51,27 @@ def load_library(folder):
 class SavedModel:
     """A session with the graph of a SavedModel, tag "serve". Several threads may use it at once."""
 
-    def __init__(self, api, folder):
+    def __init__(self, api: Any, folder: Path | str):
         self.api = api
         status = ctypes.c_void_p(api.TF_NewStatus())
         self.graph = ctypes.c_void_p(api.TF_NewGraph())
         options = ctypes.c_void_p(api.TF_NewSessionOptions())
         tags = (ctypes.c_char_p * 1)(b"serve")
-        folder = str(folder).encode()
+        name = str(folder).encode()
         self.session = ctypes.c_void_p(
-            api.TF_LoadSessionFromSavedModel(options, None, folder, tags, 1, self.graph, None, status)
+            api.TF_LoadSessionFromSavedModel(options, None, name, tags, 1, self.graph, None, status)
         )
         if (error := self.error(status))[0]:
             raise SystemExit(f"cannot load {folder}: {error}")
 
-    def error(self, status):
+    def error(self, status: ctypes.c_void_p) -> list:
         """[code, message] of a call. Its status is freed."""
         message = ctypes.string_at(self.api.TF_Message(status)).decode(errors="replace")
         error = [self.api.TF_GetCode(status), message]
         self.api.TF_DeleteStatus(status)
         return error
 
-    def output(self, name):
+    def output(self, name: str) -> Output:
         """The output of the graph that a tensor's name describes."""
         operation, index = name.rsplit(":", 1)
         found = self.api.TF_GraphOperationByName(self.graph, operation.encode())
@@ -78,7 +79,7 @@ class SavedModel:
             raise SystemExit(f"the graph has no operation {operation}")
         return Output(found, int(index))
 
-    def tensor(self, array):
+    def tensor(self, array: np.ndarray) -> ctypes.c_void_p:
         """A TF_Tensor with the contents of an array."""
         kind = TYPES[array.dtype.name]
         shape = (ctypes.c_int64 * array.ndim)(*array.shape)
@@ -94,7 +95,7 @@ class SavedModel:
             ctypes.memmove(data, np.ascontiguousarray(array).ctypes.data, size)
         return tensor
 
-    def delete(self, tensor):
+    def delete(self, tensor: ctypes.c_void_p) -> None:
         """Frees a TF_Tensor that this class made, and its strings, which TensorFlow does not free."""
         if self.api.TF_TensorType(tensor) == TYPES["object"]:
             data = self.api.TF_TensorData(tensor)
@@ -102,12 +103,12 @@ class SavedModel:
                 self.api.TF_StringDealloc(ctypes.c_void_p(data + i * STRING_BYTES))
         self.api.TF_DeleteTensor(tensor)
 
-    def array(self, tensor):
+    def array(self, tensor: int) -> np.ndarray:
         """The contents of a TF_Tensor, which is freed."""
-        tensor = ctypes.c_void_p(tensor)
-        shape = [self.api.TF_Dim(tensor, i) for i in range(self.api.TF_NumDims(tensor))]
-        name = NAMES[self.api.TF_TensorType(tensor)]
-        data = self.api.TF_TensorData(tensor)
+        pointer = ctypes.c_void_p(tensor)
+        shape = [self.api.TF_Dim(pointer, i) for i in range(self.api.TF_NumDims(pointer))]
+        name = NAMES[self.api.TF_TensorType(pointer)]
+        data = self.api.TF_TensorData(pointer)
         if name == "object":
             contents = []
             for i in range(int(np.prod(shape))):
@@ -116,11 +117,11 @@ class SavedModel:
                 contents.append(ctypes.string_at(self.api.TF_StringGetDataPointer(string), length))
             array = np.array(contents, object)
         else:
-            array = np.frombuffer(ctypes.string_at(data, self.api.TF_TensorByteSize(tensor)), name)
-        self.api.TF_DeleteTensor(tensor)  # this frees an answer's strings too
+            array = np.frombuffer(ctypes.string_at(data, self.api.TF_TensorByteSize(pointer)), name)
+        self.api.TF_DeleteTensor(pointer)  # this frees an answer's strings too
         return array.reshape(shape)
 
-    def run(self, inputs, outputs):
+    def run(self, inputs: dict[str, np.ndarray], outputs: list[str]) -> tuple[list, list[np.ndarray]]:
         """Runs the graph. Returns ([code, message], arrays)."""
         feeds = (Output * len(inputs))(*map(self.output, inputs))
         given = [self.tensor(array) for array in inputs.values()]
@@ -138,7 +139,7 @@ class SavedModel:
         return error, [] if error[0] else [self.array(result) for result in results]
 
 
-def main(library_dir, model_dir, cases):
+def main(library_dir: str, model_dir: str, cases: str) -> None:
     """Runs all cases in one process, even if some of them fail."""
     model = SavedModel(load_library(library_dir), model_dir)
     told = []

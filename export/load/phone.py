@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -14,7 +15,7 @@ INPUTS = 16  # number of different inputs
 GROWTH = 0.05  # growth of memory from which on it is a fault
 
 
-def call(path, calls: int, seed: int = 0) -> dict:
+def call(path: Path | str, calls: int, seed: int = 0) -> dict:
     """Calls the signature "generate" of a file many times, and returns times in ms and memory in MiB.
 
     Raises:

@@ -9,6 +9,8 @@ from pathlib import Path
 from vunet_tf import pretrained, runs
 from vunet_tf.data.dataset import read_examples, read_info, write_dataset
 from vunet_tf.files import atomic
+from vunet_tf.models.layers import with_weights
+from vunet_tf.models.part_prior import PartPrior
 from vunet_tf.runs import Run
 
 _FOLDERS = ("run_dir", "dataset_dir", "init_from")  # flags that have no meaning in another place
@@ -27,6 +29,9 @@ def write(trained: Run, out: Path, description: str, licence: str, count: int) -
     Raises:
         InputError: the run's dataset is not there, or the folder cannot be written.
     """
+    for layer in with_weights(trained.model):
+        if isinstance(layer, PartPrior):
+            layer.zero_masked()
     weights = [weight.numpy() for weight in trained.model.weights]
     packed = pretrained.pack(weights)
     info = {

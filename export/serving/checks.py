@@ -28,7 +28,7 @@ class Refused(InputError):
     """The server refused a request, or the batch that it was in."""
 
 
-def check(picture: bytes, shape, target) -> None:
+def check(picture: bytes, shape: tuple[str, np.ndarray], target: tuple[str, np.ndarray]) -> None:
     """Raises InputError, with the words of the graph, if the graph would refuse this transfer.
 
     The server checks what only the model knows, such as the number of channels of its shape maps.
