@@ -136,7 +136,7 @@ def test_a_full_disk_is_one_clear_error(noise, tmp_path):
         ([], "give --source and --output"),
         (["--source=folder", "--output=d"], "this source needs --input"),
         (["--source=coco", "--output=d", "--images=none", "--annotations=a.json"], "--images=none is not a folder"),
-        (["--source=folder", "--input=none", "--output=d"], "none is not a folder"),
+        (["--source=folder", "--input=none", "--output=d"], "--input=none is not a folder"),
         (["--source=figure", "--output=d"], "value should be one of <coco|"),
         (
             ["--source=folder", "--output=d", "--shape_map=body"],

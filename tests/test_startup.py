@@ -79,7 +79,9 @@ def test_a_wrong_flagfile_is_one_line(tmp_path):
     (tmp_path / "no text").write_bytes(b"--width=\xff")
     (tmp_path / "own").write_text(f"--flagfile={tmp_path / 'other'}\n")
     (tmp_path / "other").write_text(f"--flagfile={tmp_path / 'own'}\n--nosuchflag=1\n")
-    told = {"no text": "it is not text", "none": "No such file", "own": "Unknown command line flag 'nosuchflag'"}
+    (tmp_path / "elsewhere").write_text("--flagfile=configs/none.flags\n")
+    told = {"elsewhere": "elsewhere names it); paths in flagfiles count from", "none": "No such file"}
+    told |= {"no text": "it is not text", "own": "Unknown command line flag 'nosuchflag'"}
     for name, expected in told.items():
         process = command("work", f"--flagfile={tmp_path / name}")
         out, error = process.communicate(timeout=60)

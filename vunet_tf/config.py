@@ -260,7 +260,7 @@ class TrainingConfig(Settings):
         mixed_precision: number format of the training step: "float32", or "mixed_bfloat16", which is faster where the
             processor has bfloat16 instructions.
         appearance_from: which picture the appearance encoder sees: "self", the one that is to be made (the paper), or
-            "other", another picture of the same appearance.
+            "other", another picture of the same appearance, or the same picture if the appearance has only one.
         mirror: flip half of the examples from left to right.
         mirror_appearance: flip half of the inputs of the appearance encoder, picture and shape map together.
         shift: move picture and shape map together at random, by up to this many pixels in x and in y. The edges are
@@ -349,7 +349,7 @@ class RunConfig(Settings):
             optimizer state. Steps and schedules begin at 0.
         replicas: number of devices to use. 0 uses all GPUs, or the whole CPU where there is no GPU. Without a GPU,
             another number divides the CPU into so many devices.
-        cluster: how the machines of a training on several know each other. "tf_config": from the environment variable
+        cluster: how the machines of one training find each other. "tf_config": from the environment variable
             TF_CONFIG, which Kubeflow sets; without it, this machine trains alone. "slurm": from the variables that
             `srun` sets.
         cluster_port: only with --cluster=slurm: the first task of each machine listens at this port, the next tasks at
@@ -373,7 +373,7 @@ class EvaluationConfig(Settings):
     Attributes:
         split: names of the splits to measure, with commas between. By default valid, valid_appearance and valid_shape,
             as far as the dataset has them.
-        sections: what to measure, with commas between.
+        sections: what to measure, with commas between. By default everything.
         reference: transfer: which picture of each appearance the model sees. "first": the first one. key=value,...: the
             first one with these attributes (or with this name or shape_id). By default
             action=idle,direction=down,t=0 for sprites, and first for others. For the split valid it comes from

@@ -70,6 +70,8 @@ def transfer(
         except (OSError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"--rest={server}: {getattr(error, 'reason', None) or error}") from error
+            reason = getattr(error, "reason", None) or error
+            told = getattr(reason, "strerror", None) or reason
+            raise InputError(f"--rest={server}: {told}; does a server run there? (docs/export.md)") from error
 
     return checks.until_answered(ask)

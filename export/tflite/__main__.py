@@ -10,8 +10,9 @@ This makes the following files in --out. Files of the same names are replaced.
   drawing.tflite   for data with joints: draws the stickman and cuts the body parts; it has no weights
   vunet.json       sizes, ranges, joint order, licence and how to feed the files; each file also holds a copy
 
-int8 is calibrated with examples of the run's training split. Its decoder computes the last scale in float32 (weights in
-float16), unless --all_int8 is given. docs/export.md and export/mobile/ show how to use the files.
+int8 is calibrated with examples of the run's training split. A preset has none, so it needs --dataset_dir for int8. The
+decoder computes its last scale in float32 (weights in float16), unless --all_int8 is given. docs/export.md and
+export/mobile/ show how to use the files.
 """
 
 from absl import flags
@@ -35,7 +36,10 @@ _SIGNATURES = flags.DEFINE_list(
     "can be most of a file: leave out sample if you do not use it.",
 )
 _DATASET_DIR = flags.DEFINE_string(
-    "dataset_dir", None, "For int8: folder of the dataset for the calibration. By default that of the training."
+    "dataset_dir",
+    None,
+    "For int8: folder of the dataset for the calibration, with a split train. By default that of the training. A "
+    "preset has only examples of the split valid, so give a dataset of the same kind.",
 )
 _EXAMPLES = flags.DEFINE_integer("examples", 64, "For int8: number of examples for the calibration.", lower_bound=1)
 

@@ -7,9 +7,25 @@ import numpy as np
 from export.tflite import graph
 from vunet_tf.data.batches import evaluation_batches, undamaged
 from vunet_tf.data.dataset import evenly_spread, read_info
+from vunet_tf.files.errors import InputError
 from vunet_tf.runs import Run
 
 SPLIT = "train"
+
+
+def require_examples(run: Run) -> None:
+    """Looks whether the run's dataset can calibrate int8, which takes no time. The conversion before it takes long.
+
+    Raises:
+        InputError: the dataset has no training split (a preset's has none), or is none.
+    """
+    try:
+        read_info(run.dataset()).examples(SPLIT)
+    except InputError as error:
+        raise InputError(
+            f"int8 is calibrated with training examples: {error}; a smaller dataset of the same kind will do; or leave "
+            "int8 out by --precision=float32,float16,dynamic"
+        ) from None
 
 
 def examples(run: Run, count: int, uses: Sequence[str] = graph.USES, seed: int = 0) -> dict[str, list[dict]]:

@@ -41,7 +41,7 @@ def write(
         Paths of the files that were written.
 
     Raises:
-        InputError: there is no dataset for int8, or a file cannot be written.
+        InputError: there is no dataset with a training split for int8, or a file cannot be written.
     """
     out = Path(out)
     config = run.model.config
@@ -52,6 +52,8 @@ def write(
             atomic.write_bytes(out / name, content)
         written.append(out / name)
 
+    if "int8" in precisions:
+        calibration.require_examples(run)
     ranges = None
     with tqdm(total=len(precisions) + 1, unit=" files", disable=None) as bar:
         bar.set_postfix_str("converting")

@@ -133,6 +133,8 @@ def _check_flagfile(name: str, within: tuple[str, ...]) -> None:
         lines = read_bytes(os.path.expanduser(name.strip()), _MOST_FLAGFILE_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         told = getattr(error, "strerror", None) or "it is not text"
+        if within:
+            told += f" ({within[-1]} names it); paths in flagfiles count from the folder where you give the command"
         raise flags.Error(f"the flagfile {name[:1000]} cannot be read: {told}") from error
     if len(within) >= _MOST_NESTED:
         raise flags.Error(f"flagfiles are nested more than {_MOST_NESTED} deep")

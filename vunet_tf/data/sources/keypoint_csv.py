@@ -83,7 +83,9 @@ def open_market(options: Options) -> Source:
 
 
 def _open(options: Options, identity_of: Callable[[str], str | None], default_size: int, default_fit: str) -> Source:
-    options.require("images", *(() if options.estimate else ("annotations",)))
+    options.require("images")
+    if not (options.annotations or options.estimate):
+        raise InputError("this source needs --annotations, or --estimate, which finds the joints without them")
     options.require_estimator()
     if not options.images.is_dir():
         raise InputError(f"--images={options.images} is not a folder")

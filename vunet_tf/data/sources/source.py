@@ -65,7 +65,7 @@ class Options(Settings):
         seed: figures: seed of the people that are drawn. Another seed gives other people.
         looks: figures: number of looks (hair, clothes and colours) of the training pictures; at least 24.
         poses: figures: number of poses of the training pictures; at least 24.
-        examples: figures: number of training pictures; at least 1.
+        examples: figures: number of training pictures; at least 1. Each of the three other splits has 576 besides.
     """
 
     input: Path | None = None
@@ -156,8 +156,10 @@ def pictures_below_input(options: Options) -> dict:
     """Fields of a `Source` whose items are the paths of all pictures below --input.
 
     Raises:
-        InputError: if --input has no pictures.
+        InputError: if --input is no folder or has no pictures.
     """
+    if not options.input.is_dir():
+        raise InputError(f"--input={options.input} is not a folder")
     return {
         "items": pictures.list_pictures(options.input),
         "name_of": lambda path: path.relative_to(options.input).as_posix(),
