@@ -19,6 +19,7 @@ from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_rgb, to_uint8
 from vunet_tf.generation import Generator
 from vunet_tf.generation.generator import Names
+from vunet_tf.generation.parts import chosen
 from vunet_tf.runs import Run
 
 PAGE = Path(__file__).with_name("page")
@@ -152,13 +153,12 @@ def _photographs(fitting):
 
 
 def _regions(generator):
-    """{region: numbers of its parts}. {} if the model has no parts, or its dataset no joints."""
-    if generator.config.latent != "laid" or not generator.regions:
+    """{region: numbers of its codes}. {} if the model has no parts, or its dataset no joints."""
+    config, regions = generator.config, generator.regions
+    if config.latent != "laid" or not regions:
         return {}
-    found = {
-        name: [k for k, region in enumerate(generator.regions) if region == name] for name in (*REGIONS, BACKGROUND)
-    }
-    return {name: parts for name, parts in found.items() if parts}
+    named = [name for name in (*REGIONS, BACKGROUND) if name in regions]
+    return {name: chosen(name, regions, config.parts, config.texture_codes) for name in named}
 
 
 def _joints(example):
