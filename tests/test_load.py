@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from export.load import batching, clients, phone
-from export.load.__main__ import RULES
+from export.load import RULES, batching, clients, phone
 from export.load.batching import FAILED_PRECONDITION, INVALID_ARGUMENT, UNAVAILABLE, Batcher, Rules
 from export.serving import checks
 from tests.test_serving_clients import batching_parameters

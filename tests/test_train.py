@@ -213,7 +213,7 @@ def test_two_processes_one_of_them_lost_give_the_weights_of_one(alone, maps, tmp
     assert time.monotonic() - lost < 60
     (told,) = [line for line in complaints.splitlines() if line.startswith("error: ")]
     assert status == 1 and "another worker is gone (" in told and "Traceback" not in complaints
-    assert "give the same command again on all of them, to go on; the last good checkpoint is" in told
+    assert "give the same command again on all machines; the last good checkpoint is" in told
     assert step_of(checkpoints.paths(ours)[-1]) < 20, "it was lost in mid-run"
 
     (status, printed, complaints), (other_status, other_printed, _) = map(

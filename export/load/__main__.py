@@ -22,11 +22,10 @@ from pathlib import Path
 
 from absl import flags
 
+from export.load import RULES
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
-
-RULES = Path(__file__).parent.parent / "serving/batching.config"
 
 _SAVED_MODEL = flags.DEFINE_string(
     "saved_model", None, "server: folder of a version, or a folder of versions, of which the newest is taken."
