@@ -28,6 +28,8 @@ READY = "#stage[aria-busy=false]"
 STATE = """import('./main.js').then(({ state }) =>
     ({ frames: state.frames, joints: state.shown.joints, z: state.shown.z.map((values) => [...values]) }))"""
 SETTLED = "import('./main.js').then(({ state }) => state.frames > 0 && !state.painting)"
+# What was changed is painted from the next animation frame on: on a slow machine not yet when the change returns.
+NEXT_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,7 @@ def page(opened, people_site):
 
 
 def state(page):
+    page.evaluate(NEXT_FRAMES)
     page.wait_for_function(SETTLED)
     return SimpleNamespace(**page.evaluate(STATE))
 
