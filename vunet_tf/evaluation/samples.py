@@ -2,7 +2,7 @@
 
 Every model makes one picture for each of up to 512 examples: for the example's shape if it draws shapes, otherwise
 without one. An autoencoder has no distribution of z. It decodes codes from a diagonal Gaussian with the mean and the
-standard deviation of the codes of training pictures.
+standard deviation of the codes of training pictures, and, as a second measure, standard normal codes.
 
 The Frechet distance is that of the FID (Heusel et al. 2017) on other features: those of random convolutions
 (`metrics.random_features`), which need no download. It can be compared only with itself, for equally many pictures.

@@ -44,6 +44,7 @@ class Texels(keras.layers.Layer):
         self.turning = turning
 
     def build(self, shape):
+        self.nose = None
         if self.turning and shape[-1] > 2:
             self.nose = self.add_weight(name="nose", shape=(), initializer=keras.initializers.Constant(_NOSE))
 
@@ -66,7 +67,7 @@ class Texels(keras.layers.Layer):
         right, down = x - centre_x, y - centre_y
         along = (right * sine + down * cosine) / length
         across = (right * cosine - down * sine) / length
-        if self.turning and shape.shape[-1] > 2:
+        if self.nose is not None:
             above = tf.clip_by_value(-10.0 * along - 5.0, 0.0, 1.0)
             line = tf.reshape(tf.minimum(shape[..., :1], shape[..., 1:2]) + 1.0, (-1, height * width)) * above
             nose = tf.reduce_sum(line * across, 1, keepdims=True) / (tf.reduce_sum(line, 1, keepdims=True) + 0.6)
