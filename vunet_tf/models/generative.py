@@ -136,6 +136,15 @@ class GenerativeModel(ConfiguredModel):
             return made, {}
         return made, losses.kl_terms(self.kl, outputs["posterior"], outputs["prior"], outputs["z"])
 
+    def regularisers(self, inputs, batch):
+        """{name: scalar over the batch}: what the training minimises beside the negative ELBO, weighted.
+
+        Args:
+            inputs: of the training pass.
+            batch: what it was to make. The appearance in `inputs` is of other pictures of the same looks.
+        """
+        return {}
+
     # What the training step asks of a model with a discriminator
 
     def discriminator(self):

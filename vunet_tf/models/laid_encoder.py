@@ -8,7 +8,7 @@ from vunet_tf.models.configured import ConfiguredModel
 from vunet_tf.models.distributions import DiagonalGaussian
 from vunet_tf.models.layers import Activation, convolution
 from vunet_tf.models.part_maps import Gather, PartEmbedding, PartMaps, hourglass
-from vunet_tf.models.texture import GatherTexture, Texels, TextureToCodes
+from vunet_tf.models.texture import TURN_COST, GatherTexture, Texels, TextureToCodes, disagreement
 
 TEXTURE_UNITS = 128  # units of each layer that reads the texture
 # The raw scale of texture codes at first. It gives a deviation of 0.16; with 1 the noise would cover the texture.
@@ -94,6 +94,27 @@ class LaidAppearanceEncoder(ConfiguredModel):
             of_texture = self._of_texture(gathered)
             parameters = keras.layers.Concatenate(1, dtype="float32", name="all_parameters")([parameters, of_texture])
         return {"posterior": [parameters], "z": [self.latent(parameters, None if noise is None else noise[0])]}
+
+    def disagreement(self, appearance, picture, shape):
+        """What the frame of the texture is to make small: how far the textures of two pictures of a look are apart.
+
+        See `models.texture.disagreement`. What the network adds to the nose has a cost, since without it the stripes of
+        one picture would be laid on the next stripes of the other. The gradient reaches only the frame's weights.
+
+        Args:
+            appearance: [B, S, S, 3 + C], as F sees it.
+            picture, shape: [B, S, S, 3] and [B, S, S, C], other pictures of the same looks.
+
+        Returns:
+            A scalar over the batch.
+        """
+        seen = keras.ops.cast(appearance, "float32")
+        textures, cost = [], 0.0
+        for x, y in ((seen[..., :PICTURE_CHANNELS], seen[..., PICTURE_CHANNELS:]), (picture, shape)):
+            rows, columns, added = self.texels.learning(y)
+            textures.append(self.gather_texture(x, y, rows, columns))
+            cost += keras.ops.mean(keras.ops.square(added)) / 2
+        return disagreement(*textures) + TURN_COST * cost
 
     def _of_texture(self, gathered):
         """Computes the parameters of the texture's codes [B, T, 2 c] from the gathered texture."""

@@ -17,6 +17,9 @@ ROWS, COLUMNS = 16, 12  # texels along the frame's axis, and across it
 ALONG, ACROSS = 1.5, 1.1  # how much the texels cover, in lengths of the frame
 _GATHERED = PICTURE_CHANNELS + 1  # numbers that F sees of a texel: its colour, and whether it is seen
 _NOSE = 1.5  # sideways movement of the front of the trunk, over that of the middle of the line to the nose
+_LARGEST_TURN = 0.5  # lengths of the frame: how much farther it may move than the nose says
+_TURN_UNITS = 48  # units of each layer that reads the turn
+TURN_COST = 4.0  # weight of the squared movement that the network adds, beside `disagreement`
 _HIDDEN = 0.2  # pixels: a texel with less of the figure under it counts as hidden
 
 
@@ -28,12 +31,15 @@ class Texels(keras.layers.Layer):
     downwards) and its length, which is that of a rectangle with the same variance. Unlike learned places, this frame is
     right from the first step.
 
-    When a person turns, the front of the trunk moves to one side. A stickman shows this by the line from neck to nose,
-    the only line that is in both of its other channels. So with `turning` the frame moves sideways by the position of
-    that line, times a learned number. Where there is no such line, as in a body map, nothing moves.
+    When a person turns, the front of the trunk moves to one side. A stickman shows this by the lines of the face. With
+    `turning` the frame moves sideways with the line from neck to nose, the only line that is in both of the other
+    channels, times a learned number. A small network adds to that. It sees the moments of the lines of the face in the
+    frame (`_face`), and it is odd: for a mirrored shape map it gives the opposite. Both learn from `disagreement` alone,
+    since the error of the picture says too little about them. Where there are no such lines, as in a body map, nothing
+    moves at first.
 
     Args:
-        turning: whether the frame follows the nose.
+        turning: whether the frame follows the face.
 
     Call: shape [B, S, S, C] in [-1, 1] -> rows [B, S * S, ROWS], columns [B, S * S, COLUMNS] float32 in [0, 1]. A
     position outside the texture has only zeros.
@@ -44,35 +50,41 @@ class Texels(keras.layers.Layer):
         self.turning = turning
 
     def build(self, shape):
-        self.nose = None
-        if self.turning and shape[-1] > 2:
+        self.turns = self.turning and shape[-1] > 2
+        if self.turns:
             self.nose = self.add_weight(name="nose", shape=(), initializer=keras.initializers.Constant(_NOSE))
+            self.read_face = [keras.layers.Dense(_TURN_UNITS, "silu", dtype="float32", name=f"face_{i}") for i in "01"]
+            zeros = {"use_bias": False, "kernel_initializer": "zeros", "dtype": "float32"}
+            self.to_turn = keras.layers.Dense(1, **zeros, name="turn")
+            units = len(_MIRRORED)
+            for layer in (*self.read_face, self.to_turn):
+                layer.build((None, units))
+                units = _TURN_UNITS
 
     def call(self, shape):
-        height, width = shape.shape[1:3]
-        mass = tf.reshape(_amount(shape), (-1, height * width))
-        y = (tf.repeat(tf.range(height, dtype=tf.float32), width) + 0.5) / height - 0.5
-        x = (tf.tile(tf.range(width, dtype=tf.float32), [height]) + 0.5) / width - 0.5
-        moments = tf.matmul(mass, tf.stack([tf.ones_like(x), x, y, x * x, x * y, y * y], -1))
-        total = moments[:, :1] + 1e-3  # so it is not 0 for an empty shape
-        centre_x, centre_y = moments[:, 1:2] / total, moments[:, 2:3] / total
-        xx = moments[:, 3:4] / total - centre_x * centre_x
-        xy = moments[:, 4:5] / total - centre_x * centre_y
-        yy = moments[:, 5:6] / total - centre_y * centre_y
-        # Sine and cosine of the angle between the axis of the largest variance and the vertical.
-        spread = tf.sqrt((yy - xx) * (yy - xx) + 4.0 * xy * xy + 1e-9)
-        cosine = tf.sqrt(tf.maximum(0.5 + 0.5 * (yy - xx) / spread, 1e-3))
-        sine = xy / (spread * cosine)
-        length = tf.sqrt(6.0 * tf.maximum(xx + yy + spread, 1e-4))
-        right, down = x - centre_x, y - centre_y
-        along = (right * sine + down * cosine) / length
-        across = (right * cosine - down * sine) / length
-        if self.nose is not None:
-            above = tf.clip_by_value(-10.0 * along - 5.0, 0.0, 1.0)
-            line = tf.reshape(tf.minimum(shape[..., :1], shape[..., 1:2]) + 1.0, (-1, height * width)) * above
-            nose = tf.reduce_sum(line * across, 1, keepdims=True) / (tf.reduce_sum(line, 1, keepdims=True) + 0.6)
-            across -= self.nose * nose
-        return _hats(along / ALONG, ROWS), _hats(across / ACROSS, COLUMNS)
+        return self._places(shape, tf.stop_gradient)[:2]
+
+    def learning(self, shape):
+        """(rows, columns, added): as the call gives them, but the gradient reaches the weights.
+
+        `added` [B, 1] is what the network adds to the movement, in lengths of the frame.
+        """
+        return self._places(shape, tf.identity)
+
+    def _places(self, shape, gradient):
+        along, across, length, width = _frame(shape)
+        added = None
+        if self.turns:
+            face = _face(shape, along, across, length, width)
+            seen = face * _SCALES
+            added = _LARGEST_TURN * tf.tanh(self._turn(seen) - self._turn(tf.matmul(seen, _MIRRORED)))
+            across -= gradient(self.nose * face[:, 2:3] + added)
+        return _hats(along / ALONG, ROWS), _hats(across / ACROSS, COLUMNS), added
+
+    def _turn(self, face):
+        for layer in self.read_face:
+            face = layer(face)
+        return self.to_turn(face)
 
     def get_config(self):
         return {**super().get_config(), "turning": self.turning}
@@ -190,6 +202,97 @@ class LayTexture(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "side": self.side}
+
+
+def disagreement(a, b):
+    """How far two gathered textures of one look are from each other: 0 if they are equal, about 1 if nothing is alike.
+
+    It is the squared difference of what both show, over the variance of both. Only a difference of the colours counts:
+    to hide texels has no gradient.
+
+    Args:
+        a, b: [B, COLUMNS * ROWS * 4] as `GatherTexture` gives them; row i of both is of the same look.
+
+    Returns:
+        A scalar over the batch.
+    """
+    a, b = (tf.reshape(gathered, (-1, COLUMNS * ROWS, _GATHERED)) for gathered in (a, b))
+    both = tf.stop_gradient(a[..., PICTURE_CHANNELS:] * b[..., PICTURE_CHANNELS:])
+    total = tf.reduce_sum(both, 1, keepdims=True) + 1e-3
+
+    def varying(gathered):
+        colours = gathered[..., :PICTURE_CHANNELS]
+        return colours - tf.reduce_sum(both * colours, 1, keepdims=True) / total
+
+    a, b = varying(a), varying(b)
+    variance = tf.reduce_sum(both * (a * a + b * b)) + 1e-3
+    return tf.reduce_sum(both * tf.square(a - b)) / tf.stop_gradient(variance)
+
+
+def _frame(shape):
+    """The frame of a shape [B, S, S, C]: (along, across, length, width).
+
+    Places [B, S * S] of all positions along and across the axis, in lengths of the frame. Length [B, 1] in sides of the
+    picture, width [B, 1] in lengths.
+    """
+    height, width = shape.shape[1:3]
+    mass = tf.reshape(_amount(shape), (-1, height * width))
+    y = (tf.repeat(tf.range(height, dtype=tf.float32), width) + 0.5) / height - 0.5
+    x = (tf.tile(tf.range(width, dtype=tf.float32), [height]) + 0.5) / width - 0.5
+    moments = tf.matmul(mass, tf.stack([tf.ones_like(x), x, y, x * x, x * y, y * y], -1))
+    total = moments[:, :1] + 1e-3  # so it is not 0 for an empty shape
+    centre_x, centre_y = moments[:, 1:2] / total, moments[:, 2:3] / total
+    xx = moments[:, 3:4] / total - centre_x * centre_x
+    xy = moments[:, 4:5] / total - centre_x * centre_y
+    yy = moments[:, 5:6] / total - centre_y * centre_y
+    # Sine and cosine of the angle between the axis of the largest variance and the vertical.
+    spread = tf.sqrt((yy - xx) * (yy - xx) + 4.0 * xy * xy + 1e-9)
+    cosine = tf.sqrt(tf.maximum(0.5 + 0.5 * (yy - xx) / spread, 1e-3))
+    sine = xy / (spread * cosine)
+    length = tf.sqrt(6.0 * tf.maximum(xx + yy + spread, 1e-4))
+    thickness = tf.sqrt(6.0 * tf.maximum(xx + yy - spread, 1e-6)) / length
+    right, down = x - centre_x, y - centre_y
+    return (right * sine + down * cosine) / length, (right * cosine - down * sine) / length, length, thickness
+
+
+_ODD = (1.0, -1.0, 1.0, 1.0, -1.0, 1.0)  # signs in a mirror of what `_face` reads of a line
+_SCALES = np.array([4.0] + 3 * [32.0, 3.0, 3.0, 12.0, 12.0, 12.0], np.float32)  # they bring `_face` to about 1
+
+
+def _mirrored():
+    """The matrix that makes the numbers of `_face` those of the mirrored shape map: right and left change places."""
+    signs = np.diag(_ODD)
+    matrix = np.zeros((1 + 3 * len(_ODD),) * 2, np.float32)
+    matrix[0, 0] = 1
+    for i, mirrored in enumerate((0, 2, 1)):
+        at, to = 1 + i * len(_ODD), 1 + mirrored * len(_ODD)
+        matrix[at : at + len(_ODD), to : to + len(_ODD)] = signs
+    return matrix
+
+
+_MIRRORED = _mirrored()
+
+
+def _face(shape, along, across, length, width):
+    """Numbers [B, 19] on the face of a stickman in its frame, see `_frame`.
+
+    The first is the width of the frame. Then come six for the line from neck to nose, and for the lines from the nose
+    to the right and to the left eye: amount, mean across, mean along, variance across, covariance, variance along.
+    """
+    pixels = shape.shape[1] * shape.shape[2]
+    right, left = (tf.reshape((shape[..., i : i + 1] + 1.0) / 2.0, (-1, pixels)) for i in (0, 1))
+    above = tf.clip_by_value(-10.0 * along - 5.0, 0.0, 1.0)
+    to_nose = tf.minimum(right, left)
+    # XNNPACK has no stack, and its concat joins at most five tensors.
+    lines = tf.concat([line[:, None] for line in (to_nose, right - to_nose, left - to_nose)], 1) * above[:, None]
+    places = (across, along, across * across, across * along, along * along)
+    amount = tf.reduce_mean(lines, -1, keepdims=True)
+    moments = tf.matmul(lines, tf.concat([place[..., None] for place in places], -1)) / pixels
+    mean = moments / (amount + 7e-5)
+    x, y = mean[..., :1], mean[..., 1:2]
+    spread = mean[..., 2:] - tf.concat([x * x, x * y, y * y], -1)
+    numbers = tf.concat([amount / length[:, None], mean[..., :2], spread], -1)
+    return tf.concat([width, tf.reshape(numbers, (-1, 3 * len(_ODD)))], -1)
 
 
 def _amount(shape):

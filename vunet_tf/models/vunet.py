@@ -92,6 +92,12 @@ class VUNet(GenerativeModel):
             return losses.kl_estimate(self.latent.log_prob(posterior, z), prior)
         return super().kl(posterior, prior, z)
 
+    def regularisers(self, inputs, batch):
+        """With --texture_codes: how far the textures of two pictures of a look are apart, see `LaidAppearanceEncoder`."""
+        if not (self.config.latent == "laid" and self.shape_encoder.texels.turns):
+            return {}
+        return {"texture": self.appearance_encoder.disagreement(inputs["appearance"], batch["image"], batch["shape"])}
+
     def log_prior(self, prior, z):
         return prior if self.config.prior == "flow" else super().log_prior(prior, z)
 

@@ -151,7 +151,8 @@ class TrainingStep:
         if "image" in out:
             image_hat = tf.cast(out["image"], tf.float32)
             error["error"] = losses.HALF_RANGE * losses.mean_absolute(batch["image"], image_hat)
-        loss, against = losses.negative_elbo(reconstruction, kl, self.kl_weight()), {}
+        besides = self.model.regularisers(inputs, batch) if seen else {}
+        loss, against = losses.negative_elbo(reconstruction, kl, self.kl_weight()) + sum(besides.values()), {}
         if self.discriminator:
             against = self._adversarial_terms(batch, out, training)
             loss += (self.config.adversarial or 1.0) * against["adversarial"]
@@ -162,6 +163,7 @@ class TrainingStep:
             "kl": tf.add_n([*kl.values(), tf.constant(0.0)]),
             **reconstruction,
             **kl,
+            **besides,
             **against,
             **self.model.curves(batch, out),
         }
