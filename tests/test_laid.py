@@ -110,7 +110,11 @@ def test_transfer_is_encode_and_generate(run, batch):
 def test_every_weight_is_trained(figures_dataset, run):
     config = TrainingConfig(steps=4, batch_size=4, reconstruction="l1", kl_schedule="constant")
     step = TrainingStep(run.model.config, config)
-    batches = training_batches(figures_dataset, 4)
+    # The frame of the texture learns from pairs of pictures.
+    pairs = {"appearance_image": "image", "appearance_shape": "shape"}
+    batches = training_batches(figures_dataset, 4).map(
+        lambda batch: batch | {seen: tf.roll(batch[key], 1, 0) for seen, key in pairs.items()}
+    )
     step.initialise(list(batches.take(1)))
     before = [variable.numpy() for variable in step.model.trainable_variables]
     step.train(iter(batches), tf.constant(4))
@@ -262,9 +266,12 @@ def test_int8_stays_in_one_piece_and_near_to_keras(laid_run, batch, tmp_path):
     from export import runtime, trained
     from export.tflite import files, graph, model_file
 
-    exported, random = trained.load(laid_run), np.random.default_rng(0)  # the same, whichever tests ran before
+    exported, random = trained.load(laid_run), np.random.default_rng(0)
+    # Weights that come from one batch make some channels of an untrained network so large that int8 rounds all others
+    # away, and weights of 0, as at the start of a training, would give int8 steps of size 0.
+    exported.model.set_weights(VUNet(exported.model.config).get_weights())
     for weight in exported.model.weights:
-        if not weight.numpy().any():  # at the start of a training; then int8 would have steps of size 0
+        if not weight.numpy().any():
             weight.assign(random.normal(size=weight.shape) / 10)
     files.write(exported, tmp_path, ("int8",), count=8)
     content = (tmp_path / files.file_name("int8")).read_bytes()
@@ -273,7 +280,7 @@ def test_int8_stays_in_one_piece_and_near_to_keras(laid_run, batch, tmp_path):
     one = {key: batch[key][:1].numpy() for key in ("image", "shape")}
     z = file.call("encode", one)["z_0"]
     true_z = exported.model.encode(one)[0].numpy()
-    assert np.abs(z - true_z).mean() < 0.2 * np.abs(true_z).mean()
+    assert np.abs(z - true_z).mean() < 0.05 * np.abs(true_z).mean()
     made = file.call("generate", {"shape": one["shape"], "z_0": true_z})["image"]
     true = np.clip(exported.model.generate(one["shape"], [true_z]), -1, 1)
     assert np.abs(made - true).mean() < 0.1

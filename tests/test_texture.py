@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy.fft import idctn
 
+from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.files.errors import InputError
 from vunet_tf.models.texture import (
     ALONG,
@@ -14,8 +16,10 @@ from vunet_tf.models.texture import (
     LayTexture,
     Texels,
     TextureToCodes,
+    disagreement,
     waves,
 )
+from vunet_tf.people import draw, sample_look, sample_pose
 
 SIDE = 64
 Y, X = np.mgrid[0:SIDE, 0:SIDE] + 0.5
@@ -133,3 +137,64 @@ def test_the_frame_follows_the_nose_of_someone_who_turns():
     np.testing.assert_array_equal(columns(shape, True), columns(shape, False))
     moved = columns(shape, True) - columns(turned, True)
     assert moved.min() > 0.5 and moved.max() < 4
+
+
+def turning_texels():
+    """With other weights than at first, when the network adds nothing."""
+    texels = Texels(turning=True)
+    texels(np.full((1, SIDE, SIDE, 3), -1, np.float32))
+    random = np.random.default_rng(0)
+    texels.set_weights([random.normal(size=weight.shape) / 8 for weight in texels.get_weights()])
+    return texels
+
+
+def test_the_frame_of_a_mirrored_person_moves_to_the_other_side():
+    texels, joints = turning_texels(), np.stack([sample_pose(0, i).joints for i in range(8)])
+    shape = draw_stickman(tf.constant(joints), SIDE, SIDE).numpy()
+    mirrored = shape[:, :, ::-1][..., [1, 0, 2]]
+    rows, columns, added = texels.learning(shape)
+    rows_there, columns_there, added_there = texels.learning(mirrored)
+    assert np.abs(added).max() > 0.01
+    np.testing.assert_allclose(added_there, -added, atol=1e-4)
+
+    def flipped(weights):
+        return weights.numpy().reshape(8, SIDE, SIDE, -1)[:, :, ::-1]
+
+    np.testing.assert_allclose(flipped(rows_there), rows.numpy().reshape(8, SIDE, SIDE, -1), atol=2e-3)
+    np.testing.assert_allclose(flipped(columns_there)[..., ::-1], columns.numpy().reshape(8, SIDE, SIDE, -1), atol=2e-3)
+
+
+def test_textures_disagree_where_both_are_seen_and_their_colours_differ():
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(2, 3, COLUMNS * ROWS, 4)).astype(np.float32)
+    a[..., 3] = b[..., 3] = 1
+    b[:, :90, :3] = a[:, :90, :3] + 0.5  # another mean colour alone does not count
+    a[:, 90:, 3] = 0  # hidden
+    assert float(disagreement(a.reshape(3, -1), b.reshape(3, -1))) < 1e-5
+    a[:, 90:, 3] = 1
+    assert 0.4 < float(disagreement(a.reshape(3, -1), b.reshape(3, -1))) < 0.6  # a half of them has nothing in common
+
+
+def test_the_frame_learns_from_pairs_of_pictures_and_not_from_what_is_laid():
+    """Emblems agree better if the frame follows the nose, and a frame that follows too little is told so."""
+    texels, gather = Texels(turning=True), GatherTexture()
+    texels(np.full((1, SIDE, SIDE, 3), -1, np.float32))
+    looks = [look for look in (sample_look(0, i) for i in range(200)) if look.pattern == "emblem"][:24]
+    facing = [pose for pose in (sample_pose(0, i) for i in range(100)) if pose.forward[1] > 0.3]
+    both = []
+    for poses in (facing[: len(looks)], facing[len(looks) :]):
+        pictures = np.stack([draw(*pair, SIDE).image for pair in zip(looks, poses, strict=False)]) / 127.5 - 1
+        shapes = draw_stickman(tf.constant(np.stack([pose.joints for pose in poses[: len(looks)]])), SIDE, SIDE)
+        both.append((tf.constant(pictures, tf.float32), shapes))
+
+    def apart(nose):
+        texels.nose.assign(nose)
+        return disagreement(*(gather(x, y, *texels.learning(y)[:2]) for x, y in both))
+
+    assert apart(1.4) < apart(0.0) - 0.1
+    with tf.GradientTape(persistent=True) as tape:
+        loss = apart(0.7)
+        laid = [tf.reduce_sum(weights**2) for weights in texels(both[0][1])]
+    nose, *network = (tape.gradient(loss, weight.value) for weight in texels.trainable_variables)
+    assert nose < 0 and np.abs(network[-1]).max() > 0
+    assert [tape.gradient(laid, weight.value) for weight in texels.trainable_variables] == [None] * 6

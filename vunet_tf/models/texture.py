@@ -33,10 +33,9 @@ class Texels(keras.layers.Layer):
 
     When a person turns, the front of the trunk moves to one side. A stickman shows this by the lines of the face. With
     `turning` the frame moves sideways with the line from neck to nose, the only line that is in both of the other
-    channels, times a learned number. A small network adds to that. It sees the moments of the lines of the face in the
-    frame (`_face`), and it is odd: for a mirrored shape map it gives the opposite. Both learn from `disagreement` alone,
-    since the error of the picture says too little about them. Where there are no such lines, as in a body map, nothing
-    moves at first.
+    channels, times a learned number. A small network adds to that. It sees where the lines of the face lie in the frame
+    (`_face`), and is odd: for a mirrored shape map it gives the opposite. Both learn from `disagreement` alone, since
+    the error of the picture says too little about them. Where there are no such lines, as in a body map, nothing moves.
 
     Args:
         turning: whether the frame follows the face.

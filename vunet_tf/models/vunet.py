@@ -93,7 +93,7 @@ class VUNet(GenerativeModel):
         return super().kl(posterior, prior, z)
 
     def regularisers(self, inputs, batch):
-        """With --texture_codes: how far the textures of two pictures of a look are apart, see `LaidAppearanceEncoder`."""
+        """With --texture_codes: how far the textures of two pictures of a look are apart."""
         if not (self.config.latent == "laid" and self.shape_encoder.texels.turns):
             return {}
         return {"texture": self.appearance_encoder.disagreement(inputs["appearance"], batch["image"], batch["shape"])}
