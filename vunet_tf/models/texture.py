@@ -34,7 +34,7 @@ class Texels(keras.layers.Layer):
     When a person turns, the front of the trunk moves to one side. A stickman shows this by the lines of the face. With
     `turning` the frame moves sideways with the line from neck to nose, the only line that is in both of the other
     channels, times a learned number. A small network adds to that. It sees where the lines of the face lie in the frame
-    (`_face`), and is odd: for a mirrored shape map it gives the opposite. Both learn from `disagreement` alone, since
+    (`face`), and is odd: for a mirrored shape map it gives the opposite. Both learn from `disagreement` alone, since
     the error of the picture says too little about them. Where there are no such lines, as in a body map, nothing moves.
 
     Args:
@@ -71,13 +71,13 @@ class Texels(keras.layers.Layer):
         return self._places(shape, tf.identity)
 
     def _places(self, shape, gradient):
-        along, across, length, width = _frame(shape)
+        along, across, length, width = frame(shape)
         added = None
         if self.turns:
-            face = _face(shape, along, across, length, width)
-            seen = face * _SCALES
+            of_face = face(shape, along, across, length, width)
+            seen = of_face * _SCALES
             added = _LARGEST_TURN * tf.tanh(self._turn(seen) - self._turn(tf.matmul(seen, _MIRRORED)))
-            across -= gradient(self.nose * face[:, 2:3] + added)
+            across -= gradient(self.nose * of_face[:, 2:3] + added)
         return _hats(along / ALONG, ROWS), _hats(across / ACROSS, COLUMNS), added
 
     def _turn(self, face):
@@ -228,7 +228,7 @@ def disagreement(a, b):
     return tf.reduce_sum(both * tf.square(a - b)) / tf.stop_gradient(variance)
 
 
-def _frame(shape):
+def frame(shape):
     """The frame of a shape [B, S, S, C]: (along, across, length, width).
 
     Places [B, S * S] of all positions along and across the axis, in lengths of the frame. Length [B, 1] in sides of the
@@ -254,12 +254,12 @@ def _frame(shape):
     return (right * sine + down * cosine) / length, (right * cosine - down * sine) / length, length, thickness
 
 
-_ODD = (1.0, -1.0, 1.0, 1.0, -1.0, 1.0)  # signs in a mirror of what `_face` reads of a line
-_SCALES = np.array([4.0] + 3 * [32.0, 3.0, 3.0, 12.0, 12.0, 12.0], np.float32)  # they bring `_face` to about 1
+_ODD = (1.0, -1.0, 1.0, 1.0, -1.0, 1.0)  # signs in a mirror of what `face` reads of a line
+_SCALES = np.array([4.0] + 3 * [32.0, 3.0, 3.0, 12.0, 12.0, 12.0], np.float32)  # they bring `face` to about 1
 
 
 def _mirrored():
-    """The matrix that makes the numbers of `_face` those of the mirrored shape map: right and left change places."""
+    """The matrix that makes the numbers of `face` those of the mirrored shape map: right and left change places."""
     signs = np.diag(_ODD)
     matrix = np.zeros((1 + 3 * len(_ODD),) * 2, np.float32)
     matrix[0, 0] = 1
@@ -272,8 +272,8 @@ def _mirrored():
 _MIRRORED = _mirrored()
 
 
-def _face(shape, along, across, length, width):
-    """Numbers [B, 19] on the face of a stickman in its frame, see `_frame`.
+def face(shape, along, across, length, width):
+    """Numbers [B, 19] on the face of a stickman in its frame, see `frame`.
 
     The first is the width of the frame. Then come six for the line from neck to nose, and for the lines from the nose
     to the right and to the left eye: amount, mean across, mean along, variance across, covariance, variance along.
