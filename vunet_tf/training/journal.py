@@ -5,6 +5,7 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from PIL import Image
 
@@ -82,7 +83,7 @@ class Journal:
         tensors = {f"{split}/{name}": tf.constant(value, tf.float32) for name, value in values.items()}
         self._tell_tensorboard(step, tensors, _SCALAR)
 
-    def picture(self, name: str, step: int, picture) -> None:
+    def picture(self, name: str, step: int, picture: np.ndarray) -> None:
         """Keeps a [H, W, 3] uint8 picture."""
         folder = self.run_dir / PICTURES
         folder.mkdir(exist_ok=True)
