@@ -9,7 +9,7 @@ from keras import ops
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.appearance_input import AppearanceInput
-from vunet_tf.models.bottleneck import NO_PARTS, picture_decoder, picture_encoder
+from vunet_tf.models.bottleneck import picture_decoder, picture_encoder, without_shape
 from vunet_tf.models.discriminator import discriminator
 from vunet_tf.models.generative import GenerativeModel, symbolic_inputs, symbolic_z
 from vunet_tf.objective import adversarial, losses
@@ -48,10 +48,8 @@ class BiGAN(GenerativeModel):
         super().__init__(inputs, {**outputs, "drawn": keras.layers.Identity()(inputs["noise"][0])}, name=name)
 
     def refusals(self) -> dict[str, str]:
-        no_shape = "--model=bigan: a BiGAN has no shape to keep, since z holds shape and appearance together"
         return {
-            **dict.fromkeys(("transfer", "animate"), no_shape),
-            **dict.fromkeys(("parts", "vary"), f"--model=bigan: {NO_PARTS}"),
+            **without_shape("bigan", "a BiGAN"),
             "likelihood": "--model=bigan: a BiGAN is trained by a discriminator and states no p(x | z)",
         }
 

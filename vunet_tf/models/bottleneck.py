@@ -31,7 +31,18 @@ from vunet_tf.models.shape_encoder import contracting_path
 from vunet_tf.objective import losses
 
 SMALLEST_PICTURE_SCALE = 1 / 255  # half a grey level on [-1, 1]; files cannot store a smaller difference
-NO_PARTS = "only a VU-Net with --latent=laid keeps an appearance part by part"
+
+
+def without_parts(model: str) -> dict[str, str]:
+    """The refusals of a model, a value of --model, that keeps no appearance part by part."""
+    why = f"--model={model}: only a VU-Net with --latent=laid keeps an appearance part by part"
+    return dict.fromkeys(("parts", "vary"), why)
+
+
+def without_shape(model: str, kind: str) -> dict[str, str]:
+    """The refusals of a model without a shape. `kind` says in the messages what it is, such as "a VAE"."""
+    why = f"--model={model}: {kind} has no shape to keep, since z holds shape and appearance together"
+    return {**dict.fromkeys(("transfer", "animate"), why), **without_parts(model)}
 
 
 def picture_encoder(config: ModelConfig, channels: int, numbers: int, name: str) -> keras.Model:
@@ -103,12 +114,10 @@ class Autoencoder(GenerativeModel):
         super().__init__(inputs, {"image": self.decoder(z), "z": [z]}, name=name)
 
     def refusals(self) -> dict[str, str]:
-        no_shape = "--model=ae: an autoencoder has no shape to keep, since z holds shape and appearance together"
         no_distribution = "--model=ae: an autoencoder does not know how its codes are distributed; --model=vae does"
         return {
-            **dict.fromkeys(("transfer", "animate"), no_shape),
+            **without_shape("ae", "an autoencoder"),
             **dict.fromkeys(("sample", "manifold", "likelihood"), no_distribution),
-            **dict.fromkeys(("parts", "vary"), f"--model=ae: {NO_PARTS}"),
         }
 
     @property
@@ -217,11 +226,7 @@ class VAE(GenerativeModel):
     # Uses
 
     def refusals(self) -> dict[str, str]:
-        no_shape = f"--model={self.NAME}: a VAE has no shape to keep, since z holds shape and appearance together"
-        return {
-            **dict.fromkeys(("transfer", "animate"), no_shape),
-            **dict.fromkeys(("parts", "vary"), f"--model={self.NAME}: {NO_PARTS}"),
-        }
+        return without_shape(self.NAME, "a VAE")
 
     def _wire(self, use):
         symbolic = symbolic_inputs(self.config)
@@ -271,7 +276,7 @@ class JointVAE(VAE):
 
     def refusals(self) -> dict[str, str]:
         why = "--model=vae_joint: its shapes are pictures, and between two of them there is no pose; use transfer"
-        return {"animate": why, **dict.fromkeys(("parts", "vary"), f"--model=vae_joint: {NO_PARTS}")}
+        return {"animate": why, **without_parts("vae_joint")}
 
     def _wire(self, use):
         if use not in ("dress", "transfer"):
@@ -307,7 +312,7 @@ class CVAE(VAE):
 
     def refusals(self) -> dict[str, str]:
         why = "--model=cvae: what z means depends on the shape, as p(z | shape) does; use sample"
-        return {"manifold": why, **dict.fromkeys(("parts", "vary"), f"--model=cvae: {NO_PARTS}")}
+        return {"manifold": why, **without_parts("cvae")}
 
     def _training_inputs(self):
         return ("appearance", "shape", "noise")
