@@ -8,6 +8,7 @@ from typing import Any
 from vunet_tf.files.errors import InputError
 
 PICTURE_CHANNELS = 3
+CUT_PARTS = (8, 10)  # into how many body parts a person can be cut (vunet_tf.body.skeleton.BODY_PARTS)
 SMALLEST_VGG19_SIDE = 16  # pixels: four poolings come before the last layer
 # What an evaluation can measure.
 SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution", "pose", "samples")
@@ -163,6 +164,9 @@ class ModelConfig(Settings):
             self.demand(self.appearance == "picture", "appearance", "must be picture with --latent=laid")
             self.demand(self.code_channels >= PICTURE_CHANNELS, "code_channels", "must be at least 3, a colour")
             self.demand(size >> self.map_factor >= 8, "map_factor", "leaves part maps with a side under 8")
+        if self.seen == ("parts",):
+            wanted = f"must be {' or '.join(map(str, CUT_PARTS))} with --appearance=parts"
+            self.demand(self.parts in CUT_PARTS, "parts", wanted)
         self.demand(self.latent_scales <= scales, "latent_scales", f"must be at most {scales}: F has {scales} scales")
         self.demand(not self.linear or self.model == "ae", "linear", "only --model=ae can be linear")
         self.demand(self.picture_scale > 0, "picture_scale", "must be a number above 0")

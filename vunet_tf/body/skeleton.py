@@ -7,6 +7,8 @@ tuple of names in the order of its joints, so that one schema can be mapped to a
 from itertools import pairwise
 from typing import NamedTuple
 
+from vunet_tf.config import CUT_PARTS
+
 # The 15 joints of VU-Net, in the released program's order. All code inside uses this order.
 JOINTS = (
     *("rankle", "rknee", "rhip", "rshoulder", "relbow", "rwrist", "reye"),
@@ -94,4 +96,4 @@ PARTS_8 = (
     _limb("left thigh", "lhip", "lknee", to_bottom=True),
 )
 PARTS_10 = (*PARTS_8, _limb("right shin", "rknee", "rankle"), _limb("left shin", "lknee", "lankle"))
-BODY_PARTS = {8: PARTS_8, 10: PARTS_10}
+BODY_PARTS = dict(zip(CUT_PARTS, (PARTS_8, PARTS_10), strict=True))
