@@ -103,7 +103,10 @@ _ATTRIBUTE = flags.DEFINE_string(
     "attribute", None, "attribute: KEY=VALUE, an attribute that the dataset's examples have, for example digit=3."
 )
 _STRENGTH = flags.DEFINE_float(
-    "strength", 1.0, "attribute: how strong it is in the last column. Below 0, the attribute is taken away."
+    "strength",
+    1.0,
+    "attribute: how strong it is in the last column. With 1 it is as strong as in the examples that have it. Below 0, "
+    "it is taken away.",
 )
 _FPS = flags.DEFINE_float(
     "fps",
