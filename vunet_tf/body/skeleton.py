@@ -69,8 +69,10 @@ class BodyPart(NamedTuple):
     kind "torso": the quadrilateral of the four torso joints, right shoulder in the upper left corner.
     kind "head": a box around the line from the neck through the nose, which goes on as far beyond the nose.
     kind "limb": a box around the line from the first joint (top of the crop) to the second (bottom).
-    aspect: width of the box divided by its length.
-    to_bottom: a limb whose second joint is unseen goes straight down to the picture's lower edge.
+
+    Attributes:
+        aspect: width of the box divided by its length.
+        to_bottom: a limb whose second joint is unseen goes straight down to the picture's lower edge.
     """
 
     name: str

@@ -60,15 +60,20 @@ class Shard:
 class DatasetInfo:
     """What `dataset.json` says.
 
-    source: which of `prepare`'s sources it came from.
-    made_with: {"flags": flags of `prepare`, "how": how each picture was made, in words}. An excerpt also has
-        "excerpt_of", the command that makes the whole dataset.
-    image_size: side of the square pictures in pixels.
-    joints: names of the joints in their order, or None if the pictures have none.
-    shape_channels: channels of the shape map: 3 for a stickman (drawn from joints), 1 or 3 for maps in the records.
-    has_mask: whether all examples carry the figure's mask.
-    splits: name to shards.
-    appearances, shapes: how many different ones each split has.
+    Attributes:
+        source: which of `prepare`'s sources it came from.
+        made_with: {"flags": flags of `prepare`, "how": how each picture was made, in words}. An excerpt also has
+            "excerpt_of", the command that makes the whole dataset.
+        image_size: side of the square pictures in pixels.
+        joints: names of the joints in their order, or None if the pictures have none.
+        shape_channels: channels of the shape map: 3 for a stickman (drawn from joints), 1 or 3 for maps in the records.
+        has_mask: whether all examples carry the figure's mask.
+        splits: name to shards.
+        appearances: how many different ones each split has.
+        shapes: how many different ones each split has.
+        rejected: number of pictures that were left out.
+        version: of vunet_tf, with which it was made.
+        format: of the files.
     """
 
     source: str

@@ -53,9 +53,9 @@ class Generator:
     Raises:
         InputError: the run's dataset is damaged, or does not fit the model. (It may be missing.)
 
-    Example:
-        generator = Generator(vunet_tf.load("runs/quickstart"))
-        generator.transfer(appearances="valid:0-4", shapes="valid:10-17").save_grid("matrix.png")
+    Examples:
+        >>> generator = Generator(vunet_tf.load("runs/quickstart"))
+        >>> generator.transfer(appearances="valid:0-4", shapes="valid:10-17").save_grid("matrix.png")
     """
 
     def __init__(

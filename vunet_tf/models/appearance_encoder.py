@@ -22,7 +22,7 @@ class AppearanceEncoder(ConfiguredModel):
     they are left out.
 
     Returns:
-        {"posterior": [parameters per latent], "z": [sample per latent]}, from the bottom up, float32.
+        dict: {"posterior": [parameters per latent], "z": [sample per latent]}, from the bottom up, float32.
     """
 
     def __init__(self, config: ModelConfig, name: str = "appearance_encoder"):

@@ -20,7 +20,8 @@ class AppearanceInput:
 
     Attributes:
         shapes: {key of a batch: its shape (height, width, channels)}, in the order in which F takes them.
-        size, channels: side of F's input in pixels, and the number of its channels, for all keys together.
+        size: side of F's input in pixels.
+        channels: number of its channels, for all keys together.
         crops: the crops that a batch must have for F, as `data.batches` takes them; None if it needs none.
     """
 

@@ -142,7 +142,7 @@ class VAE(GenerativeModel):
     Inputs: {"appearance": picture, "noise"}.
 
     Returns:
-        {"image": mu, "scale": standard deviations, the shape of mu, or one number, "posterior": [parameters],
+        dict: {"image": mu, "scale": standard deviations, the shape of mu, or one number, "posterior": [parameters],
         "prior": [parameters], "z": [sample]}.
 
     Wirings:
@@ -303,8 +303,7 @@ class CVAE(VAE):
     p(z | y) is a diagonal Gaussian whose parameters come from that vector. With --prior=standard_normal it is N(0, 1).
 
     Inputs: {"appearance": picture and shape map, "shape", "noise"}. It returns the same as the `VAE`. The wirings are
-        the
-    same, but "generate" and "sample" also take "shape", and there is "transfer" {"appearance", "shape"} -> picture.
+    the same, but "generate" and "sample" also take "shape", and there is "transfer" {"appearance", "shape"} -> picture.
     """
 
     WIRINGS = (*VAE.WIRINGS, "transfer")

@@ -51,8 +51,8 @@ class Decoder(ConfiguredModel):
     Inputs: {"skips": as `ShapeEncoder` gives them, "z": [[B, h, w, c] per latent]}.
 
     Returns:
-        {"image": [B, S, S, 3], "prior": [parameters per latent]}, float32. With --prior=flow there is log p(z | shape)
-        [B] instead of the parameters.
+        dict: {"image": [B, S, S, 3], "prior": [parameters per latent]}, float32. With --prior=flow there is
+        log p(z | shape) [B] instead of the parameters.
     """
 
     def __init__(self, config: ModelConfig, name: str = "decoder"):

@@ -28,9 +28,8 @@ class PartPrior(keras.layers.Layer):
         variance: see `DiagonalGaussian`.
 
     Call: h [B, H, W, C] with z [B, K, c], with noise [B, K, c], or with neither, as in `GroupPrior`. Or with noise, z
-        and
-    `keep` (one number per part, [B, K, 1]): parts with keep 1 have their code from z, and the others are sampled given
-    the parts before them.
+    and `keep` (one number per part, [B, K, 1]): parts with keep 1 have their code from z, and the others are sampled
+    given the parts before them.
 
     Returns:
         (parameters [B, K, parameters_per_channel * c], z [B, K, c]), float32.

@@ -74,7 +74,7 @@ class RealNVP(GenerativeModel):
     Inputs: {"appearance": pictures [B, S, S, 3], "noise": [noise of the dequantisation, [B, D]]}.
 
     Returns:
-        {"log_prob": the value in the brackets for this u, minus D log(levels), in nats [B], "z": [z]}.
+        dict: {"log_prob": the value in the brackets for this u, minus D log(levels), in nats [B], "z": [z]}.
     """
 
     WIRINGS = ("encode", "generate", "sample")

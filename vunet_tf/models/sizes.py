@@ -52,7 +52,7 @@ def sizes_of(config: ModelConfig) -> dict[str, Any]:
     """Parameters and multiply-accumulates of a configuration with a latent.
 
     Returns:
-        {"trainable": parameters of the training graph,
+        dict: {"trainable": parameters of the training graph,
          "folded": {"F", "G", "prior"}: parameters with weight normalisation folded,
          "macs": {"F", "G", "prior"}: multiply-accumulates per picture}
     """

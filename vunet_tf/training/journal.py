@@ -37,9 +37,9 @@ def _as_os_errors():
 class Journal:
     """The curves and pictures of one run.
 
-    RUN/metrics.csv             one row for each split and logged step. A column that a split does not have is empty
-    RUN/tensorboard/            the same numbers as "split/name", and the pictures
-    RUN/pictures/NAME_STEP.png  the pictures
+        RUN/metrics.csv             one row for each split and logged step. A column that a split does not have is empty
+        RUN/tensorboard/            the same numbers as "split/name", and the pictures
+        RUN/pictures/NAME_STEP.png  the pictures
 
     Args:
         run_dir: the run.

@@ -107,7 +107,8 @@ def load_index(path: Path) -> dict:
     """Reads an index without running anything in it.
 
     Returns:
-        {"imgs": list of strings, "train": list of booleans, "joints": list, "joint_order": tuple of strings or None}.
+        dict: {"imgs": list of strings, "train": list of booleans, "joints": list, "joint_order": tuple of strings, or
+        None}.
 
     Raises:
         InputError: the index cannot be read, is not a pickle, asks for more than plain data, or lacks a part.

@@ -132,16 +132,17 @@ class Options(Settings):
 class Source:
     """A source that was opened: what its pictures are and how to make them.
 
-    items: the work items in a fixed order. Each is small.
-    make: turns an item into examples and rejects. It runs in many processes, so it is a partial of a module's function.
-      It raises InputError if nothing can be made of the item.
-    name_of: gives the file of an item, for the list of rejects.
-    image_size: side of the square pictures in pixels.
-    has_joints: whether the examples carry joints (and the shape is the stickman) or a shape map.
-    shape_channels: channels of the shape map.
-    how: how each picture was made, in words: {what it concerns: text}.
-    rejects: what was left out already when the source was opened.
-    valid_fraction: the part for validation, if examples come without a split (see `split_by_hash`).
+    Attributes:
+        items: the work items in a fixed order. Each is small.
+        make: turns an item into examples and rejects. It runs in many processes, so it is a partial of a module's
+            function. It raises InputError if nothing can be made of the item.
+        name_of: gives the file of an item, for the list of rejects.
+        image_size: side of the square pictures in pixels.
+        has_joints: whether the examples carry joints (and the shape is the stickman) or a shape map.
+        shape_channels: channels of the shape map.
+        how: how each picture was made, in words: {what it concerns: text}.
+        rejects: what was left out already when the source was opened.
+        valid_fraction: the part for validation, if examples come without a split (see `split_by_hash`).
     """
 
     items: Sequence
