@@ -33,4 +33,4 @@ def class_names() -> dict[str, str]:
 
 def build(config: ModelConfig) -> "GenerativeModel":
     """A new model of these settings."""
-    return class_of(config.model)(config)  # type: ignore[call-arg]  # only the base takes inputs and outputs
+    return class_of(config.model)(config)  # type: ignore[call-arg, arg-type]  # only the base takes inputs
