@@ -61,7 +61,7 @@ def structural_similarity(a: tf.Tensor, b: tf.Tensor, window: int = 7) -> tf.Ten
     window = min(window, *a.shape[1:3])
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # (k1 L)^2, (k2 L)^2 with range L = 2
 
-    def local_mean(x):
+    def local_mean(x: tf.Tensor) -> tf.Tensor:
         return ops.average_pool(x, window, strides=1, padding="valid")
 
     mu_a, mu_b = local_mean(a), local_mean(b)

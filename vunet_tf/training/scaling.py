@@ -7,6 +7,7 @@ algorithms for clusters of workstations").
 """
 
 import io
+from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -109,7 +110,7 @@ def _told(step: Step) -> str:
     return f"{step.precision}, {step.batch_size} pictures, {1000 * step.seconds:,.0f} ms"
 
 
-def _row(cells) -> str:
+def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
