@@ -90,6 +90,14 @@ def people(request):
     return request.getfixturevalue({"figures": "figure_people", "photos": "photo_people"}[request.param])
 
 
+@pytest.fixture
+def ours(traced):
+    """A training step before its first step. The module's fixture `traced` gives it and its first state, once."""
+    made, state = traced
+    made.restore(state)
+    return made
+
+
 def saved_run(directory, dataset, **config):
     """An untrained run on a dataset, as `train` would write it. It is initialised by a batch of the dataset."""
     import keras

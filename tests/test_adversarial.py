@@ -5,14 +5,16 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import stepping
 import tensorflow as tf
+from stepping import weights
 
 from vunet_tf.config import ModelConfig, TrainingConfig
 from vunet_tf.files.errors import InputError
 from vunet_tf.models import registry
 from vunet_tf.models.discriminator import discriminator
 from vunet_tf.objective import adversarial
-from vunet_tf.training.step import TrainingStep, array
+from vunet_tf.training.step import TrainingStep
 
 SIZES = {"image_size": 8, "shape_channels": 1, "bottleneck_factor": 2, "width": 4, "max_width": 4}
 BIGAN = ModelConfig(**SIZES, model="bigan", code_size=3, activation="leaky_relu", weight_norm=False)
@@ -44,23 +46,8 @@ def traced(request):
     return made, made.state()
 
 
-@pytest.fixture
-def ours(traced):
-    """A training step before its first step."""
-    made, state = traced
-    made.restore(state)
-    return made
-
-
 def train(ours, steps, first=0):
-    stacked = {key: np.stack([batch[key] for batch in BATCHES]) for key in BATCHES[0]}
-    batches = iter(tf.data.Dataset.from_tensor_slices(stacked).repeat().skip(first))
-    rows = ours.train(batches, tf.constant(steps)).numpy()
-    return [dict(zip(ours.names, row, strict=True)) for row in rows]
-
-
-def values(network):
-    return [array(variable) for variable in network.trainable_variables]
+    return stepping.rows(ours, steps, BATCHES, first)
 
 
 # What each equation says
@@ -126,7 +113,7 @@ def test_without_a_weight_there_is_no_r1():
 def test_each_player_steps_its_own_network_down_its_own_loss(ours):
     """The first step of Adam moves each weight by the learning rate against the sign of its gradient."""
     model, batch, d = ours.model, BATCHES[0], ours.discriminator
-    before = values(model), values(d)
+    before = weights(model), weights(d)
     inputs = model.training_inputs(batch)
     inputs["noise"] = model.noise(4, tf.constant([0, 0], tf.int64))
     with tf.GradientTape(persistent=True) as tape:
@@ -154,7 +141,7 @@ def test_each_player_steps_its_own_network_down_its_own_loss(ours):
     ):
         gradients = tape.gradient(own, [v.value for v in network.trainable_variables], unconnected_gradients="zero")
         moved = 0
-        for start, new, gradient in zip(old, values(network), gradients, strict=True):
+        for start, new, gradient in zip(old, weights(network), gradients, strict=True):
             clear = np.abs(gradient) > 1e-3
             np.testing.assert_allclose((new - start)[clear], -rate * np.sign(gradient[clear]), rtol=0.02)
             moved += clear.sum()
@@ -175,19 +162,19 @@ def test_a_restored_step_goes_on_exactly_with_both_players():
 def test_a_second_round_may_bring_the_discriminator_and_a_run_that_goes_on_may_not(traced):
     ours, state = traced
     alone = {name: value + 1 for name, value in state.items() if not name.startswith("discriminator")}
-    before = values(ours.discriminator)
+    before = weights(ours.discriminator)
     with pytest.raises(ValueError, match="it has no discriminator/0000"):
         ours.restore(alone)
     ours.restore(alone, new_run=True)
-    np.testing.assert_array_equal(values(ours.model)[0], alone["model/0000"])
-    for old, new in zip(before, values(ours.discriminator), strict=True):
+    np.testing.assert_array_equal(weights(ours.model)[0], alone["model/0000"])
+    for old, new in zip(before, weights(ours.discriminator), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
 def test_a_step_of_one_player_is_as_it_was_without_the_other():
     """--adversarial draws nothing that the model would have drawn: its first weights and losses are equal."""
     alone, both = TrainingStep(VUNET, CONFIG), TrainingStep(VUNET, dataclasses.replace(CONFIG, adversarial=1.0))
-    for old, new in zip(values(alone.model), values(both.model), strict=True):
+    for old, new in zip(weights(alone.model), weights(both.model), strict=True):
         np.testing.assert_array_equal(old, new)
     (row,), (against,) = train(alone, 1), train(both, 1)
     assert against["l1"] == row["l1"] and not {"adversarial", "discriminator"} & set(row)

@@ -62,6 +62,16 @@ def test_docstrings_name_arguments_that_are_there():
                     assert name.lstrip("*") in arguments(function), f"{path}: {function.name} has no {name}"
 
 
+def test_attributes_are_told_one_by_one():
+    """Of "low, high: ..." the site of the documents takes the second name for a type."""
+    for path in sorted([*(ROOT / "vunet_tf").rglob("*.py"), *(ROOT / "export").rglob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                found = re.search(r"^Attributes:\n((?: .*\n|\n)+)", f"{ast.get_docstring(node) or ''}\n", re.MULTILINE)
+                for names in re.findall(r"^    (\S[^:]*?): ", found[1] if found else "", re.MULTILINE):
+                    assert names.isidentifier(), f"{path}: {node.name}: {names}"
+
+
 def documented_functions(tree):
     """Each function with its docstring; a class's own is that of its `__init__`."""
     for node in ast.walk(tree):

@@ -48,6 +48,33 @@ def test_help_is_status_0_also_without_docstrings(command):
         assert shown.returncode == 0 and "--" in shown.stdout and not shown.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("train --dataset_dir=DATASET --run_dir=RUN --parts=7", "--parts=7: must be 8 or 10 with --appearance=parts"),
+        ("train --dataset_dir=DATASET --run_dir=RUN --shift=40", "--shift=40: must be less"),
+        ("train --dataset_dir=NONE --run_dir=RUN", "NONE is not a dataset"),
+        ("prepare --source=figures --output=DATASET", "DATASET exists; name another --output"),
+        ("prepare --preview=DATASET --split=test", "no split 'test'"),
+        ("generate sample --run_dir=figures-64 --out=OUT.png --dataset_dir=NONE", "NONE is not a dataset"),
+        ("evaluate --run_dir=NONE --out=OUT.json", "--run_dir=NONE is no run"),
+    ],
+    ids=lambda value: value.split()[0],
+)
+def test_wrong_flags_are_told_before_tensorflow_is_imported(arguments, told, figures_dataset, tmp_path):
+    """The import takes seconds."""
+    command, *rest = arguments.replace("DATASET", str(figures_dataset)).split()
+    code = (
+        f"import runpy, sys; sys.argv = {[command, *rest]!r}\n"
+        f"try: runpy.run_module('vunet_tf.{command}', run_name='__main__', alter_sys=True)\n"
+        "finally: assert 'tensorflow' not in sys.modules"
+    )
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert made.returncode == 1 and made.stderr.startswith("error: "), made.stderr
+    assert told.replace("DATASET", str(figures_dataset)) in made.stderr
+    assert not any(tmp_path.iterdir())
+
+
 def test_benchmark_takes_the_shipped_flagfiles():
     command = [sys.executable, "-m", "vunet_tf.benchmark", "model", f"--flagfile={CONFIGS / 'sprites.flags'}"]
     made = subprocess.run(command, capture_output=True, text=True, cwd=CONFIGS.parent)

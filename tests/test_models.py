@@ -22,7 +22,7 @@ from vunet_tf.objective import losses
 
 ROOT = Path(__file__).parent.parent
 PRESETS = {name: read_flagfile(CONFIGS / f"{name}.flags") for name in ("coco", "deepfashion", "market")}
-SMALL = ModelConfig(image_size=16, width=4, max_width=8, parts=2, bottleneck_factor=1)
+SMALL = ModelConfig(image_size=16, width=4, max_width=8, bottleneck_factor=1)
 
 
 def batch(config, size=3, seed=0):
@@ -413,6 +413,7 @@ def test_standard_normal_prior_is_standard_normal():
         ({"bottleneck_factor": 7}, "bottleneck_factor"),
         ({"box_factor": -1}, "box_factor"),
         ({"parts": 0}, "parts"),
+        ({"parts": 7}, "parts=7: must be 8 or 10 with --appearance=parts"),
         ({"shape_channels": 0}, "shape_channels"),
         ({"max_width": 16}, "max_width"),
         ({"blocks_per_scale": 1}, "blocks_per_scale"),

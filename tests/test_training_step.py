@@ -5,7 +5,9 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import stepping
 import tensorflow as tf
+from stepping import weights
 
 from vunet_tf.config import ModelConfig, TrainingConfig
 from vunet_tf.files.errors import InputError
@@ -39,12 +41,6 @@ def batch_of(seed, size=4):
 BATCHES = [batch_of(seed) for seed in range(8)]
 
 
-def iterator(batches=None, first=0):
-    batches = batches or BATCHES
-    stacked = {key: np.stack([batch[key] for batch in batches]) for key in batches[0]}
-    return iter(tf.data.Dataset.from_tensor_slices(stacked).repeat().skip(first))
-
-
 def training_step(model=MODEL, **changes):
     made = TrainingStep(model, dataclasses.replace(CONFIG, **changes))
     made.initialise(BATCHES[:2])
@@ -58,22 +54,8 @@ def traced():
     return made, made.state()
 
 
-@pytest.fixture
-def ours(traced):
-    """A training step of `MODEL` and `CONFIG` before its first step."""
-    made, state = traced
-    made.restore(state)
-    return made
-
-
-def train(ours, steps, batches=None, first=0):
-    """Rows of a few steps as dicts."""
-    rows = ours.train(iterator(batches, first), tf.constant(steps)).numpy()
-    return [dict(zip(ours.names, row, strict=True)) for row in rows]
-
-
-def weights(ours):
-    return [array(variable) for variable in ours.model.trainable_variables]
+def train(ours, steps, batches=BATCHES, first=0):
+    return stepping.rows(ours, steps, batches, first)
 
 
 def assert_equal(first, second):
@@ -93,7 +75,7 @@ def test_it_learns_and_tells_what_it_did(ours):
 
 def test_a_step_is_adam_on_the_gradient_of_the_negative_elbo(ours):
     """The first step of Adam moves each weight by the learning rate against the sign of its gradient."""
-    before = weights(ours)
+    before = weights(ours.model)
     model, batch = ours.model, BATCHES[0]
     inputs = model.training_inputs(batch)
     inputs["noise"] = model.noise(4, tf.constant([0, 0], tf.int64))
@@ -105,7 +87,7 @@ def test_a_step_is_adam_on_the_gradient_of_the_negative_elbo(ours):
     (row,) = train(ours, 1)
     assert row["loss"] == pytest.approx(float(loss), rel=1e-5)
     assert row["gradient_norm"] == pytest.approx(float(tf.linalg.global_norm(gradients)), rel=1e-4)
-    for old, new, gradient in zip(before, weights(ours), gradients, strict=True):
+    for old, new, gradient in zip(before, weights(ours.model), gradients, strict=True):
         clear = np.abs(gradient) > 1e-3
         np.testing.assert_allclose((new - old)[clear], -0.02 * np.sign(gradient[clear]), rtol=1e-3)
 
@@ -128,11 +110,11 @@ def test_what_f_sees_is_the_other_picture(ours):
 
 def test_a_batch_that_is_no_number_is_skipped_and_counted(ours):
     train(ours, 3)
-    before, averages = weights(ours), [array(v) for v in ours.optimizer.variables]
+    before, averages = weights(ours.model), [array(v) for v in ours.optimizer.variables]
     broken = {**BATCHES[0], "image": np.full_like(BATCHES[0]["image"], np.nan)}
     (row,) = train(ours, 1, [broken])
     assert np.isnan(row["loss"]) and row["skipped"] == 1
-    assert_equal(before, weights(ours))
+    assert_equal(before, weights(ours.model))
     assert_equal(averages[2:], [array(v) for v in ours.optimizer.variables][2:])  # but iterations and learning rate
     assert int(array(ours.step)) == 4 and int(array(ours.skipped_in_a_row)) == 1
     (row,) = train(ours, 1)
@@ -152,14 +134,14 @@ def test_a_step_on_features_of_vgg19(tmp_path):
     ours = TrainingStep(model, dataclasses.replace(CONFIG, mixed_precision="mixed_bfloat16", **wishes))
     batch = {key: np.repeat(np.repeat(value, 2, axis=1), 2, axis=2) for key, value in BATCHES[0].items()}
     ours.initialise([batch])
-    before = weights(ours)
+    before = weights(ours.model)
     (row,) = train(ours, 1, [batch])
     terms = [name for name in row if name.startswith(("vgg_", "gram_"))]
     assert len(terms) == 8 and {"vgg_input", "gram_block1_conv2", "gram_block5_conv2"} <= set(terms)
     assert row["reconstruction"] == pytest.approx(sum(row[name] for name in terms), rel=1e-4)
     assert row["gradient_norm"] > 0 and row["skipped"] == 0
     # But the first: one input, normalised, its gradient is rounding or 0.
-    assert all(np.any(old != new) for old, new in zip(before[1:6], weights(ours)[1:6], strict=True))
+    assert all(np.any(old != new) for old, new in zip(before[1:6], weights(ours.model)[1:6], strict=True))
     network = ours.reconstruction.features.network
     assert {weight.dtype for weight in network.weights} == {"float32"} and not network.trainable_weights
     unchanged = vgg.weights[: len(network.weights)]  # the last layers are not used
@@ -171,12 +153,12 @@ def test_averaged_weights_are_the_moving_average(ours):
     average = None
     for k in range(4):
         train(ours, 1, first=k)
-        now, momentum = weights(ours), min(0.9, (1 + k) / (10 + k))
+        now, momentum = weights(ours.model), min(0.9, (1 + k) / (10 + k))
         average = now if k == 0 else [momentum * a + (1 - momentum) * b for a, b in zip(average, now, strict=True)]
     with ours.averaged_weights():
-        for a, b in zip(average, weights(ours), strict=True):
+        for a, b in zip(average, weights(ours.model), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-    assert_equal(now, weights(ours))
+    assert_equal(now, weights(ours.model))
 
 
 def test_after_a_short_run_the_average_is_near_the_weight():
@@ -245,7 +227,7 @@ def test_a_second_round_keeps_weights_and_slots_alone(ours):
     second = TrainingStep(MODEL, CONFIG)
     second.restore(first.state(), new_run=True)
     assert int(array(second.step)) == 0
-    assert_equal(weights(first), weights(second))
+    assert_equal(weights(first.model), weights(second.model))
     assert_equal([array(v) for v in first.optimizer.variables], [array(v) for v in second.optimizer.variables])
 
 

@@ -174,10 +174,10 @@ def _title() -> str:
 
 
 def _model() -> None:
+    asked = _asked()
     start_tensorflow()
     from vunet_tf.models.sizes import model_page, sizes_table
 
-    asked = _asked()
     configs = {"as given": asked} if asked else {name: read_flagfile(CONFIGS / f"{name}.flags") for name in PUBLISHED}
     if not _OUT.value:
         print(sizes_table(configs))

@@ -8,6 +8,7 @@ from typing import Any
 from vunet_tf.files.errors import InputError
 
 PICTURE_CHANNELS = 3
+CUT_PARTS = (8, 10)  # into how many body parts a person can be cut (vunet_tf.body.skeleton.BODY_PARTS)
 SMALLEST_VGG19_SIDE = 16  # pixels: four poolings come before the last layer
 # What an evaluation can measure.
 SECTIONS = ("reconstruction", "transfer", "disentanglement", "likelihood", "distribution", "pose", "samples")
@@ -75,7 +76,7 @@ class ModelConfig(Settings):
             place where its part lies in the wanted shape. Training finds the parts by itself, without labels.
         parts: number of parts. With --appearance=parts, of the body parts that are cut out for F (8, or 10 with the
             shins). With --latent=laid, of the parts that training finds.
-        code_channels: how many numbers the code of one part has. Only with --latent=laid, which needs at least 3.
+        code_channels: how many numbers the code of one part has. Only with --latent=laid, which needs 3 or more.
         map_factor: the part maps, which say where the parts lie, have a side of image_size / 2**map_factor pixels. Only
             with --latent=laid, which needs a side of at least 8.
         box_factor: the crops of body parts have a side of image_size / 2**box_factor pixels. Only with
@@ -99,7 +100,7 @@ class ModelConfig(Settings):
             "bigan": a generator and an encoder, trained by a discriminator of pairs of picture and z.
         code_size: how many numbers z has in the models ae, vae, vae_joint, cvae and bigan; for vae_joint an even
             number.
-        linear: only with --model=ae: the encoder and the decoder are one linear layer each.
+        linear: only with --model=ae: the encoder and the decoder are one linear layer each, without residual blocks.
         picture_variance: only with the models vae, vae_joint and cvae: the standard deviation of p(x | z).
             "learned": the decoder gives one for each value. "fixed": it is --picture_scale everywhere.
         picture_scale: the standard deviation with --picture_variance=fixed, above 0. Pictures are in [-1, 1].
@@ -163,6 +164,9 @@ class ModelConfig(Settings):
             self.demand(self.appearance == "picture", "appearance", "must be picture with --latent=laid")
             self.demand(self.code_channels >= PICTURE_CHANNELS, "code_channels", "must be at least 3, a colour")
             self.demand(size >> self.map_factor >= 8, "map_factor", "leaves part maps with a side under 8")
+        if self.seen == ("parts",):
+            wanted = f"must be {' or '.join(map(str, CUT_PARTS))} with --appearance=parts"
+            self.demand(self.parts in CUT_PARTS, "parts", wanted)
         self.demand(self.latent_scales <= scales, "latent_scales", f"must be at most {scales}: F has {scales} scales")
         self.demand(not self.linear or self.model == "ae", "linear", "only --model=ae can be linear")
         self.demand(self.picture_scale > 0, "picture_scale", "must be a number above 0")
@@ -250,7 +254,8 @@ class TrainingConfig(Settings):
         vgg_weights: the weights of VGG19 for --reconstruction=vgg19: "imagenet" (Keras downloads them once), or a file.
         feature_weights: only with --reconstruction=vgg19: weights of the terms that compare features. They are six
             numbers from 0 on, with commas between: for the input and five layers of VGG19.
-        gram_weights: only with --reconstruction=vgg19: weights of the terms that compare Gram matrices of the same six.
+        gram_weights: only with --reconstruction=vgg19: weights of the terms that compare Gram matrices of the features.
+            They are six numbers, in the order of --feature_weights. With 0 there is no such term.
         kl_schedule: how the weight of the KL term changes. "ramp": it is 1e-6 for half of the steps, rises to
             --kl_weight at three quarters of them, and stays there (released program). "constant": it is always
             --kl_weight.
@@ -261,14 +266,16 @@ class TrainingConfig(Settings):
             processor has bfloat16 instructions.
         appearance_from: which picture the appearance encoder sees: "self", the one that is to be made (the paper), or
             "other", another picture of the same appearance, or the same picture if the appearance has only one.
-        mirror: flip half of the examples from left to right.
+        mirror: flip half of the examples, chosen at random, from left to right.
         mirror_appearance: flip half of the inputs of the appearance encoder, picture and shape map together.
         shift: move picture and shape map together at random, by up to this many pixels in x and in y. The edges are
             repeated.
         hue: turn the hues of the picture at random, by up to this part of the colour circle: 0.5 gives any hue. What
             the appearance encoder sees is turned with it. Greys stay.
-        steps_per_call: number of steps that run in one call from Python.
-        init_batches: number of batches from which data-dependent initialisation sets the first scales and biases.
+        steps_per_call: number of steps that run in one call from Python. More of them save a little time, and the
+            training can only stop after a call.
+        init_batches: number of batches from which data-dependent initialisation sets the first scales and biases, of
+            weight-normalised convolutions and of normalising flows.
         log_every: number of steps between two rows of the curves in metrics.csv.
         valid_batches: number of batches of the valid split that are measured at each checkpoint; 0 for none.
         checkpoint_every: number of steps between two checkpoints.
@@ -279,7 +286,7 @@ class TrainingConfig(Settings):
             true pairs of picture and shape map from made ones (docs/models.md). 0 for none. --model=bigan always has
             one.
         r1: weight of the R1 penalty, which keeps the discriminator smooth, from 0 on.
-        discriminator_rate: learning rate of the discriminator, divided by that of the model.
+        discriminator_rate: learning rate of the discriminator, divided by that of the model; above 0.
 
     Raises:
         InputError: a value that makes no sense; the message names the flag.
@@ -374,21 +381,21 @@ class EvaluationConfig(Settings):
         split: names of the splits to measure, with commas between. By default valid, valid_appearance and valid_shape,
             as far as the dataset has them.
         sections: what to measure, with commas between. By default everything.
-        reference: transfer: which picture of each appearance the model sees. "first": the first one. key=value,...: the
-            first one with these attributes (or with this name or shape_id). By default
+        reference: for the section transfer: which picture of each appearance the model sees. "first": the first one.
+            key=value,...: the first one with these attributes (or with this name or shape_id). By default
             action=idle,direction=down,t=0 for sprites, and first for others. For the split valid it comes from
             valid_appearance, and for valid_shape from train, as far as the dataset has them. In all other cases it
             comes from the split itself.
-        by: transfer: name of an attribute of the data. The error is then also given for each of its values, for example
-            "pattern" for the patterns of drawn people's shirts.
+        by: for the section transfer: name of an attribute of the data. The error is then also given for each of its
+            values, for example "pattern" for the patterns of drawn people's shirts.
         max_examples: number of examples measured per split, evenly spread over it; 0 for all.
         batch_size: number of pictures made at a time.
-        samples: likelihood: number of samples of z in the tighter bound.
+        samples: for the section likelihood: number of samples of z in the tighter (importance-weighted) bound.
         vgg_weights: weights of VGG19 for the VGG19 distance: "imagenet" (Keras downloads them once), or a file. Without
             it, this distance is not measured.
         inception_weights: a file of Keras InceptionV3 weights, for inception score and FID. Without it, these two are
             not measured.
-        seed: seed of all random numbers.
+        seed: seed of all random numbers. The same seed gives the same results.
 
     Raises:
         InputError: an unknown section.

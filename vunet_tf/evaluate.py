@@ -20,8 +20,10 @@ from absl import flags
 from vunet_tf.command_line.flags import define, values
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.config import EvaluationConfig
+from vunet_tf.data.dataset import read_info
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
+from vunet_tf.pretrained import folder_of
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run to measure, or name of a preset.")
 _DATASET_DIR = flags.DEFINE_string(
@@ -58,9 +60,12 @@ def _evaluate() -> None:
         if value not in (None, "imagenet") and not Path(value).is_file():
             raise InputError(f"--{name}={value}: there is no such file")
 
+    folder_of(_RUN_DIR.value)
+    if _DATASET_DIR.value:
+        read_info(_DATASET_DIR.value)
+
     start_tensorflow()  # only now: --help and wrong flags need not wait for it
     from vunet_tf import runs
-    from vunet_tf.data.dataset import read_info
     from vunet_tf.evaluation import plots, report
     from vunet_tf.evaluation.evaluation import Evaluation
     from vunet_tf.evaluation.page import Picture, as_html
@@ -95,10 +100,10 @@ def _evaluate() -> None:
 
 
 def _compare() -> None:
+    out = _writable(_OUT.value, ".md")
     start_tensorflow()
     from vunet_tf.evaluation import comparison, report
 
-    out = _writable(_OUT.value, ".md")
     results = [report.read(path) for path in _COMPARE.value]
     command = shlex.join(["python", "-m", "vunet_tf.evaluate", *sys.argv[1:]])
     with atomic.writing(out):

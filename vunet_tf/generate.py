@@ -50,6 +50,7 @@ from absl import flags
 
 from vunet_tf.command_line.flags import define_pose_model
 from vunet_tf.command_line.startup import run, start_tensorflow
+from vunet_tf.data.dataset import read_info
 from vunet_tf.files import atomic, pictures, video
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import counted
@@ -102,7 +103,10 @@ _ATTRIBUTE = flags.DEFINE_string(
     "attribute", None, "attribute: KEY=VALUE, an attribute that the dataset's examples have, for example digit=3."
 )
 _STRENGTH = flags.DEFINE_float(
-    "strength", 1.0, "attribute: how strong it is in the last column. Below 0, the attribute is taken away."
+    "strength",
+    1.0,
+    "attribute: how strong it is in the last column. With 1 it is as strong as in the examples that have it. Below 0, "
+    "it is taken away.",
 )
 _FPS = flags.DEFINE_float(
     "fps",
@@ -190,6 +194,8 @@ def _generate(mode: str) -> bool:
     """Makes and writes the pictures. Returns whether all inputs could be used."""
     _check_flags(mode)
     folder_of(_RUN_DIR.value)
+    if _DATASET_DIR.value:
+        read_info(_DATASET_DIR.value)
     out = _out(mode)
 
     start_tensorflow()  # only now: --help and wrong flags need not wait for it

@@ -16,6 +16,7 @@ from absl import flags
 
 from vunet_tf.command_line.flags import define, given, values
 from vunet_tf.command_line.startup import run, start_tensorflow
+from vunet_tf.data.dataset import demand_free, read_info
 from vunet_tf.data.sources.registry import OPTIONS, SOURCES
 from vunet_tf.data.sources.source import Options
 from vunet_tf.data.workers import Scheduler
@@ -89,9 +90,10 @@ def _prepare() -> None:
             )
         from vunet_tf.data.cluster import demand_scheduler  # only now: it needs a package that few have
 
-        demand_scheduler(_SCHEDULER.value)  # before a source is opened, which may take minutes
+        demand_scheduler(_SCHEDULER.value)
         options = options.for_other_machines()
         scheduler = Scheduler(_SCHEDULER.value, options.read_while_working())
+    demand_free(_OUTPUT.value, _OVERWRITE.value)  # before a source is opened, which may take minutes
     source = SOURCES[_SOURCE.value](options)
 
     start_tensorflow()  # only now: --help and wrong flags need not wait for it
@@ -110,7 +112,9 @@ def _prepare() -> None:
 
 def _preview() -> None:
     _check_all_are_of_use(given())
-    start_tensorflow()
+    read_info(_PREVIEW.value).examples(_SPLIT.value)
+
+    start_tensorflow()  # only now: wrong flags need not wait for it
     from vunet_tf.data.preview import contact_sheet
 
     sheet = contact_sheet(_PREVIEW.value, _SPLIT.value, _ROWS.value)

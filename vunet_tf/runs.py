@@ -1,10 +1,10 @@
 """A run directory, from which a trained model is built again. Reading it runs no code from it and unpickles nothing.
 
-RUN/config.json        {"format": 2, "class": "VUNet", "config": {...}, "fitting": {...}}, see `Run`
-RUN/model.weights.h5   weights, as Keras writes them
-RUN/flags.txt          the flags of the training, as used: a flagfile
-RUN/history.jsonl      a line for each start that changed flags or packages, see `history`
-RUN/checkpoints/ ...   see `vunet_tf.training`
+    RUN/config.json        {"format": 2, "class": "VUNet", "config": {...}, "fitting": {...}}, see `Run`
+    RUN/model.weights.h5   weights, as Keras writes them
+    RUN/flags.txt          the flags of the training, as used: a flagfile
+    RUN/history.jsonl      a line for each start that changed flags or packages, see `history`
+    RUN/checkpoints/ ...   see `vunet_tf.training`
 
 A preset (`vunet_tf.pretrained`) is read in the same way. Its weights are stored in a smaller form, and its dataset is
 the few examples that come with it.
@@ -53,12 +53,13 @@ class _WeightsInMemory(io.BytesIO):
 class Run(NamedTuple):
     """A trained run: everything that is needed to use it.
 
-    directory: the run directory.
-    model: a `GenerativeModel` (`vunet_tf.models.registry`), with the weights that `save` wrote, to the bit.
-    fitting: how the pictures and shapes of its dataset were made, so that others can be made in the same way.
-    flags: the flags of its training, {name: value}. A boolean value is "true" or "false". {} if none are kept.
-    dataset_dir: the dataset that it was trained on, or the one that the user named. It may no longer exist. None if it
-      is not known.
+    Attributes:
+        directory: the run directory.
+        model: a `GenerativeModel` (`vunet_tf.models.registry`), with the weights that `save` wrote, to the bit.
+        fitting: how the pictures and shapes of its dataset were made, so that others can be made in the same way.
+        flags: the flags of its training, {name: value}. A boolean value is "true" or "false". {} if none are kept.
+        dataset_dir: the dataset that it was trained on, or the one that the user named. It may no longer exist. None if
+            it is not known.
     """
 
     directory: Path
@@ -125,9 +126,9 @@ def open_for_training(
         chief: whether this process writes the run. Other processes only check whether it can go on.
 
     Yields:
-        begin(step, flags, dataset): call it when everything is ready, with the steps done, the text of a flagfile and
-        the dataset's `digest`. It writes flags and history, and returns a list of sentences that say what changed since
-        the last start.
+        A function `begin(step, flags, dataset)`. Call it when everything is ready, with the steps done, the text of a
+        flagfile and the dataset's `digest`. It writes flags and history, and returns a list of sentences that say what
+        changed since the last start.
 
     Raises:
         InputError: `run_dir` holds another model, is being trained already, or cannot be written.
@@ -199,9 +200,9 @@ def history(run_dir: Path | str) -> list[dict]:
     """The starts of a run's training that changed something, and the first start. [] if none are kept.
 
     Returns:
-        {"step": steps done before, "date": ISO 8601, "changed": sentences like "--learning_rate: 0.001 before, 0.0005
-        from step 2000 on", "flags": all flags by name, "versions": of Python and packages, "dataset": its `digest`} for
-        each.
+        list: for each start {"step": steps done before, "date": ISO 8601, "changed": sentences like "--learning_rate:
+        0.001 before, 0.0005 from step 2000 on", "flags": all flags by name, "versions": of Python and packages,
+        "dataset": its `digest`}.
 
     Raises:
         InputError: the file is damaged.

@@ -24,6 +24,7 @@ from pathlib import Path
 from vunet_tf.command_line.flags import as_flagfile, define, values
 from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.config import ModelConfig, RunConfig, TrainingConfig
+from vunet_tf.data.dataset import DatasetInfo, digest, read_info
 from vunet_tf.files.errors import InputError
 from vunet_tf.pretrained import folder_of
 
@@ -34,7 +35,7 @@ define(ModelConfig, FROM_DATASET)
 define(TrainingConfig)
 
 
-def _model_config(info, dataset_dir) -> ModelConfig:
+def _model_config(info: DatasetInfo, dataset_dir: str) -> ModelConfig:
     """The model that the flags describe, for this dataset."""
     model = values(ModelConfig)
     for name in FROM_DATASET:
@@ -95,13 +96,11 @@ def _train() -> None:
     if settings.init_from:
         folder_of(settings.init_from, "--init_from")
     config = TrainingConfig(**values(TrainingConfig))
-
-    start_tensorflow()  # only now: --help and wrong flags need not wait for it
-    from vunet_tf.data.dataset import digest, read_info
-
     info = read_info(settings.dataset_dir)
     model_config = _model_config(info, settings.dataset_dir)
     config.check_size(model_config.image_size)
+
+    start_tensorflow()  # only now: --help and wrong flags need not wait for it
     _warn_of_slow_bfloat16(config)
     strategy, chief = _strategy(settings)
     if "valid" not in info.splits and (config.valid_batches or config.pictures_every):

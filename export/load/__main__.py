@@ -30,15 +30,19 @@ from vunet_tf.files.errors import InputError
 _SAVED_MODEL = flags.DEFINE_string(
     "saved_model", None, "server: folder of a version, or a folder of versions, of which the newest is taken."
 )
-_RULES = flags.DEFINE_string("batching_rules", str(RULES), "server: file with the rules of batching.")
+_RULES = flags.DEFINE_string(
+    "batching_rules",
+    str(RULES),
+    "server: file with the rules of batching, in the format of --batching_parameters_file of TensorFlow Serving.",
+)
 _REQUESTS = flags.DEFINE_integer(
     "requests", 10_000, "server: number of requests without batching, and again with it.", lower_bound=20
 )
 _CLIENTS = flags.DEFINE_integer("clients", 8, "server: number of clients that ask at once.", lower_bound=1)
-_WRONG = flags.DEFINE_float("wrong", 0.0, "server: the part of the requests that is damaged.", 0.0, 0.5)
+_WRONG = flags.DEFINE_float("wrong", 0.0, "server: the part of the requests that is damaged, as a fraction.", 0.0, 0.5)
 _TFLITE = flags.DEFINE_string("tflite", None, "phone: the TFLite file.")
 _CALLS = flags.DEFINE_integer("calls", 100_000, "phone: number of calls.", lower_bound=20)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the requests. Another number gives other requests.", lower_bound=0)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the requests. Another seed gives other requests.", lower_bound=0)
 _OUT = flags.DEFINE_string("out", None, "JSON file for the numbers.")
 
 

@@ -28,15 +28,19 @@ _GRPC = flags.DEFINE_string(
 )
 _MODEL = flags.DEFINE_string("model", "vunet", "Name under which the model is served.")
 _VERSION = flags.DEFINE_integer("version", None, "Version of the model. By default the server's newest.")
-_PICTURE = flags.DEFINE_string("picture", None, "PNG or JPEG file with the appearance.")
+_PICTURE = flags.DEFINE_string("picture", None, "PNG or JPEG file of the person whose appearance is wanted.")
 _SHAPE = flags.DEFINE_string(
-    "shape", None, "The shape in --picture; joints in pixels are pixels of it. By default it is estimated."
+    "shape",
+    None,
+    "JSON file with the joints of the person in --picture; for a model on shape maps, the picture of the shape map. "
+    "Joints in pixels are pixels of --picture. By default the joints are estimated.",
 )
 _POSE_MODEL = define_pose_model()
 _TARGET = flags.DEFINE_string(
     "target",
     None,
-    "The shape that gets the appearance. Joints in pixels need the picture of the same name beside them.",
+    "The shape that gets the appearance: a file like --shape, or a photograph if --shape is not given. Joints in "
+    "pixels need the picture of the same name beside them.",
 )
 _OUT = flags.DEFINE_string("out", "transfer.png", "PNG file for the answer.")
 _TIMEOUT = flags.DEFINE_float("timeout", 30.0, "Seconds to wait for the answer.", lower_bound=0.1)

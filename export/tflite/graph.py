@@ -8,6 +8,7 @@ picture and joints.
 import re
 import tempfile
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -102,7 +103,7 @@ def feeding(config: ModelConfig, keypoints: bool, uses: Sequence[str] = USES) ->
         "generate": {"inputs": {**shape_map, **latents}, "outputs": {"image": result}},
         "sample": {"inputs": {**shape_map, **noise}, "outputs": {"image": result, **latents}},
     }
-    told = {"types": "float32 in and out, in every precision", **{use: signatures[use] for use in uses}}
+    told: dict[str, Any] = {"types": "float32 in and out, in every precision", **{use: signatures[use] for use in uses}}
     if keypoints and config.draws_shapes:
         told["drawing.tflite"] = {"stickman": {"inputs": {"joints": joints}, "outputs": shape_map}}
         if "parts" in config.seen:
@@ -123,7 +124,9 @@ def drawing_graph(config: ModelConfig) -> bytes:
     """
     size, side = config.image_size, AppearanceInput(config).size
     joints = {"joints": (len(JOINTS), 2)}
-    signatures = {"stickman": (lambda joints: {"shape": draw_stickman(joints, size, size)}, joints)}
+    signatures: dict[str, tuple[Callable, dict]] = {
+        "stickman": (lambda joints: {"shape": draw_stickman(joints, size, size)}, joints)
+    }
     if "parts" in config.seen:
 
         def parts(image, joints):

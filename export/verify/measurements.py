@@ -155,7 +155,7 @@ def measured(
         seconds: seconds for each speed; 0 leaves speeds out.
 
     Returns:
-        (transfers, {name: [n, S, S, 3] uint8 pictures}, {name: results}). "keras" is the first name.
+        tuple: (transfers, {name: [n, S, S, 3] uint8 pictures}, {name: results}). "keras" is the first name.
     """
     from export.tflite import model_file
     from export.verify import transfers

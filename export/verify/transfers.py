@@ -18,12 +18,14 @@ _SERVED = 32  # pictures in a request to a SavedModel
 class Transfers(NamedTuple):
     """Some transfers. All arrays have the same first axis.
 
-    seen: inputs of "encode" of a TFLite file, float32.
-    sent: inputs of "transfer" of a SavedModel.
-    batch: what the Keras model takes as appearance.
-    shape: the shapes that get the appearance, float32 in [-1, 1].
-    truth: the true pictures, uint8.
-    masks: [n, S, S] bool: where errors count. None if the dataset has no masks; then they count in the whole picture.
+    Attributes:
+        seen: inputs of "encode" of a TFLite file, float32.
+        sent: inputs of "transfer" of a SavedModel.
+        batch: what the Keras model takes as appearance.
+        shape: the shapes that get the appearance, float32 in [-1, 1].
+        truth: the true pictures, uint8.
+        masks: [n, S, S] bool: where errors count. None if the dataset has no masks; then they count in the whole
+            picture.
     """
 
     seen: dict[str, np.ndarray]

@@ -30,8 +30,10 @@ SMOOTHING = 0.05  # seconds: standard deviation of the Gaussian over the frames 
 class Mask(NamedTuple):
     """Where a person is, in any part of the picture and at any resolution.
 
-    values: [h, w] float32, 1 inside the person, 0 outside.
-    matrix: [2, 3], from a point (x, y, 1) of the picture to one of `values`, both in pixels from the upper left corner.
+    Attributes:
+        values: [h, w] float32, 1 inside the person, 0 outside.
+        matrix: [2, 3], from a point (x, y, 1) of the picture to one of `values`, both in pixels from the upper left
+            corner.
     """
 
     values: np.ndarray
@@ -46,11 +48,12 @@ class Mask(NamedTuple):
 class Estimate(NamedTuple):
     """A person who was found in a picture.
 
-    joints: [15, 2] float32 fractions of the picture; a joint may lie outside of it.
-    confidence: [15] float32 in [0, 1]: how sure it is that the joint is where `joints` says, and in the picture.
-    score: in [0, 1]: how sure it is that this is a person.
-    box: left, top, width and height in pixels of what is seen of the person.
-    mask: where the person is.
+    Attributes:
+        joints: [15, 2] float32 fractions of the picture; a joint may lie outside of it.
+        confidence: [15] float32 in [0, 1]: how sure it is that the joint is where `joints` says, and in the picture.
+        score: in [0, 1]: how sure it is that this is a person.
+        box: left, top, width and height in pixels of what is seen of the person.
+        mask: where the person is.
     """
 
     joints: np.ndarray

@@ -35,8 +35,9 @@ _KNOWN = f"neither COCO's nor OpenPose's JSON nor {FORMAT}"
 class Person(NamedTuple):
     """One person of a file.
 
-    joints: [15, 2] float32 fractions of the picture; NaN where unseen.
-    box: left, top, width and height in pixels: the file's own box, else the one around the seen joints.
+    Attributes:
+        joints: [15, 2] float32 fractions of the picture; NaN where unseen.
+        box: left, top, width and height in pixels: the file's own box, else the one around the seen joints.
     """
 
     joints: np.ndarray

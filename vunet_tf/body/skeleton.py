@@ -7,6 +7,8 @@ tuple of names in the order of its joints, so that one schema can be mapped to a
 from itertools import pairwise
 from typing import NamedTuple
 
+from vunet_tf.config import CUT_PARTS
+
 # The 15 joints of VU-Net, in the released program's order. All code inside uses this order.
 JOINTS = (
     *("rankle", "rknee", "rhip", "rshoulder", "relbow", "rwrist", "reye"),
@@ -67,8 +69,10 @@ class BodyPart(NamedTuple):
     kind "torso": the quadrilateral of the four torso joints, right shoulder in the upper left corner.
     kind "head": a box around the line from the neck through the nose, which goes on as far beyond the nose.
     kind "limb": a box around the line from the first joint (top of the crop) to the second (bottom).
-    aspect: width of the box divided by its length.
-    to_bottom: a limb whose second joint is unseen goes straight down to the picture's lower edge.
+
+    Attributes:
+        aspect: width of the box divided by its length.
+        to_bottom: a limb whose second joint is unseen goes straight down to the picture's lower edge.
     """
 
     name: str
@@ -94,4 +98,4 @@ PARTS_8 = (
     _limb("left thigh", "lhip", "lknee", to_bottom=True),
 )
 PARTS_10 = (*PARTS_8, _limb("right shin", "rknee", "rankle"), _limb("left shin", "lknee", "lankle"))
-BODY_PARTS = {8: PARTS_8, 10: PARTS_10}
+BODY_PARTS = dict(zip(CUT_PARTS, (PARTS_8, PARTS_10), strict=True))

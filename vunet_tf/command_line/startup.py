@@ -45,14 +45,15 @@ def run(
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # otherwise TensorFlow reports every file it writes
         try:
-            command = work
             if isinstance(work, dict):
                 if not arguments or arguments[0] not in work:
                     nearest = difflib.get_close_matches(arguments[0], work, 1) if arguments else []
                     asked = f"{arguments[0]!r} is nothing to do; " if arguments else ""
                     meant = f" (did you mean {nearest[0]}?)" if nearest else ""
                     raise InputError(f"{asked}name what to do, one of {', '.join(work)}{meant}; --help explains")
-                command = work[arguments.pop(0)]
+                command: Callable[..., object] = work[arguments.pop(0)]
+            else:
+                command = work
             if arguments and not takes_arguments:
                 raise InputError(f"unexpected argument {arguments[0]!r}; everything else is given by flags")
             command(arguments) if takes_arguments else command()

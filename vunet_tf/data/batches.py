@@ -133,7 +133,9 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """Every example of a split once, in the order of the files. The last batch may be smaller.
 
-    Args and errors: as for `training_batches`, and
+    The other arguments, and the errors, are as for `training_batches`.
+
+    Args:
         positions: only these examples, counted from 0 in the order of the files. The others are read but not decoded.
 
     Returns:

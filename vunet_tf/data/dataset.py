@@ -1,6 +1,9 @@
 """Our dataset on disk: sharded TFRecords, `dataset.json` (what it is) and `rejects.csv` (what was left out, and why).
 
 A dataset gets its name only when it is complete: it is written under another name and renamed at the end.
+
+TensorFlow is imported by the functions that need it. So a command can read `dataset.json`, and refuse what does not fit
+it, without waiting for TensorFlow.
 """
 
 import contextlib
@@ -17,10 +20,9 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from vunet_tf import __version__
@@ -29,6 +31,9 @@ from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.reading import read_bytes
 from vunet_tf.files.words import DOCUMENT_ERRORS, json_fault, shown
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 FORMAT = "vunet-dataset-1"
 SHARD_BYTES = 32 * 2**20
@@ -55,15 +60,20 @@ class Shard:
 class DatasetInfo:
     """What `dataset.json` says.
 
-    source: which of `prepare`'s sources it came from.
-    made_with: {"flags": flags of `prepare`, "how": how each picture was made, in words}. An excerpt also has
-        "excerpt_of", the command that makes the whole dataset.
-    image_size: side of the square pictures in pixels.
-    joints: names of the joints in their order, or None if the pictures have none.
-    shape_channels: channels of the shape map: 3 for a stickman (drawn from joints), 1 or 3 for maps in the records.
-    has_mask: whether all examples carry the figure's mask.
-    splits: name to shards.
-    appearances, shapes: how many different ones each split has.
+    Attributes:
+        source: which of `prepare`'s sources it came from.
+        made_with: {"flags": flags of `prepare`, "how": how each picture was made, in words}. An excerpt also has
+            "excerpt_of", the command that makes the whole dataset.
+        image_size: side of the square pictures in pixels.
+        joints: names of the joints in their order, or None if the pictures have none.
+        shape_channels: channels of the shape map: 3 for a stickman (drawn from joints), 1 or 3 for maps in the records.
+        has_mask: whether all examples carry the figure's mask.
+        splits: name to shards.
+        appearances: how many different ones each split has.
+        shapes: how many different ones each split has.
+        rejected: number of pictures that were left out.
+        version: of vunet_tf, with which it was made.
+        format: of the files.
     """
 
     source: str
@@ -201,6 +211,7 @@ def digest(directory: Path | str) -> str:
 
 def serialise(example: Example) -> bytes:
     """An example as a `tf.train.Example`; `parse` is the inverse."""
+    import tensorflow as tf
 
     def feature(*values: bytes) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
@@ -224,6 +235,8 @@ def serialise(example: Example) -> bytes:
 
 def parse(serialised: bytes) -> Example:
     """The inverse of `serialise`, for use outside a pipeline (`batches` parses with TensorFlow ops)."""
+    import tensorflow as tf
+
     features = tf.train.Example.FromString(serialised).features.feature
 
     def value(key: str) -> bytes | None:
@@ -262,6 +275,8 @@ def read_examples(directory: Path | str, split: str, first: int = 0, count: int 
     Raises:
         InputError: if it is no dataset, has no such split, or a record is damaged.
     """
+    import tensorflow as tf
+
     records = tf.data.TFRecordDataset(shard_paths(directory, read_info(directory), split)).skip(first).take(count)
     try:
         for record in records.as_numpy_iterator():
@@ -307,6 +322,8 @@ class DatasetWriter:
             self._close_shard(example.split)
             count, size = 0, 0
         if not count:
+            import tensorflow as tf
+
             path = self.directory / self._shard_name(example.split)
             self._writers[example.split] = tf.io.TFRecordWriter(str(path))
         self._writers[example.split].write(record)
@@ -349,6 +366,8 @@ class DatasetWriter:
 
     def close(self) -> None:
         """Closes all files as they are, after an error."""
+        import tensorflow as tf
+
         self._rejects.close()
         for writer in self._writers.values():
             with contextlib.suppress(tf.errors.OpError):
@@ -382,6 +401,15 @@ def _put_in_place(partial: Path, directory: Path, replaced: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
+def demand_free(directory: Path | str, overwrite: bool) -> None:
+    """Raises InputError if a dataset cannot get this name: the folder is there, or holds something else."""
+    directory = Path(directory).resolve()
+    if directory.exists() and not overwrite:
+        raise InputError(f"{directory} exists; name another --output or give --overwrite")
+    if directory.exists() and not (directory / INFO_FILE).is_file():
+        raise InputError(f"{directory} is not a dataset of ours, it is not overwritten; name another --output")
+
+
 @contextlib.contextmanager
 def write_dataset(directory: Path | str, overwrite: bool = False) -> Iterator[DatasetWriter]:
     """Opens a dataset for writing. It gets its name when the block ends without error; otherwise nothing is left.
@@ -392,6 +420,8 @@ def write_dataset(directory: Path | str, overwrite: bool = False) -> Iterator[Da
     Raises:
         InputError: the name is taken, the folder cannot be written, or another run is writing it.
     """
+    import tensorflow as tf
+
     directory = Path(directory).resolve()
     partial = directory.parent / f".{directory.name}.partial"
     replaced = directory.parent / f".{directory.name}.replaced"
@@ -399,10 +429,7 @@ def write_dataset(directory: Path | str, overwrite: bool = False) -> Iterator[Da
         try:
             if replaced.exists() and not directory.exists():
                 replaced.rename(directory)  # a run was killed between the two renames below
-            if directory.exists() and not overwrite:
-                raise InputError(f"{directory} exists; name another --output or give --overwrite")
-            if directory.exists() and not (directory / INFO_FILE).is_file():
-                raise InputError(f"{directory} is not a dataset of ours, it is not overwritten; name another --output")
+            demand_free(directory, overwrite)
             for leftover in (partial, replaced):
                 shutil.rmtree(leftover, ignore_errors=True)
             partial.mkdir()

@@ -10,16 +10,17 @@ LARGEST_SIDE = 4096  # pixels of an example's picture
 class Example(NamedTuple):
     """A picture with its shape.
 
-    split: "train", "valid", or another split of the source; "" if `split_key` decides, see `split_by_hash`.
-    name: where it came from; unique within the split.
-    appearance_id: examples with the same id have the same appearance (person and clothes).
-    shape_id: examples with the same id have the same shape (pose and camera).
-    image: bytes of a square PNG or JPEG file.
-    joints: [15, 2] float32 fractions of the picture, -1 unseen; None if the shape is a map.
-    shape: bytes of a PNG file of 1 or 3 channels; None if it is drawn from the joints.
-    mask: bytes of a PNG file of 1 channel, 255 inside the figure; None if unknown.
-    attributes: other facts about it (colours, clothes, action, the box it was cut from), for the evaluation.
-    split_key: the identity or name whose hash decides the split; not part of the dataset.
+    Attributes:
+        split: "train", "valid", or another split of the source; "" if `split_key` decides, see `split_by_hash`.
+        name: where it came from; unique within the split.
+        appearance_id: examples with the same id have the same appearance (person and clothes).
+        shape_id: examples with the same id have the same shape (pose and camera).
+        image: bytes of a square PNG or JPEG file.
+        joints: [15, 2] float32 fractions of the picture, -1 unseen; None if the shape is a map.
+        shape: bytes of a PNG file of 1 or 3 channels; None if it is drawn from the joints.
+        mask: bytes of a PNG file of 1 channel, 255 inside the figure; None if unknown.
+        attributes: other facts about it (colours, clothes, action, the box it was cut from), for the evaluation.
+        split_key: the identity or name whose hash decides the split; not part of the dataset.
     """
 
     split: str

@@ -22,14 +22,15 @@ _DRAWN = ("figures", "sprites")  # sources whose pictures are drawings
 class Fitting(NamedTuple):
     """How a picture of any size becomes an example.
 
-    size: side of the square in pixels.
-    fit: "person" for the square around a person (as in the source coco), or one of `pictures.FITS`.
-    margin: for "person": what is added on each side, as a fraction of the box's longer side.
-    shape_channels: 1 for grey shape maps, 3 for coloured ones and stickmen.
-    stickmen: whether shapes are drawn from joints.
-    edges: whether the edges of a picture are its shape.
-    drawn: whether the dataset's pictures are drawings.
-    cutout: the colour behind people who were cut out, one of `source.CUTOUTS`; None if they were not cut out.
+    Attributes:
+        size: side of the square in pixels.
+        fit: "person" for the square around a person (as in the source coco), or one of `pictures.FITS`.
+        margin: for "person": what is added on each side, as a fraction of the box's longer side.
+        shape_channels: 1 for grey shape maps, 3 for coloured ones and stickmen.
+        stickmen: whether shapes are drawn from joints.
+        edges: whether the edges of a picture are its shape.
+        drawn: whether the dataset's pictures are drawings.
+        cutout: the colour behind people who were cut out, one of `source.CUTOUTS`; None if they were not cut out.
     """
 
     size: int

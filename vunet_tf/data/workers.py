@@ -28,8 +28,9 @@ Made = list[Example | Rejected] | str  # the result of an item: its examples, or
 class Scheduler(NamedTuple):
     """A Dask cluster that does the work of a source.
 
-    address: address of its scheduler, such as "tcp://HOST:8786".
-    paths: files and folders that the source reads. All workers must have them under the same absolute paths.
+    Attributes:
+        address: address of its scheduler, such as "tcp://HOST:8786".
+        paths: files and folders that the source reads. All workers must have them under the same absolute paths.
     """
 
     address: str

@@ -22,11 +22,13 @@ _HIDDEN, _VISIBLE = 1, 2  # COCO's labels of annotated joints
 class Accuracy(NamedTuple):
     """What was measured.
 
-    errors: {"visible", "hidden": distances of the joints with this label, in pixels of pictures of `SIDE`, for the
-        people who were found}. If the annotators call a joint hidden, its place is their guess.
-    people, found: number of annotated people, and of those for whom an estimate has an overlapping box.
-    missed: the files of the others.
-    pictures_per_second: speed of reading and estimating.
+    Attributes:
+        errors: {"visible", "hidden": distances of the joints with this label, in pixels of pictures of `SIDE`, for the
+            people who were found}. If the annotators call a joint hidden, its place is their guess.
+        people: number of annotated people.
+        found: number of those for whom an estimate has an overlapping box.
+        missed: the files of the others.
+        pictures_per_second: speed of reading and estimating.
     """
 
     errors: dict[str, np.ndarray]

@@ -14,15 +14,18 @@ MODEL = "model"
 class Measure(NamedTuple):
     """One measured number.
 
-    section: "reconstruction", "transfer", ...
-    split: split of the dataset.
-    quantity: what was measured, with its protocol if there are several.
-    of: what it was measured of: "model", a baseline, "chance", "true pictures".
-    unit: "0-255", "dB", "nats", ...
-    value: the number.
-    low, high: the 95 % bootstrap interval, with appearances resampled; None if there is none.
-    better: "lower", "higher", or "" if neither is better.
-    examples, appearances: how many of each it was measured on.
+    Attributes:
+        section: "reconstruction", "transfer", ...
+        split: split of the dataset.
+        quantity: what was measured, with its protocol if there are several.
+        of: what it was measured of: "model", a baseline, "chance", "true pictures".
+        unit: "0-255", "dB", "nats", ...
+        value: the number.
+        low: lower end of the 95 % bootstrap interval, with appearances resampled; None if there is none.
+        high: its upper end.
+        better: "lower", "higher", or "" if neither is better.
+        examples: on how many examples it was measured.
+        appearances: on how many appearances it was measured.
     """
 
     section: str

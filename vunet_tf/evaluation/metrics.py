@@ -50,7 +50,7 @@ def lab_errors(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> 
     """Errors of colours in CIELAB (sRGB, white D65). Each is a mean over `mask` [B, H, W] (bool) or over all pixels.
 
     Returns:
-        {"delta_e": CIEDE2000 (Sharma et al. 2005; about 1 can just be seen), "lightness": |dL*|, "green_magenta":
+        dict: {"delta_e": CIEDE2000 (Sharma et al. 2005; about 1 can just be seen), "lightness": |dL*|, "green_magenta":
         |da*|, "blue_yellow": |db*|}, [B] each.
     """
     a, b = rgb2lab(np.asarray(a)), rgb2lab(np.asarray(b))

@@ -17,7 +17,13 @@ FIRST = "first"
 
 
 class References(NamedTuple):
-    """split: the split that has them. positions: {appearance_id: position}. rule: how they were chosen, in words."""
+    """The picture of each appearance that a model sees.
+
+    Attributes:
+        split: the split that has them.
+        positions: {appearance_id: position in the split}.
+        rule: how they were chosen, in words.
+    """
 
     split: str
     positions: dict[str, int]

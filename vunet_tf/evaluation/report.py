@@ -16,11 +16,16 @@ FORMAT = "vunet-evaluation-1"
 class Results:
     """The results of an evaluation, as its JSON file has them.
 
-    run: the run directory. dataset: the dataset's folder. source: the source it was prepared from.
-    command: the command line that measured.
-    settings: what decides the numbers, apart from the model: seed, references, protocols, ...
-    model: the model's configuration. training: the flags of its training. versions: versions of the packages.
-    changes: sentences that say what changed during its training.
+    Attributes:
+        run: the run directory.
+        dataset: the dataset's folder.
+        source: the source it was prepared from.
+        command: the command line that measured.
+        settings: what decides the numbers, apart from the model: seed, references, protocols, ...
+        model: the model's configuration.
+        training: the flags of its training.
+        versions: versions of the packages.
+        changes: sentences that say what changed during its training.
     """
 
     run: str

@@ -31,7 +31,10 @@ SECTION = "transfer"
 class Question(NamedTuple):
     """One transfer with everything that belongs to it; pictures [S, S, 3] uint8.
 
-    made: {whose: picture}; shape: [S, S, C] float32 in [-1, 1]; mask: [S, S] bool or None.
+    Attributes:
+        made: {whose: picture}.
+        shape: [S, S, C] float32 in [-1, 1].
+        mask: [S, S] bool or None.
     """
 
     position: int

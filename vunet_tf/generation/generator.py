@@ -4,6 +4,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -52,9 +53,9 @@ class Generator:
     Raises:
         InputError: the run's dataset is damaged, or does not fit the model. (It may be missing.)
 
-    Example:
-        generator = Generator(vunet_tf.load("runs/quickstart"))
-        generator.transfer(appearances="valid:0-4", shapes="valid:10-17").save_grid("matrix.png")
+    Examples:
+        >>> generator = Generator(vunet_tf.load("runs/quickstart"))
+        >>> generator.transfer(appearances="valid:0-4", shapes="valid:10-17").save_grid("matrix.png")
     """
 
     def __init__(
@@ -321,7 +322,9 @@ class Generator:
         if steps is not None and len(shapes) == 1:
             raise InputError("--steps: one shape has no next one; give several shapes")
         steps = _checked(steps, default) if with_joints else None
-        path = list(_path(shapes, steps, _pose_between)) if steps and len(shapes) > 1 else list(enumerate(shapes))
+        path: list[tuple[float, Input]] = list(enumerate(shapes))
+        if steps and len(shapes) > 1:
+            path = list(_path(shapes, steps, _pose_between))
 
         def work():
             for column, (position, given) in enumerate(path):
@@ -449,8 +452,11 @@ class Generator:
                     made = self._graph(use)({**given, "noise": latents})["image"]
                 else:
                     made = self._graph(use)({**given, "z": latents})
-                for place, shape, picture in zip(places, shapes, to_uint8(made), strict=True):
-                    yield Cell(*place, None if shape is None else to_uint8(shape), picture)
+                for (row, column, of_row, of_column), shape, picture in zip(
+                    places, shapes, to_uint8(made), strict=True
+                ):
+                    shown = None if shape is None else to_uint8(shape)
+                    yield Cell(row, column, of_row, of_column, shown, picture)
 
         hidden = None if self._progress else True  # None: hidden if there is no terminal
         bar = tqdm(cells(), total=total, unit=" pictures", desc=title, disable=hidden)
@@ -476,7 +482,7 @@ def _checked(steps: int | None, default: int | None) -> int | None:
     return steps or default
 
 
-def _path(stations: Sequence, steps: int, between) -> Iterator[tuple[float, object]]:
+def _path(stations: Sequence, steps: int, between) -> Iterator[tuple[float, Any]]:
     """(position, what is there) along stations, `steps` from each to the next, both included. Station i is at i."""
     yield 0, stations[0]
     for i, (first, second) in enumerate(pairwise(stations)):

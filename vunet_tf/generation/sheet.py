@@ -19,9 +19,16 @@ _LONGEST_LABEL = 80  # bytes of a label in a file name; a whole name can have 25
 
 
 class Cell(NamedTuple):
-    """A picture that was made, [S, S, 3] uint8, with its row and column, counted from 0.
+    """A picture that was made, and where it stands on its sheet.
 
-    shape: the shape [S, S, C] for which it was made, or None."""
+    Attributes:
+        row: its row, counted from 0.
+        column: its column, counted from 0.
+        row_header: what stands at the left of the row.
+        column_header: what stands above the column.
+        shape: the shape [S, S, C] for which it was made, or None.
+        picture: [S, S, 3] uint8.
+    """
 
     row: int
     column: int

@@ -1,5 +1,7 @@
 """F: the appearance encoder, which gives the posterior q(z | x, shape) (paper, Sec. 3; released program)."""
 
+from collections.abc import Sequence
+
 import keras
 
 from vunet_tf.config import ModelConfig
@@ -20,10 +22,10 @@ class AppearanceEncoder(ConfiguredModel):
     they are left out.
 
     Returns:
-        {"posterior": [parameters per latent], "z": [sample per latent]}, from the bottom up, float32.
+        dict: {"posterior": [parameters per latent], "z": [sample per latent]}, from the bottom up, float32.
     """
 
-    def __init__(self, config: ModelConfig, name="appearance_encoder"):
+    def __init__(self, config: ModelConfig, name: str = "appearance_encoder"):
         # Layers
         blocks, wn = block_settings(config), config.weight_norm
         self.config = config
@@ -54,7 +56,9 @@ class AppearanceEncoder(ConfiguredModel):
         noise = [keras.Input(shape, name=f"noise_{i}") for i, shape in enumerate(config.latent_shapes)]
         super().__init__({"appearance": appearance, "noise": noise}, self.connect(appearance, noise), name=name)
 
-    def connect(self, appearance, noise=None):
+    def connect(
+        self, appearance: keras.KerasTensor, noise: Sequence[keras.KerasTensor] | None = None
+    ) -> dict[str, list[keras.KerasTensor]]:
         """The graph of F on symbolic tensors. Without noise z is the mean at every scale, and no op is random."""
         skips = self.contract(appearance)
         h = self.project(skips[-1])

@@ -1,5 +1,9 @@
 """The one place that decides what the appearance encoder F sees, and makes it."""
 
+from collections.abc import Mapping
+
+import tensorflow as tf
+
 from vunet_tf.body.body_parts import Crops, crop_body_parts
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.files.errors import InputError
@@ -16,7 +20,8 @@ class AppearanceInput:
 
     Attributes:
         shapes: {key of a batch: its shape (height, width, channels)}, in the order in which F takes them.
-        size, channels: side of F's input in pixels, and the number of its channels, for all keys together.
+        size: side of F's input in pixels.
+        channels: number of its channels, for all keys together.
         crops: the crops that a batch must have for F, as `data.batches` takes them; None if it needs none.
     """
 
@@ -33,7 +38,7 @@ class AppearanceInput:
             self.shapes = {key: (self.size, self.size, channels[key]) for key in config.seen}
         self.channels = sum(channels for *_, channels in self.shapes.values())
 
-    def of_batch(self, batch):
+    def of_batch(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The tensors of a batch that F sees: {key: [B, height, width, channels]}, with the keys of `shapes`.
 
         Raises:
@@ -47,7 +52,7 @@ class AppearanceInput:
                 )
         return {key: batch[key] for key in self.shapes}
 
-    def of_pictures(self, image, shape, joints=None):
+    def of_pictures(self, image: tf.Tensor, shape: tf.Tensor, joints: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         """As `of_batch`, but from pictures [B, S, S, 3], shape maps [B, S, S, C] in [-1, 1] and joints [B, 15, 2]."""
         if self._config.seen == ("parts",):
             return {"parts": crop_body_parts(image, joints, self.size, self.size, self._config.parts)}

@@ -1,14 +1,18 @@
 """BiGAN (--model=bigan): a generator and its inverse, without a reconstruction loss."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import ops
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.appearance_input import AppearanceInput
-from vunet_tf.models.bottleneck import NO_PARTS, picture_decoder, picture_encoder
+from vunet_tf.models.bottleneck import picture_decoder, picture_encoder, without_shape
 from vunet_tf.models.discriminator import discriminator
 from vunet_tf.models.generative import GenerativeModel, symbolic_inputs, symbolic_z
-from vunet_tf.objective import adversarial
+from vunet_tf.objective import adversarial, losses
 
 SMALLEST_DEVIATION = 1e-6
 
@@ -30,7 +34,7 @@ class BiGAN(GenerativeModel):
     WIRINGS = ("encode", "generate", "sample")
     ADVERSARIAL = True
 
-    def __init__(self, config: ModelConfig, name="bigan"):
+    def __init__(self, config: ModelConfig, name: str = "bigan"):
         # Layers
         self.config = config
         self.appearance_input = AppearanceInput(config)
@@ -43,11 +47,9 @@ class BiGAN(GenerativeModel):
         outputs = {"made": self.decoder(inputs["noise"][0]), "z": [self.encoder(inputs["appearance"])]}
         super().__init__(inputs, {**outputs, "drawn": keras.layers.Identity()(inputs["noise"][0])}, name=name)
 
-    def refusals(self):
-        no_shape = "--model=bigan: a BiGAN has no shape to keep, since z holds shape and appearance together"
+    def refusals(self) -> dict[str, str]:
         return {
-            **dict.fromkeys(("transfer", "animate"), no_shape),
-            **dict.fromkeys(("parts", "vary"), f"--model=bigan: {NO_PARTS}"),
+            **without_shape("bigan", "a BiGAN"),
             "likelihood": "--model=bigan: a BiGAN is trained by a discriminator and states no p(x | z)",
         }
 
@@ -65,25 +67,29 @@ class BiGAN(GenerativeModel):
 
     # What the training step asks
 
-    def terms(self, batch, outputs, reconstruction):
+    def terms(
+        self, batch: Mapping[str, tf.Tensor], outputs: Mapping[str, Any], reconstruction: losses.ReconstructionLoss
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """There are no terms here: all of them are in `adversarial_terms`."""
         return {}, {}
 
-    def discriminator(self):
+    def discriminator(self) -> keras.Model:
         """D(x, z), on pictures and codes."""
         return discriminator(self.config, PICTURE_CHANNELS, self.config.code_size)
 
-    def pairs(self, batch, outputs):
+    def pairs(
+        self, batch: Mapping[str, tf.Tensor], outputs: Mapping[str, Any]
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """(x, E(x)) and (G(z), z)."""
         sides = (batch["image"], outputs["z"][0]), (outputs["made"], outputs["drawn"])
         true, made = ({"picture": ops.cast(x, "float32"), "vector": ops.cast(z, "float32")} for x, z in sides)
         return true, made
 
-    def adversarial_terms(self, true, made):
+    def adversarial_terms(self, true: tf.Tensor, made: tf.Tensor) -> dict[str, tf.Tensor]:
         """The loss that G minimises, and the loss that E minimises."""
         return {"generator": adversarial.non_saturating(made), "encoder": adversarial.encoder_loss(true)}
 
-    def curves(self, batch, outputs):
+    def curves(self, batch: Mapping[str, tf.Tensor], outputs: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         """The diversity of G's pictures: the mean standard deviation of a pixel over the batch, over that of true ones.
 
         It is 0 if G has collapsed to one picture.

@@ -9,28 +9,29 @@ shape is [B], and all is float32. They hold no weights: they get what they need 
 for every pass, because a bijector remembers what it has computed.
 """
 
+from collections.abc import Callable, Iterable, Sequence
+
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
-
-tfb, tfd = tfp.bijectors, tfp.distributions
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
 LEVELS = 256  # number of levels of a colour value
 ALPHA = 0.05  # the paper's value; it keeps the logit away from 0 and 1
 
 
-def checkerboard(height, width, first):
+def checkerboard(height: int, width: int, first: bool) -> np.ndarray:
     """[H, W, 1] of 0 and 1: the mask of Fig. 3 (left), 1 where row + column is even if `first`, else where odd."""
     rows, columns = np.indices((height, width))
     return ((rows + columns + (not first)) % 2 == 0).astype(np.float32)[..., None]
 
 
-def channel_halves(channels, first):
+def channel_halves(channels: int, first: bool) -> np.ndarray:
     """[1, 1, C] of 0 and 1: the mask of Fig. 3 (right), 1 in the first half of the channels, or in the second."""
     return ((np.arange(channels) < (channels + 1) // 2) == first).astype(np.float32)[None, None]
 
 
-def every_second_channel(channels, first):
+def every_second_channel(channels: int, first: bool) -> np.ndarray:
     """[1, 1, C] of 0 and 1 in turn: other halves than those of `channel_halves`."""
     return (np.arange(channels) % 2 == (not first)).astype(np.float32)[None, None]
 
@@ -45,9 +46,15 @@ class AffineCoupling(tfb.Bijector):
         shift_and_log_scale: a network, [B, H, W, C] -> (t, s), each [B, H, W, C].
     """
 
-    def __init__(self, mask, shift_and_log_scale, name="affine_coupling"):
+    def __init__(
+        self,
+        mask: np.ndarray,
+        shift_and_log_scale: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+        name: str = "affine_coupling",
+    ):
         self._mask, self._network = mask, shift_and_log_scale
-        self._seen, self._made = None, None
+        self._seen: tf.Tensor | None = None
+        self._made: tuple[tf.Tensor, tf.Tensor] | None = None
         super().__init__(forward_min_event_ndims=3, dtype=tf.float32, name=name)
 
     @classmethod
@@ -88,7 +95,7 @@ class ActNorm(tfb.Bijector):
         shift_and_log_scale: gives (shift [C], log_scale [C]). It is called with x, or without x if that is not known.
     """
 
-    def __init__(self, shift_and_log_scale, name="act_norm"):
+    def __init__(self, shift_and_log_scale: Callable[..., tuple[tf.Tensor, tf.Tensor]], name: str = "act_norm"):
         self._shift_and_log_scale = shift_and_log_scale
         super().__init__(forward_min_event_ndims=3, is_constant_jacobian=True, dtype=tf.float32, name=name)
 
@@ -111,7 +118,7 @@ class ActNorm(tfb.Bijector):
 class Squeeze(tfb.Bijector):
     """[H, W, C] -> [H / 2, W / 2, 4 C]: squares of 2x2 positions become channels (Sec. 3.6). Volumes stay."""
 
-    def __init__(self, name="squeeze"):
+    def __init__(self, name: str = "squeeze"):
         super().__init__(forward_min_event_ndims=3, is_constant_jacobian=True, dtype=tf.float32, name=name)
 
     @classmethod
@@ -153,7 +160,7 @@ class FactorOut(tfb.Bijector):
     finest scale.
     """
 
-    def __init__(self, rest, shape, name="factor_out"):
+    def __init__(self, rest: tfb.Bijector, shape: Sequence[int], name: str = "factor_out"):
         self._rest, self._shape = rest, tuple(shape)
         super().__init__(forward_min_event_ndims=3, inverse_min_event_ndims=1, dtype=tf.float32, name=name)
 
@@ -194,12 +201,12 @@ class FactorOut(tfb.Bijector):
         return tf.constant(self._shape)
 
 
-def flatten(shape):
+def flatten(shape: Sequence[int]) -> tfb.Bijector:
     """[H, W, C] -> [H W C]."""
     return tfb.Reshape(event_shape_out=[int(np.prod(shape))], event_shape_in=list(shape))
 
 
-def logit():
+def logit() -> tfb.Bijector:
     """Values in (0, 1) -> (-inf, inf): logit(alpha + (1 - 2 alpha) v), elementwise.
 
     The paper's (Sec. 4.1) is logit(alpha + (1 - alpha) v); this one treats dark and light alike (Papamakarios et al.
@@ -208,16 +215,16 @@ def logit():
     return tfb.Chain([tfb.Invert(tfb.Sigmoid()), tfb.Shift(ALPHA), tfb.Scale(1 - 2 * ALPHA)])
 
 
-def in_order(bijectors):
+def in_order(bijectors: Iterable[tfb.Bijector]) -> tfb.Bijector:
     """The bijector that applies `bijectors` one after another, beginning with the first."""
     return tfb.Chain(list(bijectors)[::-1])
 
 
-def with_standard_normal(bijector, size):
+def with_standard_normal(bijector: tfb.Bijector, size: int) -> tfd.Distribution:
     """The `tfd.Distribution` of x = f^-1(z), where z is a standard normal vector [size] and `bijector` is f."""
     return tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros(size), tf.ones(size)), tfb.Invert(bijector))
 
 
-def standard_normal_log_prob(z):
+def standard_normal_log_prob(z: tf.Tensor) -> tf.Tensor:
     """Log-density of vectors [B, D] in nats, [B]."""
     return -0.5 * tf.reduce_sum(z**2 + np.log(2 * np.pi).astype(np.float32), axis=-1)

@@ -11,8 +11,12 @@ Encoder and decoder are made of the residual blocks of the VU-Net. Each has a de
 of one tensor [B, `config.code_size`].
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
@@ -27,10 +31,21 @@ from vunet_tf.models.shape_encoder import contracting_path
 from vunet_tf.objective import losses
 
 SMALLEST_PICTURE_SCALE = 1 / 255  # half a grey level on [-1, 1]; files cannot store a smaller difference
-NO_PARTS = "only a VU-Net with --latent=laid keeps an appearance part by part"
 
 
-def picture_encoder(config: ModelConfig, channels: int, numbers: int, name: str):
+def without_parts(model: str) -> dict[str, str]:
+    """The refusals of a model, a value of --model, that keeps no appearance part by part."""
+    why = f"--model={model}: only a VU-Net with --latent=laid keeps an appearance part by part"
+    return dict.fromkeys(("parts", "vary"), why)
+
+
+def without_shape(model: str, kind: str) -> dict[str, str]:
+    """The refusals of a model without a shape. `kind` says in the messages what it is, such as "a VAE"."""
+    why = f"--model={model}: {kind} has no shape to keep, since z holds shape and appearance together"
+    return {**dict.fromkeys(("transfer", "animate"), why), **without_parts(model)}
+
+
+def picture_encoder(config: ModelConfig, channels: int, numbers: int, name: str) -> keras.Model:
     """A functional model [B, S, S, channels] -> [B, numbers], float32: a contracting path and a dense layer."""
     seen = keras.Input((config.image_size, config.image_size, channels))
     bottom = contracting_path(seen, config.widths, config)[-1]
@@ -38,7 +53,7 @@ def picture_encoder(config: ModelConfig, channels: int, numbers: int, name: str)
     return keras.Model(seen, keras.layers.Dense(numbers, dtype="float32", name="to_code")(flat), name=name)
 
 
-def picture_decoder(config: ModelConfig, numbers: int, channels: int, name="decoder"):
+def picture_decoder(config: ModelConfig, numbers: int, channels: int, name: str = "decoder") -> keras.Model:
     """A functional model [B, numbers] -> [B, S, S, channels], float32: a dense layer, an expanding path, no skips."""
     code, widths = keras.Input((numbers,)), config.widths[::-1]
     side = config.image_size >> (config.scales - 1)
@@ -67,7 +82,7 @@ class Autoencoder(GenerativeModel):
 
     WIRINGS = ("encode", "generate")
 
-    def __init__(self, config: ModelConfig, name="ae"):
+    def __init__(self, config: ModelConfig, name: str = "ae"):
         # Layers
         self.config = config
         self.appearance_input = AppearanceInput(config)
@@ -98,17 +113,15 @@ class Autoencoder(GenerativeModel):
         z = self.encoder(inputs["appearance"])
         super().__init__(inputs, {"image": self.decoder(z), "z": [z]}, name=name)
 
-    def refusals(self):
-        no_shape = "--model=ae: an autoencoder has no shape to keep, since z holds shape and appearance together"
+    def refusals(self) -> dict[str, str]:
         no_distribution = "--model=ae: an autoencoder does not know how its codes are distributed; --model=vae does"
         return {
-            **dict.fromkeys(("transfer", "animate"), no_shape),
+            **without_shape("ae", "an autoencoder"),
             **dict.fromkeys(("sample", "manifold", "likelihood"), no_distribution),
-            **dict.fromkeys(("parts", "vary"), f"--model=ae: {NO_PARTS}"),
         }
 
     @property
-    def noise_shapes(self):
+    def noise_shapes(self) -> list[tuple[int, ...]]:
         return []
 
     def _wire(self, use):
@@ -129,7 +142,7 @@ class VAE(GenerativeModel):
     Inputs: {"appearance": picture, "noise"}.
 
     Returns:
-        {"image": mu, "scale": standard deviations, the shape of mu, or one number, "posterior": [parameters],
+        dict: {"image": mu, "scale": standard deviations, the shape of mu, or one number, "posterior": [parameters],
         "prior": [parameters], "z": [sample]}.
 
     Wirings:
@@ -145,7 +158,7 @@ class VAE(GenerativeModel):
     NAME = "vae"
     has_density = True
 
-    def __init__(self, config: ModelConfig, name=None):
+    def __init__(self, config: ModelConfig, name: str | None = None):
         # Layers
         self.config = config
         self.appearance_input = AppearanceInput(config)
@@ -199,23 +212,21 @@ class VAE(GenerativeModel):
         mean, raw = made[..., :PICTURE_CHANNELS], made[..., PICTURE_CHANNELS:]
         return {"image": mean, "scale": ops.maximum(ops.softplus(raw + SOFTPLUS_OF_ONE), SMALLEST_PICTURE_SCALE)}
 
-    def log_picture(self, image, outputs):
+    def log_picture(self, image: tf.Tensor, outputs: Mapping[str, Any]) -> tf.Tensor:
         """log p(x | z) = log N(x; mu(z), Sigma(z)) in nats, [B], with z as in the outputs of a training pass."""
         return losses.gaussian_log_likelihood(image, outputs["image"], outputs.get("scale", self.config.picture_scale))
 
-    def terms(self, batch, outputs, reconstruction):
+    def terms(
+        self, batch: Mapping[str, tf.Tensor], outputs: Mapping[str, Any], reconstruction: losses.ReconstructionLoss
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """The negative ELBO itself, in nats per picture: -log p(x | z) and KL(q || p). --reconstruction is not used."""
         _, kl = super().terms(batch, outputs, lambda image, image_hat: {})
         return {"nll": -ops.mean(self.log_picture(batch["image"], outputs))}, kl
 
     # Uses
 
-    def refusals(self):
-        no_shape = f"--model={self.NAME}: a VAE has no shape to keep, since z holds shape and appearance together"
-        return {
-            **dict.fromkeys(("transfer", "animate"), no_shape),
-            **dict.fromkeys(("parts", "vary"), f"--model={self.NAME}: {NO_PARTS}"),
-        }
+    def refusals(self) -> dict[str, str]:
+        return without_shape(self.NAME, "a VAE")
 
     def _wire(self, use):
         symbolic = symbolic_inputs(self.config)
@@ -263,9 +274,9 @@ class JointVAE(VAE):
     DRESS = "dress"
     wanted_shape = "image"
 
-    def refusals(self):
+    def refusals(self) -> dict[str, str]:
         why = "--model=vae_joint: its shapes are pictures, and between two of them there is no pose; use transfer"
-        return {"animate": why, **dict.fromkeys(("parts", "vary"), f"--model=vae_joint: {NO_PARTS}")}
+        return {"animate": why, **without_parts("vae_joint")}
 
     def _wire(self, use):
         if use not in ("dress", "transfer"):
@@ -292,16 +303,15 @@ class CVAE(VAE):
     p(z | y) is a diagonal Gaussian whose parameters come from that vector. With --prior=standard_normal it is N(0, 1).
 
     Inputs: {"appearance": picture and shape map, "shape", "noise"}. It returns the same as the `VAE`. The wirings are
-        the
-    same, but "generate" and "sample" also take "shape", and there is "transfer" {"appearance", "shape"} -> picture.
+    the same, but "generate" and "sample" also take "shape", and there is "transfer" {"appearance", "shape"} -> picture.
     """
 
     WIRINGS = (*VAE.WIRINGS, "transfer")
     NAME = "cvae"
 
-    def refusals(self):
+    def refusals(self) -> dict[str, str]:
         why = "--model=cvae: what z means depends on the shape, as p(z | shape) does; use sample"
-        return {"manifold": why, **dict.fromkeys(("parts", "vary"), f"--model=cvae: {NO_PARTS}")}
+        return {"manifold": why, **without_parts("cvae")}
 
     def _training_inputs(self):
         return ("appearance", "shape", "noise")
@@ -342,7 +352,7 @@ class CVAE(VAE):
         return keras.Model(inputs, made["image"], name=use)
 
 
-def manifold_grid(steps: int, code_size: int, dimensions=(0, 1)) -> np.ndarray:
+def manifold_grid(steps: int, code_size: int, dimensions: Sequence[int] = (0, 1)) -> np.ndarray:
     """A grid of z over two numbers of a standard normal latent; the others are 0: [steps, steps, code_size] float32.
 
     Between neighbours there is equal probability: they are the quantiles (i + 1/2) / steps of N(0, 1) (Kingma and
@@ -360,6 +370,6 @@ def manifold_grid(steps: int, code_size: int, dimensions=(0, 1)) -> np.ndarray:
     return grid
 
 
-def normal_quantiles(probabilities):
+def normal_quantiles(probabilities: np.ndarray) -> np.ndarray:
     """The inverse of the standard normal distribution function."""
     return np.sqrt(2) * np.asarray(ops.erfinv(2 * np.asarray(probabilities, np.float32) - 1))

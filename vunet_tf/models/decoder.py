@@ -1,5 +1,8 @@
 """D: the decoder, the expanding half of the U-Net. Its bottom scales also give p(z | shape) (released program)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
@@ -9,7 +12,9 @@ from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution
 from vunet_tf.models.prior import GroupPrior, StandardNormalPrior
 
 
-def expanding_layers(config: ModelConfig):
+def expanding_layers(
+    config: ModelConfig,
+) -> tuple[keras.layers.Layer, list[list[ResidualBlock]], list[SubPixelUp]]:
     """The layers of the expanding path: a 1x1 convolution; residual blocks per scale, from the bottom up, each with one
     skip; and the upsampling between scales.
 
@@ -26,7 +31,7 @@ def expanding_layers(config: ModelConfig):
     return project, residual, ups
 
 
-def skip_inputs(config: ModelConfig):
+def skip_inputs(config: ModelConfig) -> list[keras.KerasTensor]:
     """Symbolic inputs for the skips of E, in its order."""
     return [
         keras.Input((config.image_size >> scale, config.image_size >> scale, width), name=f"skip_{scale}_{block}")
@@ -46,11 +51,11 @@ class Decoder(ConfiguredModel):
     Inputs: {"skips": as `ShapeEncoder` gives them, "z": [[B, h, w, c] per latent]}.
 
     Returns:
-        {"image": [B, S, S, 3], "prior": [parameters per latent]}, float32. With --prior=flow there is log p(z | shape)
-        [B] instead of the parameters.
+        dict: {"image": [B, S, S, 3], "prior": [parameters per latent]}, float32. With --prior=flow there is
+        log p(z | shape) [B] instead of the parameters.
     """
 
-    def __init__(self, config: ModelConfig, name="decoder"):
+    def __init__(self, config: ModelConfig, name: str = "decoder"):
         # Layers
         blocks, wn = block_settings(config), config.weight_norm
         self.config = config
@@ -61,7 +66,7 @@ class Decoder(ConfiguredModel):
             if config.prior == "standard_normal":
                 prior = StandardNormalPrior((height, width, channels), config.variance, name=f"prior_{i}")
             elif config.prior == "flow":
-                flow = {"activation": config.activation, "weight_norm": wn, "name": f"prior_{i}"}
+                flow: dict[str, Any] = {"activation": config.activation, "weight_norm": wn, "name": f"prior_{i}"}
                 prior = FlowPrior((height, width, channels), channels, **flow)
             else:
                 prior = GroupPrior(channels, 4 if height > 1 else 1, config.variance, name=f"prior_{i}", **blocks)
@@ -74,11 +79,13 @@ class Decoder(ConfiguredModel):
         image, prior, _ = self._connect(skips, lambda i, h: self.priors[i](h, z=z[i]))
         super().__init__({"skips": skips, "z": z}, {"image": image, "prior": prior}, name=name)
 
-    def generate(self, skips, z):
+    def generate(self, skips: Sequence[keras.KerasTensor], z: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
         """The picture on symbolic tensors. The graph has no weights of the prior."""
         return self._connect(skips, lambda i, h: (None, z[i]))[0]
 
-    def sample(self, skips, noise=None):
+    def sample(
+        self, skips: Sequence[keras.KerasTensor], noise: Sequence[keras.KerasTensor] | None = None
+    ) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
         """(picture, [z per latent]) on symbolic tensors. z is from the prior with this noise, or its mean."""
         image, _, z = self._connect(skips, lambda i, h: self.priors[i](h, noise=None if noise is None else noise[i]))
         return image, z

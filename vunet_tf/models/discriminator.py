@@ -6,9 +6,10 @@ the second thing is a map, which D sees as more channels of the picture (Isola e
 """
 
 import keras
+import tensorflow as tf
 
 from vunet_tf.config import ModelConfig
-from vunet_tf.models.layers import Activation, ResidualBlock, down
+from vunet_tf.models.layers import Activation, ResidualBlock, Shape, down
 
 PATCH_SCALES = 2  # scales of a discriminator that judges patches
 HEAD = 128  # numbers in the last hidden layer of a discriminator with a vector
@@ -18,16 +19,16 @@ HEAD = 128  # numbers in the last hidden layer of a discriminator with a vector
 class AddVector(keras.layers.Layer):
     """h + W v: a vector [B, n], transformed by a dense layer, at every position of h [B, H, W, C] or [B, C]."""
 
-    def build(self, h_shape, v_shape):
+    def build(self, h_shape: Shape, v_shape: Shape) -> None:
         self.dense = keras.layers.Dense(h_shape[-1], dtype=self.dtype_policy, name="dense")
         self.dense.build(v_shape)
 
-    def call(self, h, v):
+    def call(self, h: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
         added = self.dense(v)
         return h + (added[:, None, None, :] if len(h.shape) == 4 else added)
 
 
-def discriminator(config: ModelConfig, channels: int, numbers: int = 0, scales: int | None = None):
+def discriminator(config: ModelConfig, channels: int, numbers: int = 0, scales: int | None = None) -> keras.Model:
     """A functional model {"picture": [B, S, S, channels], "vector": [B, numbers], if any} -> logits, float32.
 
     It has a residual block at each scale, and a strided convolution between scales. Before each of them the vector is

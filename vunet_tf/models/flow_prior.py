@@ -1,8 +1,11 @@
 """p(z | shape) as a normalising flow (--prior=flow)."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from vunet_tf.models import bijectors
@@ -35,10 +38,17 @@ class FlowPrior(keras.layers.Layer):
         (log p(z | shape) in nats [B], z), float32. The other priors give parameters of a Gaussian instead of the first.
     """
 
-    def __init__(self, shape, features, activation="elu", weight_norm=True, **kwargs):
+    def __init__(
+        self,
+        shape: Sequence[int],
+        features: int,
+        activation: str = "elu",
+        weight_norm: bool = True,
+        **kwargs: Any,
+    ):
         super().__init__(**{**kwargs, "autocast": False})  # z stays float32
         self.shape, self.features = tuple(shape), features
-        self._settings = {"activation": activation, "weight_norm": weight_norm}
+        self._settings: dict[str, Any] = {"activation": activation, "weight_norm": weight_norm}
         self.is_map = len(self.shape) == 3
         self.flow_shape = self.shape if self.is_map else (1, 1, math.prod(self.shape))
         self.read = None
@@ -50,7 +60,9 @@ class FlowPrior(keras.layers.Layer):
         self.flow = MapFlow(self.flow_shape, COUPLINGS, networks, dtype=self.dtype_policy, name="flow")
         self.built = True
 
-    def call(self, h, z=None, noise=None, training=None):
+    def call(
+        self, h: tf.Tensor, z: tf.Tensor | None = None, noise: tf.Tensor | None = None, training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         condition = self.read(h) if self.is_map else ops.mean(ops.cast(h, "float32"), axis=(1, 2), keepdims=True)
         if z is not None:
             found, log_det = self.flow(ops.reshape(z, (-1, *self.flow_shape)), condition)
@@ -61,5 +73,5 @@ class FlowPrior(keras.layers.Layer):
         drawn, log_det = self.flow(noise, condition, inverse=True)
         return bijectors.standard_normal_log_prob(noise) - log_det, ops.reshape(drawn, (-1, *self.shape))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shape": self.shape, "features": self.features, **self._settings}

@@ -1,5 +1,8 @@
 """Normalising flows: the layers that hold the weights of RealNVP (Dinh, Sohl-Dickstein, Bengio 2017)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -19,7 +22,7 @@ class Normalisation(keras.layers.Layer):
     In `data_dependent_initialisation` they are set so that every channel has mean 0 and variance 1 afterwards.
     """
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels: int, **kwargs: Any):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.channels = channels
         numbers = {"shape": (channels,), "initializer": "zeros", "autocast": False}
@@ -28,7 +31,7 @@ class Normalisation(keras.layers.Layer):
         self.built = True
         self._from_data = False
 
-    def shift_and_log_scale(self, x=None):
+    def shift_and_log_scale(self, x: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """(shift [C], log_scale [C]). During the initialisation they are set to normalise x [B, H, W, C]."""
         if self._from_data and x is not None:
             mean, variance = ops.moments(x, axes=(0, 1, 2))
@@ -37,7 +40,7 @@ class Normalisation(keras.layers.Layer):
             self.log_scale.assign(ops.where(variance > SMALLEST_VARIANCE, log_scale, 0.0))
         return tf.convert_to_tensor(self.shift), tf.convert_to_tensor(self.log_scale)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels}
 
 
@@ -60,18 +63,18 @@ class ShiftAndLogScale(keras.layers.Layer):
 
     def __init__(
         self,
-        shape,
-        hidden,
-        condition_channels=0,
-        blocks=1,
-        kernel_size=3,
-        activation="elu",
-        dropout=0.0,
-        weight_norm=True,
-        **kwargs,
+        shape: Sequence[int],
+        hidden: int,
+        condition_channels: int = 0,
+        blocks: int = 1,
+        kernel_size: int = 3,
+        activation: str = "elu",
+        dropout: float = 0.0,
+        weight_norm: bool = True,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self._settings = {"activation": activation, "dropout": dropout, "weight_norm": weight_norm}
+        self._settings: dict[str, Any] = {"activation": activation, "dropout": dropout, "weight_norm": weight_norm}
         self._sizes = {"shape": tuple(shape), "hidden": hidden, "condition_channels": condition_channels}
         self._sizes |= {"blocks": blocks, "kernel_size": kernel_size}
         height, width, self.channels = shape
@@ -91,7 +94,9 @@ class ShiftAndLogScale(keras.layers.Layer):
             layer.build((None, height, width, hidden))
         self.built = True
 
-    def call(self, x, condition=None, training=None):
+    def call(
+        self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         h = ops.cast(x, self.compute_dtype)
         if condition is not None:
             h = ops.concatenate([h, ops.cast(condition, self.compute_dtype)], axis=-1)
@@ -102,7 +107,7 @@ class ShiftAndLogScale(keras.layers.Layer):
         shift, raw = made[..., : self.channels], made[..., self.channels :]
         return shift, LARGEST_LOG_SCALE * ops.tanh(raw / LARGEST_LOG_SCALE)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._sizes, **self._settings}
 
 
@@ -117,7 +122,7 @@ class Coupling(keras.layers.Layer):
         settings: settings of `ShiftAndLogScale`, except `shape`.
     """
 
-    def __init__(self, mask, first, shape, settings, **kwargs):
+    def __init__(self, mask: str, first: bool, shape: Sequence[int], settings: Mapping[str, Any], **kwargs: Any):
         super().__init__(**kwargs)
         self._own = {"mask": mask, "first": first, "shape": tuple(shape), "settings": dict(settings)}
         sizes = shape[:2] if mask == "checkerboard" else shape[2:]
@@ -126,14 +131,16 @@ class Coupling(keras.layers.Layer):
         self.network = ShiftAndLogScale(shape, name="network", dtype=self.dtype_policy, **settings)
         self.built = True
 
-    def bijectors(self, condition=None, training=None):
+    def bijectors(
+        self, condition: tf.Tensor | None = None, training: bool | None = None
+    ) -> list[bijectors.tfb.Bijector]:
         """[the normalisation, the coupling], given the condition of the flow, [B, H, W, any] or None."""
         return [
             bijectors.ActNorm(self.normalisation.shift_and_log_scale),
             bijectors.AffineCoupling(self.mask, lambda x: self.network(x, condition, training=training)),
         ]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._own}
 
 
@@ -144,15 +151,17 @@ class Flow(keras.layers.Layer):
     `condition` [B, H, W, any] is for a conditional flow. All is float32.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         # Only the networks follow the policy of mixed precision. x and z are not cast.
         super().__init__(**{**kwargs, "autocast": False})
 
-    def bijector(self, condition=None, training=None):
+    def bijector(self, condition: tf.Tensor | None = None, training: bool | None = None) -> bijectors.tfb.Bijector:
         """f for one pass. A new one is needed for each pass, since a bijector remembers what it computed."""
         raise NotImplementedError
 
-    def call(self, x, condition=None, inverse=False, training=None):
+    def call(
+        self, x: tf.Tensor, condition: tf.Tensor | None = None, inverse: bool = False, training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         x = ops.cast(x, "float32")
         f = self.bijector(condition, training)
         if inverse:
@@ -177,7 +186,17 @@ class MultiScaleFlow(Flow):
         unit_interval: whether x is in (0, 1). Its logit then comes first (`bijectors.logit`).
     """
 
-    def __init__(self, shape, scales, couplings, hidden, max_hidden, settings, unit_interval=False, **kwargs):
+    def __init__(
+        self,
+        shape: Sequence[int],
+        scales: int,
+        couplings: int,
+        hidden: int,
+        max_hidden: int,
+        settings: Mapping[str, Any],
+        unit_interval: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self._own = {"shape": tuple(shape), "scales": scales, "couplings": couplings, "hidden": hidden}
         self._own |= {"max_hidden": max_hidden, "settings": dict(settings)}
@@ -205,7 +224,7 @@ class MultiScaleFlow(Flow):
                 channels //= 2
         self.built = True
 
-    def bijector(self, condition=None, training=None):
+    def bijector(self, condition: tf.Tensor | None = None, training: bool | None = None) -> bijectors.tfb.Bijector:
         f = None
         shape = self._last
         for before, after in reversed(self.levels):
@@ -221,7 +240,7 @@ class MultiScaleFlow(Flow):
             shape = (2 * height, 2 * width, channels // 2)
         return bijectors.in_order([bijectors.logit(), f]) if self._own["unit_interval"] else f
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._own}
 
 
@@ -238,9 +257,9 @@ class MapFlow(Flow):
         settings: settings of `ShiftAndLogScale`, except `shape`.
     """
 
-    def __init__(self, shape, couplings, settings, **kwargs):
+    def __init__(self, shape: Sequence[int], couplings: int, settings: Mapping[str, Any], **kwargs: Any):
         super().__init__(**kwargs)
-        self._own = {"shape": tuple(shape), "couplings": couplings, "settings": dict(settings)}
+        self._own: dict[str, Any] = {"shape": tuple(shape), "couplings": couplings, "settings": dict(settings)}
         height, width, channels = shape
         masks = ["checkerboard"] * (height * width > 1) + ["channel_halves", "every_second_channel"] * (channels > 1)
         turns = [(mask, first) for mask in masks for first in (True, False)]
@@ -250,15 +269,15 @@ class MapFlow(Flow):
         ]
         self.built = True
 
-    def bijector(self, condition=None, training=None):
+    def bijector(self, condition: tf.Tensor | None = None, training: bool | None = None) -> bijectors.tfb.Bijector:
         steps = [b for coupling in self.couplings for b in coupling.bijectors(condition, training)]
         return bijectors.in_order([*steps, bijectors.flatten(self._own["shape"])])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._own}
 
 
-def log_prob(flow, x, condition=None):
+def log_prob(flow: Flow, x: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
     """log p(x) = log N(f(x); 0, 1) + log |det df / dx| in nats, [B] (Eq. 3), of x [B, H, W, C]."""
     z, log_det = flow(x, condition)
     return bijectors.standard_normal_log_prob(z) + log_det

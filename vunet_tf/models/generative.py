@@ -12,12 +12,15 @@ and has a name in `vunet_tf.models.registry` and in `ModelConfig.model`.
 
 import dataclasses
 import types
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from vunet_tf.config import PICTURE_CHANNELS
+from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.files.errors import InputError
 from vunet_tf.models.appearance_input import AppearanceInput
 from vunet_tf.models.configured import ConfiguredModel
@@ -73,7 +76,7 @@ class GenerativeModel(ConfiguredModel):
     wanted_shape = "shape"
     DRESS = "generate"
 
-    def __init__(self, inputs, outputs, name):
+    def __init__(self, inputs: dict[str, Any], outputs: dict[str, Any], name: str):
         super().__init__(inputs, outputs, name=name)
         # Keras does not track a plain namespace. The wirings must not be saved as parts of this model.
         self._wirings = types.SimpleNamespace()
@@ -96,7 +99,7 @@ class GenerativeModel(ConfiguredModel):
         if why := self.refusals().get(use):
             raise InputError(why)
 
-    def wiring(self, use):
+    def wiring(self, use: str) -> keras.Model:
         """The functional model of one use, over the weights of this model (built once, on first request).
 
         The names are `WIRINGS`. The docstring of the class says what each takes and gives. None contains a random op.
@@ -119,7 +122,9 @@ class GenerativeModel(ConfiguredModel):
         """Shapes, without the batch, of the standard normal noise that the training pass and "sample" take."""
         return self.config.latent_shapes
 
-    def terms(self, batch, outputs, reconstruction):
+    def terms(
+        self, batch: Mapping[str, tf.Tensor], outputs: Mapping[str, Any], reconstruction: losses.ReconstructionLoss
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """What the training step adds up to the negative ELBO: sum of the first + beta * sum of the second.
 
         Args:
@@ -128,8 +133,8 @@ class GenerativeModel(ConfiguredModel):
             reconstruction: the loss that the user chose, see `objective.losses`: (image, image_hat) -> terms.
 
         Returns:
-            ({name: scalar over the batch}, {name: scalar, in nats}): the reconstruction, and the KL terms. A model with
-            `own_likelihood` gives its negative log-likelihood per picture as the only term, and no KL.
+            tuple: ({name: scalar over the batch}, {name: scalar, in nats}), the reconstruction and the KL terms. A
+            model with `own_likelihood` gives its negative log-likelihood per picture as the only term, and no KL.
         """
         made = reconstruction(batch["image"], ops.cast(outputs["image"], "float32"))
         if not outputs.get("posterior"):
@@ -147,13 +152,15 @@ class GenerativeModel(ConfiguredModel):
 
     # What the training step asks of a model with a discriminator
 
-    def discriminator(self):
+    def discriminator(self) -> keras.Model:
         """A new discriminator, see `models.discriminator`. This one sees picture and shape map side by side."""
         config = self.config
         channels = PICTURE_CHANNELS + (config.shape_channels if config.draws_shapes else 0)
         return discriminator(config, channels, scales=PATCH_SCALES)
 
-    def pairs(self, batch, outputs):
+    def pairs(
+        self, batch: Mapping[str, tf.Tensor], outputs: Mapping[str, Any]
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """(true pairs, made pairs) as the discriminator takes them: (x, shape) and (x_hat, shape)."""
 
         def pair(picture):
@@ -162,33 +169,33 @@ class GenerativeModel(ConfiguredModel):
 
         return pair(batch["image"]), pair(outputs["image"])
 
-    def adversarial_terms(self, true, made):
+    def adversarial_terms(self, true: tf.Tensor, made: tf.Tensor) -> dict[str, tf.Tensor]:
         """{name: scalar}: the losses that the model minimises, from the logits of true and of made pairs."""
         return {"generator": adversarial.non_saturating(made)}
 
-    def curves(self, batch, outputs):
+    def curves(self, batch: Mapping[str, tf.Tensor], outputs: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         """{name: scalar}: what the curves of this model show besides its losses."""
         return {}
 
-    def kl(self, posterior, prior, z):
+    def kl(self, posterior: tf.Tensor, prior: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         """KL(q || p) of one latent in nats, [B], from the outputs of the training pass; z is the posterior's sample."""
         return self.latent.kl(posterior, prior)
 
-    def log_prior(self, prior, z):
+    def log_prior(self, prior: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         """log p(z) of one latent in nats, [B], by the "prior" among the outputs of the training pass."""
         return self.latent.log_prob(prior, z)
 
-    def log_picture(self, image, outputs):
+    def log_picture(self, image: tf.Tensor, outputs: Mapping[str, Any]) -> tf.Tensor:
         """log p(x | z) in nats, [B], of pictures under the outputs of a training pass, if `has_density`."""
         raise NotImplementedError
 
-    def bits_per_dimension(self, batch, seed=0):
+    def bits_per_dimension(self, batch: Mapping[str, tf.Tensor], seed: int | tf.Tensor = 0) -> tf.Tensor:
         """-log2 P(x) / D of each picture of a batch, [B], with one draw of the dequantisation, if `own_likelihood`."""
         raise NotImplementedError
 
     # Inputs from batches
 
-    def seen_by_f(self, batch):
+    def seen_by_f(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """The appearance encoder's input [B, s, s, C] from a batch, checked.
 
         It has the tensors that `appearance_input` names, side by side."""
@@ -199,13 +206,13 @@ class GenerativeModel(ConfiguredModel):
         ]
         return ops.concatenate(tensors, axis=-1)
 
-    def shape_input(self, shape):
+    def shape_input(self, shape: tf.Tensor) -> tf.Tensor:
         """The wanted shape, checked. Raises InputError, which names the flag, if it does not fit."""
         size = self.config.image_size
         channels = {"image": 3, "shape": self.config.shape_channels}[self.wanted_shape]
         return checked(self.wanted_shape, shape, (size, size, channels), "image_size")
 
-    def noise(self, batch_size, seed):
+    def noise(self, batch_size: int | tf.Tensor, seed: int | tf.Tensor) -> list[tf.Tensor]:
         """Standard normal noise of `noise_shapes`. Only `seed` decides it (an int, or a TF seed of shape [2])."""
         if len(ops.shape(seed)) == 0:
             seed = [0, seed]
@@ -214,7 +221,12 @@ class GenerativeModel(ConfiguredModel):
             for scale, shape in enumerate(self.noise_shapes)
         ]
 
-    def training_inputs(self, batch, seed=None, appearance_from=None):
+    def training_inputs(
+        self,
+        batch: Mapping[str, tf.Tensor],
+        seed: int | tf.Tensor | None = None,
+        appearance_from: Mapping[str, tf.Tensor] | None = None,
+    ) -> dict[str, Any]:
         """The training pass's inputs from a batch: those that the model has.
 
         Args:
@@ -237,23 +249,23 @@ class GenerativeModel(ConfiguredModel):
 
     # Uses, each on a whole batch
 
-    def encode(self, batch):
+    def encode(self, batch: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         """z of the batch's pictures: the posterior's mean."""
         return self.wiring("encode")({"appearance": self.seen_by_f(batch)})["z"]
 
-    def generate(self, shape, z):
+    def generate(self, shape: tf.Tensor | None, z: Sequence[tf.Tensor]) -> tf.Tensor:
         """The pictures [B, S, S, 3] of these z, in these shapes [B, S, S, C] (None for a model without shapes)."""
         wiring, inputs = self.wiring("generate"), {"z": tensors(z)}
         if "shape" in wiring.input:
             inputs["shape"] = self.shape_input(shape)
         return wiring(inputs)
 
-    def dress(self, shape, z):
+    def dress(self, shape: tf.Tensor, z: Sequence[tf.Tensor]) -> tf.Tensor:
         """The pictures [B, S, S, 3] of these wanted shapes with these appearances z."""
         self.require("transfer")
         return self.wiring(self.DRESS)({"shape": self.shape_input(shape), "z": tensors(z)})
 
-    def transfer(self, appearance, shape):
+    def transfer(self, appearance: Mapping[str, tf.Tensor], shape: tf.Tensor) -> tf.Tensor:
         """The pictures [B, S, S, 3] of shapes [B, S, S, C] with the appearance of the batch `appearance`.
 
         A batch of one is one appearance for all shapes, or one shape for all appearances. Raises InputError if the
@@ -265,14 +277,20 @@ class GenerativeModel(ConfiguredModel):
             inputs["appearance"] = self.seen_by_f(appearance)
         return self.wiring("transfer")(of_one_size(inputs))
 
-    def reconstruct(self, batch):
+    def reconstruct(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """The batch's pictures [B, S, S, 3] made from the posterior's mean: a transfer onto their own shapes."""
         self.require("reconstruct")
         if "transfer" in self.uses:
             return self.transfer(batch, batch[self.wanted_shape])
         return self.generate(batch.get(self.wanted_shape), self.encode(batch))
 
-    def sample(self, shape=None, seed=None, noise=None, count=1):
+    def sample(
+        self,
+        shape: tf.Tensor | None = None,
+        seed: int | tf.Tensor | None = None,
+        noise: Sequence[tf.Tensor] | None = None,
+        count: int = 1,
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """(pictures, z) for z sampled from the prior.
 
         Args:
@@ -289,7 +307,9 @@ class GenerativeModel(ConfiguredModel):
         drawn = wiring({**inputs, "noise": self.noise(count, seed) if noise is None else tensors(noise)})
         return drawn["image"], drawn["z"]
 
-    def interpolate(self, shape, z_from, z_to, steps):
+    def interpolate(
+        self, shape: tf.Tensor | None, z_from: Sequence[tf.Tensor], z_to: Sequence[tf.Tensor], steps: int
+    ) -> tf.Tensor:
         """Pictures [steps, B, S, S, 3] for z on a straight line, both ends included. Shape is as in `generate`."""
         if steps < 2:
             raise InputError(f"an interpolation has at least 2 steps, got {steps}")
@@ -298,7 +318,7 @@ class GenerativeModel(ConfiguredModel):
 
     # Weights
 
-    def initialise(self, batches, seed=0):
+    def initialise(self, batches: Iterable[Mapping[str, tf.Tensor]], seed: int = 0) -> None:
         """Data-dependent initialisation of every convolution, in one pass over `batches` together.
 
         Dropout is active, as in the released program, which takes 4 batches. Call it once before training, outside
@@ -315,15 +335,16 @@ class GenerativeModel(ConfiguredModel):
         with data_dependent_initialisation(self):
             self(self.training_inputs(together, seed), training=True)
 
-    def fold(self):
+    def fold(self) -> "GenerativeModel":
         """The same model with plain convolutions, for export: every kernel is g * V / ||V|| as a constant."""
-        folded = type(self)(dataclasses.replace(self.config, weight_norm=False), name=self.name)
+        plain_config = dataclasses.replace(self.config, weight_norm=False)
+        folded = type(self)(plain_config, name=self.name)  # type: ignore[call-arg]  # a subclass takes its settings
         for ours, plain in zip(with_weights(self), with_weights(folded), strict=True):
             plain.set_weights(ours.fold() if isinstance(ours, WeightNormConv2D) else ours.get_weights())
         return folded
 
 
-def symbolic_inputs(config):
+def symbolic_inputs(config: ModelConfig) -> dict[str, Any]:
     """Inputs of a model with these settings, by name: "appearance", "shape", and "noise" for every latent."""
     seen = AppearanceInput(config)
     return {
@@ -333,17 +354,17 @@ def symbolic_inputs(config):
     }
 
 
-def symbolic_z(config):
+def symbolic_z(config: ModelConfig) -> list[keras.KerasTensor]:
     """Inputs for z, one per latent."""
     return [keras.Input(shape, name=f"z_{i}") for i, shape in enumerate(config.latent_shapes)]
 
 
-def between(z_from, z_to, weight):
+def between(z_from: Sequence[tf.Tensor], z_to: Sequence[tf.Tensor], weight: float) -> list[tf.Tensor]:
     """z on the straight line from one appearance (weight 0) to another (1)."""
     return [(1 - weight) * a + weight * b for a, b in zip(z_from, z_to, strict=True)]
 
 
-def of_one_size(inputs):
+def of_one_size(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """`inputs` with batches of one repeated to the size of the others. Raises InputError for other sizes."""
     sizes = {name: len(values) for name, values in inputs.items() if values.shape[0] is not None}
     largest = max(sizes.values(), default=1)
@@ -354,7 +375,8 @@ def of_one_size(inputs):
     }
 
 
-def tensors(arrays):
+def tensors(arrays: Iterable[np.ndarray | tf.Tensor]) -> list[tf.Tensor]:
+    """Each array as a tensor."""
     return [ops.convert_to_tensor(array) for array in arrays]
 
 
@@ -362,7 +384,7 @@ def tensors(arrays):
 _CHANNEL_FLAGS = {"image": "appearance", "shape": "shape_channels", "parts": "parts"}
 
 
-def checked(name, values, shape, size_flag):
+def checked(name: str, values: np.ndarray | tf.Tensor, shape: tuple[int, int, int], size_flag: str) -> tf.Tensor:
     """`values` as a float tensor. Raises InputError unless they are floats of shape [B, *shape]."""
     tensor = ops.convert_to_tensor(values)
     found, (height, width, channels) = tuple(tensor.shape), shape

@@ -1,5 +1,8 @@
 """D for --latent=laid: this decoder gets each part's code at the place of the part in the wanted shape."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
@@ -30,11 +33,11 @@ class LaidDecoder(ConfiguredModel):
     Inputs: {"skips": as `ShapeEncoder` gives them, "z": [[B, K + T, c]], K parts and T codes of the texture}.
 
     Returns:
-        {"image": [B, S, S, 3], "prior": [parameters [B, K + T, 2 c]]}, float32. With --prior=flow,
+        dict: {"image": [B, S, S, 3], "prior": [parameters [B, K + T, 2 c]]}, float32. With --prior=flow,
         log p(z | shape) [B] takes the place of the parameters.
     """
 
-    def __init__(self, config: ModelConfig, name="decoder"):
+    def __init__(self, config: ModelConfig, name: str = "decoder"):
         # Layers
         wn = config.weight_norm
         self.config = config
@@ -51,7 +54,7 @@ class LaidDecoder(ConfiguredModel):
             if config.prior == "standard_normal":
                 self.prior = StandardNormalPrior(config.latent_shapes[0], config.variance, name="prior_0")
             elif config.prior == "flow":
-                flow = {"activation": config.activation, "weight_norm": wn, "name": "flow_prior"}
+                flow: dict[str, Any] = {"activation": config.activation, "weight_norm": wn, "name": "flow_prior"}
                 self.prior = FlowPrior(config.latent_shapes[0], config.widths[-1], **flow)
             else:
                 self.prior = PartPrior(codes, channels, config.variance, name="part_prior")
@@ -93,16 +96,24 @@ class LaidDecoder(ConfiguredModel):
         image, prior, _ = self._connect(skips, lambda h: self.prior(h, z=z[0]))
         super().__init__({"skips": skips, "z": z}, {"image": image, "prior": prior}, name=name)
 
-    def generate(self, skips, z):
+    def generate(self, skips: Sequence[keras.KerasTensor], z: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
         """The picture on symbolic tensors, without the prior: this graph has none of the prior's weights."""
         return self._connect(skips, lambda h: (None, z[0]))[0]
 
-    def sample(self, skips, noise=None):
+    def sample(
+        self, skips: Sequence[keras.KerasTensor], noise: Sequence[keras.KerasTensor] | None = None
+    ) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
         """(picture, [z]) on symbolic tensors. z is a sample of the prior by this noise; without noise, its mean."""
         image, _, z = self._connect(skips, lambda h: self.prior(h, noise=None if noise is None else noise[0]))
         return image, z
 
-    def vary(self, skips, noise, z, keep):
+    def vary(
+        self,
+        skips: Sequence[keras.KerasTensor],
+        noise: Sequence[keras.KerasTensor],
+        z: Sequence[keras.KerasTensor],
+        keep: keras.KerasTensor,
+    ) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
         """As `sample`, but codes where keep [B, K + T, 1] is 1 are those of z [[B, K + T, c]]."""
         image, _, drawn = self._connect(skips, lambda h: self.prior(h, z=z[0], noise=noise[0], keep=keep))
         return image, drawn

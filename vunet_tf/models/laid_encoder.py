@@ -1,5 +1,7 @@
 """F for --latent=laid: the posterior q(z | x, shape) has one code for each part, gathered under the part maps."""
 
+from collections.abc import Sequence
+
 import keras
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
@@ -32,10 +34,16 @@ class LaidAppearanceEncoder(ConfiguredModel):
             makes its own.
 
     Returns:
-        {"posterior": [parameters [B, K + T, 2 c]], "z": [sample [B, K + T, c]]}, float32.
+        dict: {"posterior": [parameters [B, K + T, 2 c]], "z": [sample [B, K + T, c]]}, float32.
     """
 
-    def __init__(self, config: ModelConfig, part_maps=None, texels=None, name="appearance_encoder"):
+    def __init__(
+        self,
+        config: ModelConfig,
+        part_maps: PartMaps | None = None,
+        texels: Texels | None = None,
+        name: str = "appearance_encoder",
+    ):
         # Layers
         self.config = config
         wn = config.weight_norm
@@ -72,7 +80,9 @@ class LaidAppearanceEncoder(ConfiguredModel):
         noise = [keras.Input(shape, name=f"noise_{i}") for i, shape in enumerate(config.latent_shapes)]
         super().__init__({"appearance": appearance, "noise": noise}, self.connect(appearance, noise), name=name)
 
-    def connect(self, appearance, noise=None):
+    def connect(
+        self, appearance: keras.KerasTensor, noise: Sequence[keras.KerasTensor] | None = None
+    ) -> dict[str, list[keras.KerasTensor]]:
         """The graph of F on symbolic tensors. Without noise z is the mean, and no op is random."""
         picture, shape = appearance[..., :PICTURE_CHANNELS], appearance[..., PICTURE_CHANNELS:]
         maps = self.part_maps(shape)

@@ -1,14 +1,18 @@
 """The layers of the VU-Net: weight-normalised convolution, residual block, down and sub-pixel up."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from vunet_tf.models.operations import activate, add_bias, masked, normalised_kernel, small_convolution
 
 PACKAGE = "vunet_tf"
+Shape = tuple[int | None, ...]  # of a batch of tensors; None is any size
 VARIANCE_EPSILON = 1e-10  # released program
 # If a channel's output does not vary on the first batches (a constant input, a single position), it is not scaled:
 # 1 / sqrt(0 + VARIANCE_EPSILON) would multiply it by 1e5 as soon as it varies.
@@ -33,14 +37,14 @@ class WeightNormConv2D(keras.layers.Layer):
     Call: [B, H, W, C] -> [B, ceil(H / strides), ceil(W / strides), filters]; `gain` is a factor of w.
     """
 
-    def __init__(self, filters, kernel_size, strides=1, **kwargs):
+    def __init__(self, filters: int, kernel_size: int, strides: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
         self._from_data = False
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         # Without autocast the norm has the variable's own precision, and not that of the activations.
         def weight(name, shape, initializer, trainable=True):
             return self.add_weight(name=name, shape=shape, initializer=initializer, trainable=trainable, autocast=False)
@@ -69,7 +73,7 @@ class WeightNormConv2D(keras.layers.Layer):
             y = ops.conv(inputs, kernel, self.strides, padding="same")
         return add_bias(y, ops.cast(self.b, self.compute_dtype))
 
-    def call(self, inputs, gain=1.0):
+    def call(self, inputs: tf.Tensor, gain: float = 1.0) -> tf.Tensor:
         if self._from_data:
             self._initialise(inputs, gain)
         return self._convolve(inputs, gain)
@@ -83,15 +87,15 @@ class WeightNormConv2D(keras.layers.Layer):
         self.g.assign(g)
         self.b.assign(-mean * g)
 
-    def fold(self):
+    def fold(self) -> tuple[np.ndarray, np.ndarray]:
         """(kernel [k, k, C, filters], bias [filters]) of the plain convolution with the same output, as arrays."""
         return ops.convert_to_numpy(self._kernel()), ops.convert_to_numpy(self.b)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         height, width = (side and -(-side // self.strides) for side in input_shape[1:3])
         return (input_shape[0], height, width, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"filters": self.filters, "kernel_size": self.kernel_size, "strides": self.strides}
         return {**super().get_config(), **own}
 
@@ -105,15 +109,15 @@ class RandomMask(keras.layers.Dropout):
     training step.
     """
 
-    def __init__(self, rate, **kwargs):
+    def __init__(self, rate: float, **kwargs: Any):
         super().__init__(rate, **kwargs)
         self._dropped = min(round(256 * rate), 255)
 
-    def gain(self, training):
+    def gain(self, training: bool | None) -> float:
         """1 / (1 - rate) in training."""
         return 256 / (256 - self._dropped) if training else 1.0
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool | None = False) -> tf.Tensor:
         if not (training and self._dropped):
             return inputs
         *positions, channels = ops.shape(inputs)
@@ -124,7 +128,9 @@ class RandomMask(keras.layers.Dropout):
         return masked(inputs, random_bytes >= tf.constant(self._dropped, tf.uint8))
 
 
-def convolution(filters, kernel_size, strides=1, weight_norm=True, **kwargs):
+def convolution(
+    filters: int, kernel_size: int, strides: int = 1, weight_norm: bool = True, **kwargs: Any
+) -> keras.layers.Layer:
     """A convolution with "same" padding: weight-normalised, or a plain one."""
     if weight_norm:
         return WeightNormConv2D(filters, kernel_size, strides, **kwargs)
@@ -134,18 +140,18 @@ def convolution(filters, kernel_size, strides=1, weight_norm=True, **kwargs):
 CONVOLUTIONS = (WeightNormConv2D, keras.layers.Conv2D)
 
 
-def convolutions(layer):
+def convolutions(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """All convolutions in `layer` (a model or a composite layer), plain and weight-normalised, in a fixed order."""
     return [inner for inner in layer._flatten_layers() if isinstance(inner, CONVOLUTIONS)]
 
 
-def with_weights(layer):
+def with_weights(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """All layers in `layer` that have trained weights themselves, in a fixed order."""
     return [inner for inner in layer._flatten_layers() if inner._trainable_variables]
 
 
 @contextlib.contextmanager
-def data_dependent_initialisation(model):
+def data_dependent_initialisation(model: keras.Model) -> Iterator[None]:
     """In the block, an eager call of `model` sets every g and b in the order in which it passes them.
 
     Each convolution's output then has mean 0 and variance 1 per channel on the inputs of that call. For statistics over
@@ -166,14 +172,14 @@ def data_dependent_initialisation(model):
 class Activation(keras.layers.Layer):
     """The activation of the residual blocks as a layer."""
 
-    def __init__(self, activation, **kwargs):
+    def __init__(self, activation: str, **kwargs: Any):
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         return activate(self.activation, x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
 
 
@@ -194,7 +200,16 @@ class ResidualBlock(keras.layers.Layer):
     Call: x [B, H, W, filters], skip [B, H, W, any] -> [B, H, W, filters].
     """
 
-    def __init__(self, filters, skip=False, activation="elu", dropout=0.0, weight_norm=True, kernel_size=3, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        skip: bool = False,
+        activation: str = "elu",
+        dropout: float = 0.0,
+        weight_norm: bool = True,
+        kernel_size: int = 3,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.skip = skip
@@ -205,12 +220,12 @@ class ResidualBlock(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.conv = convolution(filters, kernel_size, weight_norm=weight_norm, dtype=self.dtype_policy)
 
-    def build(self, x_shape, skip_shape=None):
+    def build(self, x_shape: Shape, skip_shape: Shape | None = None) -> None:
         if self.skip:
             self.skip_conv.build(skip_shape)
         self.conv.build((*x_shape[:-1], self.filters * (2 if self.skip else 1)))
 
-    def call(self, x, skip=None, training=None):
+    def call(self, x: tf.Tensor, skip: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
         h = x
         if self.skip:
             h = ops.concatenate([x, self.skip_conv(activate(self.activation, skip))], axis=-1)
@@ -220,7 +235,7 @@ class ResidualBlock(keras.layers.Layer):
             return x + self.conv(h, gain=gain)
         return x + self.conv(h * gain if training else h)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {
             "filters": self.filters,
             "skip": self.skip,
@@ -232,7 +247,7 @@ class ResidualBlock(keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
-def down(filters, weight_norm=True, **kwargs):
+def down(filters: int, weight_norm: bool = True, **kwargs: Any) -> keras.layers.Layer:
     """Halves the resolution: a 3x3 convolution with stride 2, without activation (released program).
 
     Call: [B, 2H, 2W, C] -> [B, H, W, filters].
@@ -247,17 +262,17 @@ class SubPixelUp(keras.layers.Layer):
     Call: [B, H, W, C] -> [B, 2H, 2W, filters].
     """
 
-    def __init__(self, filters, weight_norm=True, **kwargs):
+    def __init__(self, filters: int, weight_norm: bool = True, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters = filters
         self.weight_norm = weight_norm
         self.conv = convolution(4 * filters, 3, weight_norm=weight_norm, dtype=self.dtype_policy)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.conv.build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return tf.nn.depth_to_space(self.conv(inputs), 2)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters, "weight_norm": self.weight_norm}

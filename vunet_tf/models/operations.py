@@ -1,11 +1,13 @@
 """Operations of the layers for which TensorFlow's usual way is too slow. docs/speed.md says what they gain."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 
-def sum_per_channel(x):
+def sum_per_channel(x: tf.Tensor) -> tf.Tensor:
     """The sum over all axes except the last. `reduce_sum` takes up to six times as long on CPU."""
     x = tf.reshape(x, (-1, x.shape[-1]))
     if x.dtype == tf.bfloat16:
@@ -14,7 +16,7 @@ def sum_per_channel(x):
 
 
 @tf.custom_gradient
-def normalised_kernel(v, g):
+def normalised_kernel(v: tf.Tensor, g: tf.Tensor) -> tf.Tensor:
     """g * v / ||v|| with its gradient (Salimans & Kingma 2016, Eq. 2-3). The norm is over all axes except the last.
 
     Automatic differentiation would read v twice as often, which takes time with the 34 M weights of the prior.
@@ -33,7 +35,7 @@ def normalised_kernel(v, g):
     return v * scale, gradient
 
 
-def small_convolution(x, kernel):
+def small_convolution(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """The "same" convolution with stride 1 of a map smaller than the kernel, as a matrix product.
 
     For the kernels of the prior (5 M weights on 1 to 4 positions) this takes two thirds of the time.
@@ -58,7 +60,7 @@ def small_convolution(x, kernel):
 
 
 @tf.custom_gradient
-def add_bias(y, b):
+def add_bias(y: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """y + b, with y [..., filters] and b [filters]. TensorFlow fuses this into the convolution that gave y.
 
     The gradient of b is computed separately. TensorFlow would fuse it into the gradient of the kernel, which is slower.
@@ -67,12 +69,12 @@ def add_bias(y, b):
 
 
 @tf.custom_gradient
-def masked(x, keep):
+def masked(x: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
     """x where `keep` (booleans) is true, else 0. For the gradient only `keep` is stored, a byte per value."""
     return x * tf.cast(keep, x.dtype), lambda upstream: (upstream * tf.cast(keep, upstream.dtype), None)
 
 
-def activate(activation, x):
+def activate(activation: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
     """activation(x). On CPU, ELU is computed in float32: TensorFlow's ELU in bfloat16 takes 1.6 times as long."""
     if activation is keras.activations.elu and x.dtype == tf.bfloat16 and not tf.config.list_physical_devices("GPU"):
         return _elu_by_float32(x)

@@ -4,18 +4,20 @@ After Lorenz, Bereska, Milbich, Ommer, "Unsupervised Part-Based Disentangling of
 2019). Here the parts come only from the shape map.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.configured import ConfiguredModel, block_settings
-from vunet_tf.models.layers import PACKAGE, Activation, ResidualBlock, SubPixelUp, convolution, down
+from vunet_tf.models.layers import PACKAGE, Activation, ResidualBlock, Shape, SubPixelUp, convolution, down
 
 DEPTH = 3  # how many times the networks on the grid of the part maps halve its resolution
 
 
-def hourglass(inputs, width, channels, config: ModelConfig):
+def hourglass(inputs: keras.KerasTensor, width: int, channels: int, config: ModelConfig) -> keras.KerasTensor:
     """A small U-Net on the grid of the part maps.
 
     Args:
@@ -53,7 +55,7 @@ class PartMaps(ConfiguredModel):
     The same network reads the shape that F sees and the shape that D draws, so a part means the same in both.
     """
 
-    def __init__(self, config: ModelConfig, name="part_maps"):
+    def __init__(self, config: ModelConfig, name: str = "part_maps"):
         shape = keras.Input((config.image_size, config.image_size, config.shape_channels), name="shape")
         maps = keras.layers.Softmax(dtype="float32")(hourglass(shape, config.width, config.parts, config))
         super().__init__(shape, maps, name=name)
@@ -69,10 +71,10 @@ class Gather(keras.layers.Layer):
     Call: features [B, m, m, C], maps [B, m, m, K] -> [B, K, 1, C] float32.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
 
-    def call(self, features, maps):
+    def call(self, features: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         flat_maps, flat = positions(maps), positions(features)
         mass = ops.sum(flat_maps, axis=1)[..., None]
         return (tf.matmul(flat_maps, flat, transpose_a=True) / (mass + 1.0))[:, :, None, :]
@@ -85,10 +87,10 @@ class Lay(keras.layers.Layer):
     Call: z [B, K, c], maps [B, m, m, K] -> [B, m, m, c] float32.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
 
-    def call(self, z, maps):
+    def call(self, z: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         laid = tf.matmul(positions(maps), z)
         return ops.reshape(laid, (-1, *maps.shape[1:3], z.shape[-1]))
 
@@ -105,19 +107,19 @@ class FirstPicture(Lay):
     Call: z [B, K, c], maps [B, m, m, K] -> [B, factor * m, factor * m, 3] float32.
     """
 
-    def __init__(self, factor, **kwargs):
+    def __init__(self, factor: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.factor = factor
 
-    def call(self, z, maps):
+    def call(self, z: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         laid = super().call(z[..., :PICTURE_CHANNELS], maps)
         return tf.image.resize(laid, [self.factor * side for side in laid.shape[1:3]])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}
 
 
-def positions(x):
+def positions(x: tf.Tensor) -> tf.Tensor:
     """[B, m, m, C] -> [B, m * m, C]."""
     return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
 
@@ -126,8 +128,8 @@ def positions(x):
 class PartEmbedding(keras.layers.Layer):
     """Adds a learned vector to the features of each part, a different one for each: [B, K, 1, C] -> the same."""
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.embedding = self.add_weight(name="embedding", shape=input_shape[1:], initializer="random_normal")
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         return x + self.embedding

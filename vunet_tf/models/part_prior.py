@@ -1,13 +1,14 @@
 """p(z | shape) for codes of parts, part by part."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
 from vunet_tf.models.distributions import SOFTPLUS_OF_ONE, DiagonalGaussian
-from vunet_tf.models.layers import PACKAGE
+from vunet_tf.models.layers import PACKAGE, Shape
 
 HIDDEN = 32  # units of each part
 # With smaller scales, a part that the prior does not expect would cost 10^6 nats and disturb the training.
@@ -27,21 +28,20 @@ class PartPrior(keras.layers.Layer):
         variance: see `DiagonalGaussian`.
 
     Call: h [B, H, W, C] with z [B, K, c], with noise [B, K, c], or with neither, as in `GroupPrior`. Or with noise, z
-        and
-    `keep` (one number per part, [B, K, 1]): parts with keep 1 have their code from z, and the others are sampled given
-    the parts before them.
+    and `keep` (one number per part, [B, K, 1]): parts with keep 1 have their code from z, and the others are sampled
+    given the parts before them.
 
     Returns:
         (parameters [B, K, parameters_per_channel * c], z [B, K, c]), float32.
     """
 
-    def __init__(self, parts, channels, variance="unit", **kwargs):
+    def __init__(self, parts: int, channels: int, variance: str = "unit", **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.parts, self.channels = parts, channels
         self.latent = DiagonalGaussian(variance)
         self.outputs_per_part = channels * self.latent.parameters_per_channel
 
-    def build(self, h_shape):
+    def build(self, h_shape: Shape) -> None:
         units, outputs = self.parts * HIDDEN, self.parts * self.outputs_per_part
 
         def weight(name, shape, initializer):
@@ -54,7 +54,13 @@ class PartPrior(keras.layers.Layer):
         self.to_parameters = weight("to_parameters", (units, outputs), "zeros")
         self.parameters_bias = weight("parameters_bias", (outputs,), "zeros")
 
-    def call(self, h, z=None, noise=None, keep=None):
+    def call(
+        self,
+        h: tf.Tensor,
+        z: tf.Tensor | None = None,
+        noise: tf.Tensor | None = None,
+        keep: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         of_shape = tf.matmul(ops.mean(ops.cast(h, "float32"), axis=(1, 2)), self.from_shape) + self.hidden_bias
         if z is None or keep is not None:
             return self._one_by_one(of_shape, noise, z, keep)
@@ -108,7 +114,7 @@ class PartPrior(keras.layers.Layer):
     def _by_part(self, parameters):
         return ops.reshape(parameters, (-1, self.parts, self.outputs_per_part))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"parts": self.parts, "channels": self.channels, "variance": self.latent.variance}
         return {**super().get_config(), **own}
 

@@ -1,5 +1,8 @@
 """p(z | shape): the autoregressive prior of one latent, computed from the decoder's features (released program)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -30,7 +33,16 @@ class GroupPrior(keras.layers.Layer):
         (parameters [B, H, W, parameters_per_channel * filters], z [B, H, W, filters]), float32.
     """
 
-    def __init__(self, filters, groups=4, variance="unit", activation="elu", dropout=0.0, weight_norm=True, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        groups: int = 4,
+        variance: str = "unit",
+        activation: str = "elu",
+        dropout: float = 0.0,
+        weight_norm: bool = True,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self._settings = {"activation": activation, "dropout": dropout, "weight_norm": weight_norm}
         self.filters = filters
@@ -52,7 +64,9 @@ class GroupPrior(keras.layers.Layer):
     def _merge(self, groups):
         return groups[0] if self.groups == 1 else tf.nn.depth_to_space(ops.concatenate(groups, axis=-1), 2)
 
-    def call(self, h, z=None, noise=None, training=None):
+    def call(
+        self, h: tf.Tensor, z: tf.Tensor | None = None, noise: tf.Tensor | None = None, training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         h = self.features(h, training=training)
         if self.groups > 1:
             h = tf.nn.space_to_depth(h, 2)
@@ -66,7 +80,7 @@ class GroupPrior(keras.layers.Layer):
             samples.append(self.latent(parameters[-1], noise_groups[g]) if z is None else z_groups[g])
         return self._merge(parameters), self._merge(samples)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"filters": self.filters, "groups": self.groups, "variance": self.latent.variance, **self._settings}
         return {**super().get_config(), **own}
 
@@ -75,12 +89,18 @@ class GroupPrior(keras.layers.Layer):
 class StandardNormalPrior(keras.layers.Layer):
     """p(z) = N(0, 1) for every shape: the prior of a plain VAE, for the ablation. Called like the other priors."""
 
-    def __init__(self, shape, variance="unit", **kwargs):
+    def __init__(self, shape: Sequence[int], variance: str = "unit", **kwargs: Any):
         super().__init__(**kwargs)
         self.shape = tuple(shape)  # shape of z, without the batch
         self.latent = DiagonalGaussian(variance)
 
-    def call(self, h, z=None, noise=None, keep=None):
+    def call(
+        self,
+        h: tf.Tensor,
+        z: tf.Tensor | None = None,
+        noise: tf.Tensor | None = None,
+        keep: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         mean = ops.zeros((ops.shape(h)[0], *self.shape), self.latent.compute_dtype)
         parameters = ops.concatenate([mean] * self.latent.parameters_per_channel, axis=-1)
         if z is not None and keep is None:
@@ -88,5 +108,5 @@ class StandardNormalPrior(keras.layers.Layer):
         drawn = self.latent(parameters, noise)
         return parameters, drawn if keep is None else keep * z + (1 - keep) * drawn
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shape": self.shape, "variance": self.latent.variance}

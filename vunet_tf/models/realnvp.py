@@ -1,8 +1,11 @@
 """RealNVP over pictures (--model=realnvp): it gives log p(x) itself and not a bound, by an invertible map."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
@@ -12,6 +15,7 @@ from vunet_tf.models.configured import block_settings
 from vunet_tf.models.flows import MultiScaleFlow
 from vunet_tf.models.generative import GenerativeModel, symbolic_z
 from vunet_tf.models.layers import PACKAGE
+from vunet_tf.objective import losses
 
 WITHOUT_SHAPE = "--model=realnvp: its z is the whole picture, so there is no shape to keep or to ask for"
 
@@ -31,12 +35,12 @@ class Dequantisation(keras.layers.Layer):
     Call: pictures [B, S, S, 3] in [-1, 1], noise [B, S * S * channels] or None for 0 -> v [B, S, S, channels].
     """
 
-    def __init__(self, levels, channels, **kwargs):
+    def __init__(self, levels: int, channels: int, **kwargs: Any):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.levels, self.channels = levels, channels
         self.built = True  # it has no weights to build
 
-    def call(self, picture, noise=None):
+    def call(self, picture: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
         if self.channels == 1:
             picture = ops.mean(picture, axis=-1, keepdims=True)
         level = ops.round((picture + 1) * (self.levels - 1) / 2)
@@ -45,7 +49,7 @@ class Dequantisation(keras.layers.Layer):
         u = (1 + ops.erf(ops.reshape(noise, ops.shape(level)) / math.sqrt(2))) / 2
         return (level + u) / self.levels
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "levels": self.levels, "channels": self.channels}
 
 
@@ -53,7 +57,7 @@ class Dequantisation(keras.layers.Layer):
 class Quantisation(Dequantisation):
     """The way back: v [B, S, S, channels] -> pictures [B, S, S, 3], about in [-1, 1], not clipped and not rounded."""
 
-    def call(self, v):
+    def call(self, v: tf.Tensor) -> tf.Tensor:  # type: ignore[override]
         picture = (2 * self.levels * v - 1) / (self.levels - 1) - 1
         return ops.repeat(picture, PICTURE_CHANNELS, axis=-1) if self.channels == 1 else picture
 
@@ -70,13 +74,13 @@ class RealNVP(GenerativeModel):
     Inputs: {"appearance": pictures [B, S, S, 3], "noise": [noise of the dequantisation, [B, D]]}.
 
     Returns:
-        {"log_prob": the value in the brackets for this u, minus D log(levels), in nats [B], "z": [z]}.
+        dict: {"log_prob": the value in the brackets for this u, minus D log(levels), in nats [B], "z": [z]}.
     """
 
     WIRINGS = ("encode", "generate", "sample")
     own_likelihood = True
 
-    def __init__(self, config: ModelConfig, name="realnvp"):
+    def __init__(self, config: ModelConfig, name: str = "realnvp"):
         # Layers
         self.config = config
         self.appearance_input = AppearanceInput(config)
@@ -102,7 +106,7 @@ class RealNVP(GenerativeModel):
     def _symbolic_noise(self):
         return [keras.Input(shape, name=f"noise_{i}") for i, shape in enumerate(self.config.latent_shapes)]
 
-    def refusals(self):
+    def refusals(self) -> dict[str, str]:
         """It has no shape, and no small z."""
         return {
             **dict.fromkeys(("transfer", "animate", "parts", "vary"), WITHOUT_SHAPE),
@@ -130,11 +134,13 @@ class RealNVP(GenerativeModel):
     def _picture(self, z):
         return self.quantise(self.flow(z[0], inverse=True)[0])
 
-    def terms(self, batch, outputs, reconstruction):
+    def terms(
+        self, batch: Mapping[str, tf.Tensor], outputs: Mapping[str, Any], reconstruction: losses.ReconstructionLoss
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """The negative log-likelihood in nats per picture, and no KL."""
         return {"nll": -ops.mean(outputs["log_prob"])}, {}
 
-    def bits_per_dimension(self, batch, seed=0):
+    def bits_per_dimension(self, batch: Mapping[str, tf.Tensor], seed: int | tf.Tensor = 0) -> tf.Tensor:
         """-log2 P(x) / D of each picture of a batch, [B], with one u of the dequantisation, which `seed` decides."""
         found = self(self.training_inputs(batch, seed))["log_prob"]
         return -found / (math.prod(self.config.latent_shapes[0]) * math.log(2))
@@ -144,12 +150,12 @@ class RealNVP(GenerativeModel):
 class LogProb(keras.layers.Layer):
     """log N(z; 0, 1) + log_det - D * offset, in nats: z [B, D], log_det [B] -> [B]."""
 
-    def __init__(self, offset, **kwargs):
+    def __init__(self, offset: float, **kwargs: Any):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.offset = offset
 
-    def call(self, z, log_det):
+    def call(self, z: tf.Tensor, log_det: tf.Tensor) -> tf.Tensor:
         return bijectors.standard_normal_log_prob(z) + log_det - z.shape[-1] * self.offset
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "offset": self.offset}

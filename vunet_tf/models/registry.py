@@ -1,8 +1,12 @@
 """The only list of all models by name, and the only place that builds a model."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from vunet_tf.config import ModelConfig
+
+if TYPE_CHECKING:
+    from vunet_tf.models.generative import GenerativeModel
 
 # {value of --model: (module, class)}. A module is imported when its model is needed.
 MODELS = {
@@ -16,7 +20,7 @@ MODELS = {
 }
 
 
-def class_of(name: str):
+def class_of(name: str) -> "type[GenerativeModel]":
     """The class of a model, a `GenerativeModel`, by the value of --model."""
     module, class_name = MODELS[name]
     return getattr(importlib.import_module(module), class_name)
@@ -27,6 +31,6 @@ def class_names() -> dict[str, str]:
     return {class_name: name for name, (_, class_name) in MODELS.items()}
 
 
-def build(config: ModelConfig):
+def build(config: ModelConfig) -> "GenerativeModel":
     """A new model of these settings."""
-    return class_of(config.model)(config)
+    return class_of(config.model)(config)  # type: ignore[call-arg, arg-type]  # only the base takes inputs

@@ -1,5 +1,7 @@
 """E: the shape encoder, the contracting half of the U-Net (paper, Sec. 3; released program)."""
 
+from collections.abc import Sequence
+
 import keras
 
 from vunet_tf.config import ModelConfig
@@ -9,12 +11,13 @@ from vunet_tf.models.part_maps import PartMaps
 from vunet_tf.models.texture import Texels
 
 
-def contracting_path(inputs, widths, config):
+def contracting_path(inputs: keras.KerasTensor, widths: Sequence[int], config: ModelConfig) -> list[keras.KerasTensor]:
     """1x1 convolution, then residual blocks at each of `widths`, with stride 2 between them.
 
     Args:
         inputs: a symbolic tensor [B, H, W, C].
         widths: channels per scale, from full resolution down.
+        config: configuration of the model.
 
     Returns:
         The output of every block, in the order of the computation: at each scale `config.blocks_per_scale` tensors
@@ -38,7 +41,7 @@ class ShapeEncoder(ConfiguredModel):
     With --latent=laid the part maps follow, made by the network `part_maps`, and the rows and columns of `Texels`.
     """
 
-    def __init__(self, config: ModelConfig, name="shape_encoder"):
+    def __init__(self, config: ModelConfig, name: str = "shape_encoder"):
         self.config = config
         self.part_maps = PartMaps(config) if config.latent == "laid" else None
         self.texels = Texels(bool(config.texture_codes), name="texels") if self.part_maps else None

@@ -1,11 +1,15 @@
 """Parameters, multiply-accumulates and shapes of a configuration, for comparison with the published ones."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
+from vunet_tf.config import ModelConfig
 from vunet_tf.files.errors import InputError
 from vunet_tf.models import registry
+from vunet_tf.models.generative import GenerativeModel
 from vunet_tf.models.layers import CONVOLUTIONS, with_weights
 from vunet_tf.models.vunet import WIRINGS
 
@@ -19,12 +23,12 @@ def _sizes(convolution):
     return math.ceil(height / stride) * math.ceil(width / stride), kernel**2 * channels, convolution.filters
 
 
-def multiply_accumulates(layer):
+def multiply_accumulates(layer: keras.layers.Layer) -> int:
     """Multiply-accumulates of one layer on one picture. In the prior of parts each weight is used once."""
     return math.prod(_sizes(layer)) if isinstance(layer, CONVOLUTIONS) else layer.count_params()
 
 
-def folded_parameters(layer):
+def folded_parameters(layer: keras.layers.Layer) -> int:
     """Parameters of a convolution with folded weight normalisation (kernel and bias), or of another layer."""
     if not isinstance(layer, CONVOLUTIONS):
         return layer.count_params()
@@ -32,7 +36,7 @@ def folded_parameters(layer):
     return (fan_in + 1) * filters
 
 
-def parts_of(model):
+def parts_of(model: GenerativeModel) -> dict[str, list[keras.layers.Layer]]:
     """The layers with weights of F (needed by `encode`), of G (by `generate`), and of the prior (only by `sample`)."""
     generator = with_weights(model.wiring("generate"))
     known = {id(layer) for layer in generator}
@@ -44,11 +48,11 @@ def parts_of(model):
     }
 
 
-def sizes_of(config):
+def sizes_of(config: ModelConfig) -> dict[str, Any]:
     """Parameters and multiply-accumulates of a configuration with a latent.
 
     Returns:
-        {"trainable": parameters of the training graph,
+        dict: {"trainable": parameters of the training graph,
          "folded": {"F", "G", "prior"}: parameters with weight normalisation folded,
          "macs": {"F", "G", "prior"}: multiply-accumulates per picture}
     """
@@ -61,7 +65,7 @@ def sizes_of(config):
     }
 
 
-def sizes_table(configs):
+def sizes_table(configs: Mapping[str, ModelConfig]) -> str:
     """A Markdown table of `sizes_of` for {name: configuration}."""
     lines = [
         "| configuration | trainable | folded: F | G | transfer (F + G) | prior | MACs: F | G | prior |",
@@ -78,7 +82,7 @@ def sizes_table(configs):
 def _shapes(tensors):
     """The shapes of nested symbolic tensors as text. Equal shapes in a row are shortened."""
     texts = [str(list(t.shape)).replace("None", "B") for t in keras.tree.flatten(tensors)]
-    runs = []
+    runs: list[list[Any]] = []  # of a text and how often it comes
     for text in texts:
         if runs and runs[-1][0] == text:
             runs[-1][1] += 1
@@ -106,7 +110,7 @@ def _layer_table(model):
     return "\n".join(["| layer | kind | output | parameters |", "|---|---|---|--:|", *rows])
 
 
-def model_page(command, configs):
+def model_page(command: str, configs: Mapping[str, ModelConfig]) -> str:
     """The page docs/model_tables.md: sizes of configurations, and shapes of the functional models of the last one.
 
     Args:

@@ -1,6 +1,7 @@
 """The Variational U-Net: F, E and D joined, and the functional models of its uses over the same weights."""
 
 import keras
+import tensorflow as tf
 
 from vunet_tf.config import ModelConfig
 from vunet_tf.models.appearance_encoder import AppearanceEncoder
@@ -28,19 +29,19 @@ class VUNet(GenerativeModel):
     (--latent_scales=0, the ablation "U-Net") there is only "shape".
 
     Returns:
-        {"image": x-hat, "posterior": [parameters of q(z | x, shape)], "prior": [parameters of p(z | shape), for which
-        the groups of the posterior's sample are fed back; with --prior=flow log p(z | shape) [B] of that sample], "z":
-        [the posterior's sample]}. `latent`, a `DiagonalGaussian`, turns parameters into distributions.
+        dict: {"image": x-hat, "posterior": [parameters of q(z | x, shape)], "prior": [parameters of p(z | shape), for
+        which the groups of the posterior's sample are fed back; with --prior=flow log p(z | shape) [B] of that sample],
+        "z": [the posterior's sample]}. `latent`, a `DiagonalGaussian`, turns parameters into distributions.
 
-    Example:
-        model = VUNet(ModelConfig(image_size=64, appearance="picture"))
-        model.initialise([batch])
-        dressed = model.transfer(appearance=batch, shape=other["shape"])
+    Examples:
+        >>> model = VUNet(ModelConfig(image_size=64, appearance="picture"))
+        >>> model.initialise([batch])
+        >>> dressed = model.transfer(appearance=batch, shape=other["shape"])
     """
 
     WIRINGS = WIRINGS + OF_PARTS
 
-    def __init__(self, config: ModelConfig, name="vunet"):
+    def __init__(self, config: ModelConfig, name: str = "vunet"):
         # Layers
         self.config = config
         self.appearance_input = AppearanceInput(config)
@@ -59,7 +60,7 @@ class VUNet(GenerativeModel):
 
         # Functional model
         inputs = self._symbolic_inputs()
-        q = {"posterior": [], "z": []}
+        q: dict[str, list] = {"posterior": [], "z": []}
         if self.appearance_encoder:
             q = self.appearance_encoder({key: inputs[key] for key in ("appearance", "noise")})
         p = self.decoder({"skips": self.shape_encoder(inputs["shape"]), "z": q["z"]})
@@ -69,7 +70,7 @@ class VUNet(GenerativeModel):
         inputs = symbolic_inputs(self.config)
         return inputs if self.config.latent_scales else {"shape": inputs["shape"]}  # the rest would not be connected
 
-    def refusals(self):
+    def refusals(self) -> dict[str, str]:
         """Without a latent there is nothing to encode or sample. Only laid codes belong to parts."""
         why = "--model=vunet: its z is many numbers and says nothing without a shape; `generate interpolate` leads on"
         found = {"manifold": why}
@@ -86,7 +87,7 @@ class VUNet(GenerativeModel):
             )
         return found
 
-    def kl(self, posterior, prior, z):
+    def kl(self, posterior: tf.Tensor, prior: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         """As in the base. With --prior=flow, "prior" is log p(z | shape), and one sample estimates the KL."""
         if self.config.prior == "flow":
             return losses.kl_estimate(self.latent.log_prob(posterior, z), prior)
@@ -101,7 +102,7 @@ class VUNet(GenerativeModel):
     def log_prior(self, prior, z):
         return prior if self.config.prior == "flow" else super().log_prior(prior, z)
 
-    def wiring(self, use):
+    def wiring(self, use: str) -> keras.Model:
         """The functional model of one use, over the weights of this model (built once, on first request).
 
         | use | inputs | output |
@@ -111,8 +112,10 @@ class VUNet(GenerativeModel):
         | "transfer" | {"appearance", "shape"} | picture, from the posterior's mean |
         | "sample" | {"shape", "noise"} | {"image", "z"}, z from the prior with this noise |
 
-        With --latent=laid also
+        With --latent=laid also:
 
+        | use | inputs | output |
+        |---|---|---|
         | "parts" | {"shape"} | part maps [B, m, m, K] |
         | "vary" | {"shape", "noise", "z", "keep" [B, K, 1]} | as "sample", but parts with keep 1 have the code of z |
 

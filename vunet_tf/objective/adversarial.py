@@ -4,10 +4,13 @@ D gives a logit, which is high for true pairs: the probability is sigmoid(D). Al
 positions too where D judges each position. log sigmoid(D) = -softplus(-D), and log(1 - sigmoid(D)) = -softplus(D).
 """
 
+from collections.abc import Sequence
+
+import tensorflow as tf
 from keras import ops
 
 
-def discriminator_loss(true, made):
+def discriminator_loss(true: tf.Tensor, made: tf.Tensor) -> tf.Tensor:
     """-E[log sigmoid(D(true))] - E[log(1 - sigmoid(D(made)))], a scalar in nats (Goodfellow et al. 2014, Eq. 1).
 
     At 2 log 2 = 1.386 the discriminator only guesses.
@@ -18,7 +21,7 @@ def discriminator_loss(true, made):
     return ops.mean(ops.softplus(-true)) + ops.mean(ops.softplus(made))
 
 
-def non_saturating(made):
+def non_saturating(made: tf.Tensor) -> tf.Tensor:
     """-E[log sigmoid(D(made))], a scalar in nats, which a generator minimises (Goodfellow et al. 2014, Sec. 3).
 
     While D recognises made pairs, its gradient is large; that of E[log(1 - sigmoid(D(made)))] vanishes there.
@@ -26,7 +29,7 @@ def non_saturating(made):
     return ops.mean(ops.softplus(-made))
 
 
-def encoder_loss(true):
+def encoder_loss(true: tf.Tensor) -> tf.Tensor:
     """-E[log(1 - sigmoid(D(x, E(x))))], a scalar in nats, which the encoder of a BiGAN minimises (Donahue et al. 2017).
 
     It is like `non_saturating`: the encoder wants D to take its true pairs for made ones.
@@ -34,7 +37,7 @@ def encoder_loss(true):
     return ops.mean(ops.softplus(true))
 
 
-def r1(gradients, positions=1):
+def r1(gradients: Sequence[tf.Tensor], positions: int = 1) -> tf.Tensor:
     """R1 = 1/2 E[||grad D(true)||^2], a scalar: the gradient of the logit by its inputs (Mescheder et al. 2018, Eq. 9).
 
     It keeps D from becoming steep around true pairs; there D should become flat. If each pair has the logits of several

@@ -8,32 +8,38 @@ beta means the same with each: 5 (`LAMBDA`) times a mean absolute difference of 
 """
 
 import math
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
+import tensorflow as tf
 from keras import ops
 
 from vunet_tf.config import TrainingConfig
 from vunet_tf.objective.perceptual import FEATURES, VGG19Features
+
+ReconstructionLoss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 
 LAMBDA = 5.0  # released program; the paper's lambda is 1 / (number of elements), i.e. means instead of sums
 HALF_RANGE = 127.5  # from [-1, 1] to 0-255
 STRUCTURE = 1.0  # weight of structural similarity beside L1; after 600 steps .1 and .3 were worse (docs/laid.md)
 
 
-def mean_absolute(a, b):
+def mean_absolute(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """mean |a - b| over all axes, a scalar."""
     return ops.mean(ops.abs(a - b))
 
 
-def l1(image, image_hat):
+def l1(image: tf.Tensor, image_hat: tf.Tensor) -> dict[str, tf.Tensor]:
     """Plain pixel L1: LAMBDA * mean |x - x_hat| on the 0-255 scale."""
     return {"l1": LAMBDA * HALF_RANGE * mean_absolute(image, image_hat)}
 
 
-def mse(image, image_hat):
+def mse(image: tf.Tensor, image_hat: tf.Tensor) -> dict[str, tf.Tensor]:
     """Squared error, LAMBDA * 127.5 * mean (x - x_hat)^2. It equals `l1` where pictures differ by 1."""
     return {"mse": LAMBDA * HALF_RANGE * ops.mean(ops.square(image - image_hat))}
 
 
-def gaussian_log_likelihood(image, mean, scale):
+def gaussian_log_likelihood(image: tf.Tensor, mean: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
     """log N(x; mu, diag(sigma^2)) = -sum ((x - mu)^2 / (2 sigma^2) + log sigma + log(2 pi) / 2), in nats, [B].
 
     The observation model of a VAE (Kingma and Welling 2014, Appendix C.2).
@@ -47,7 +53,7 @@ def gaussian_log_likelihood(image, mean, scale):
     return -ops.sum(ops.square(deviation) / 2 + log_scale + math.log(2 * math.pi) / 2, axis=(1, 2, 3))
 
 
-def structural_similarity(a, b, window=7):
+def structural_similarity(a: tf.Tensor, b: tf.Tensor, window: int = 7) -> tf.Tensor:
     """Mean SSIM (Wang et al. 2004) of pictures [B, H, W, C] in [-1, 1] over uniform windows without padding, a scalar.
 
     It is for training. The evaluation uses Gaussian windows, as published figures do.
@@ -55,7 +61,7 @@ def structural_similarity(a, b, window=7):
     window = min(window, *a.shape[1:3])
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # (k1 L)^2, (k2 L)^2 with range L = 2
 
-    def local_mean(x):
+    def local_mean(x: tf.Tensor) -> tf.Tensor:
         return ops.average_pool(x, window, strides=1, padding="valid")
 
     mu_a, mu_b = local_mean(a), local_mean(b)
@@ -65,7 +71,7 @@ def structural_similarity(a, b, window=7):
     return ops.mean(luminance * (2 * covariance + c2) / (var_a + var_b + c2))
 
 
-def l1_ssim(image, image_hat):
+def l1_ssim(image: tf.Tensor, image_hat: tf.Tensor) -> dict[str, tf.Tensor]:
     """L1 plus structural similarity: `l1` and LAMBDA * `STRUCTURE` * (1 - SSIM) / 2 on the 0-255 scale.
 
     Zhao et al. 2017 ("Loss functions for image restoration with neural networks") found that training with such a sum
@@ -75,7 +81,7 @@ def l1_ssim(image, image_hat):
     return {**l1(image, image_hat), "ssim": structure}
 
 
-def gram(features):
+def gram(features: tf.Tensor) -> tf.Tensor:
     """Gram matrices F^T F / (4 h w) of features [B, h, w, c]: [B, c, c] (released program; Gatys et al. 2016)."""
     _, height, width, channels = features.shape
     flat = ops.reshape(features, (-1, height * width, channels))
@@ -94,12 +100,17 @@ class Perceptual:
         gram_weights: v, likewise.
     """
 
-    def __init__(self, vgg_weights="imagenet", feature_weights=(1.0,) * 6, gram_weights=(0.0,) * 6):
+    def __init__(
+        self,
+        vgg_weights: str | None = "imagenet",
+        feature_weights: Sequence[float] = (1.0,) * 6,
+        gram_weights: Sequence[float] = (0.0,) * 6,
+    ):
         self.features = VGG19Features(vgg_weights)
         self.feature_weights = tuple(feature_weights)
         self.gram_weights = tuple(gram_weights)
 
-    def __call__(self, image, image_hat):
+    def __call__(self, image: tf.Tensor, image_hat: tf.Tensor) -> dict[str, tf.Tensor]:
         both = ops.concatenate([ops.cast(x, "float32") for x in (image, image_hat)])
         terms = {}
         for name, phi, w, v in zip(FEATURES, self.features(both), self.feature_weights, self.gram_weights, strict=True):
@@ -112,7 +123,12 @@ class Perceptual:
         return terms
 
 
-def kl_terms(kl, posterior, prior, z):
+def kl_terms(
+    kl: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+    posterior: Sequence[tf.Tensor],
+    prior: Sequence[tf.Tensor],
+    z: Sequence[tf.Tensor],
+) -> dict[str, tf.Tensor]:
     """KL(q || p) of each latent scale in nats, a mean over the batch: {"kl_0": bottom scale, "kl_1", ...}.
 
     Args:
@@ -124,7 +140,7 @@ def kl_terms(kl, posterior, prior, z):
     return {f"kl_{scale}": ops.mean(kl(*of_scale)) for scale, of_scale in scales}
 
 
-def kl_estimate(log_posterior, log_prior):
+def kl_estimate(log_posterior: tf.Tensor, log_prior: tf.Tensor) -> tf.Tensor:
     """KL(q || p) from one sample z of q, for a p without closed form (Kingma & Welling 2014, Eq. 6, first estimator):
 
         KL(q || p) = E_q[log q(z | x, shape) - log p(z | shape)]
@@ -137,7 +153,9 @@ def kl_estimate(log_posterior, log_prior):
     return log_posterior - log_prior
 
 
-def negative_elbo(reconstruction, kl, kl_weight):
+def negative_elbo(
+    reconstruction: dict[str, tf.Tensor], kl: dict[str, tf.Tensor], kl_weight: tf.Tensor | float
+) -> tf.Tensor:
     """reconstruction + beta * KL, a scalar (paper, Eq. 3-5; there the signs of the KL term are mixed up).
 
     Args:
@@ -148,7 +166,7 @@ def negative_elbo(reconstruction, kl, kl_weight):
     return sum(reconstruction.values()) + kl_weight * sum(kl.values())
 
 
-def reconstruction_loss(config: TrainingConfig):
+def reconstruction_loss(config: TrainingConfig) -> ReconstructionLoss:
     """The loss that `config.reconstruction` names, with its settings."""
     if config.reconstruction == "vgg19":
         return Perceptual(config.vgg_weights, config.feature_weights, config.gram_weights)

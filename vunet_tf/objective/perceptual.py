@@ -1,6 +1,7 @@
 """Features of the VGG19 classifier, for the perceptual loss (paper; layers as in the released program)."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from vunet_tf.config import SMALLEST_VGG19_SIDE
@@ -22,7 +23,7 @@ class VGG19Features:
         InputError: weights that cannot be downloaded, or a file that does not hold them; it names --vgg_weights.
     """
 
-    def __init__(self, weights="imagenet"):
+    def __init__(self, weights: str | None = "imagenet"):
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy("float32")  # the application's layers take their dtype from the global policy
         try:
@@ -39,7 +40,7 @@ class VGG19Features:
         self.network = keras.Model(vgg.input, [vgg.get_layer(name).output for name in FEATURES[1:]])
         self.network.trainable = False
 
-    def __call__(self, images):
+    def __call__(self, images: tf.Tensor) -> list[tf.Tensor]:
         """Feature maps of `images` [B, H, W, 3] in [-1, 1], in the order of FEATURES, [B, h, w, c] each.
 
         "input" is the picture as the network takes it: BGR, 0-255, mean subtracted. Raises InputError under 16 pixels.
@@ -49,7 +50,7 @@ class VGG19Features:
         bgr = ops.flip((ops.cast(images, "float32") + 1) * 127.5, axis=-1) - ops.array(BGR_MEANS, "float32")
         return [bgr, *self.network(bgr, training=False)]
 
-    def distance(self, a, b):
+    def distance(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         """sum_k mean |Phi_k(a) - Phi_k(b)| of each pair of pictures [B, H, W, 3] in [-1, 1]: [B] (paper's loss)."""
         both = ops.concatenate([ops.cast(x, "float32") for x in (a, b)])
         pairs = (ops.split(phi, 2) for phi in self(both))

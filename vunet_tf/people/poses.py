@@ -18,13 +18,14 @@ BODIES = 24  # bodies of different proportions; each pose has one of them
 class Pose(NamedTuple):
     """A pose in the picture.
 
-    points: name to (x, y) in fractions of the picture: the 15 joints, and the points that only drawing needs: neck,
-      pelvis, head (its centre), crown, toes.
-    depth: name to depth of the same points, in fractions of the picture.
-    forward: where the person faces, as a unit vector (to the right in the picture, towards the viewer).
-    head_radius: in fractions of the picture.
-    girth: how stout the body is, about 1.
-    action: one of `ACTIONS`.
+    Attributes:
+        points: name to (x, y) in fractions of the picture: the 15 joints, and the points that only drawing needs: neck,
+            pelvis, head (its centre), crown, toes.
+        depth: name to depth of the same points, in fractions of the picture.
+        forward: where the person faces, as a unit vector (to the right in the picture, towards the viewer).
+        head_radius: in fractions of the picture.
+        girth: how stout the body is, about 1.
+        action: one of `ACTIONS`.
     """
 
     points: dict[str, np.ndarray]

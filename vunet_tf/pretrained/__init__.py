@@ -1,11 +1,11 @@
 """Trained models that come with the package. Each is a folder that is used like a run, by its name.
 
-PRESET/preset.json     {"description", "parameters", "sha256" of the weights, "licence"}
-PRESET/README.md       the model card: data, measures, limits, licence
-PRESET/config.json     as in a run
-PRESET/flags.txt       the flags of the training, without folders
-PRESET/weights.npz     the weights in a small form, see `pack`
-PRESET/examples/       a dataset: some examples of the split valid, to begin with
+    PRESET/preset.json     {"description", "parameters", "sha256" of the weights, "licence"}
+    PRESET/README.md       the model card: data, measures, limits, licence
+    PRESET/config.json     as in a run
+    PRESET/flags.txt       the flags of the training, without folders
+    PRESET/weights.npz     the weights in a small form, see `pack`
+    PRESET/examples/       a dataset: some examples of the split valid, to begin with
 
 `python -m export.preset` makes a preset from a run.
 """

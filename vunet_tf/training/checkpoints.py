@@ -4,6 +4,7 @@ RUN/checkpoints/step_00001000.npz
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def save(run_dir: Path | str, step: int, state: dict[str, np.ndarray], keep: int
 
     def write_to(temporary):
         with temporary.open("wb") as file:
-            np.savez(file, **state)
+            np.savez(file, **state)  # type: ignore[arg-type]  # to mypy each key could be savez's own argument
 
     atomic.write(path, write_to)
     for old in paths(run_dir)[:-keep]:
@@ -54,7 +55,7 @@ def read(path: Path | str) -> dict[str, np.ndarray]:
         raise InputError(f"{path} is damaged: {shortened(str(error))}") from error
 
 
-def latest(run_dir: Path | str, tell=print) -> tuple[Path, dict[str, np.ndarray]] | None:
+def latest(run_dir: Path | str, tell: Callable[[str], object] = print) -> tuple[Path, dict[str, np.ndarray]] | None:
     """The path and the state of the last checkpoint that can be read; None if the run has no checkpoint yet.
 
     Damaged ones are skipped, and `tell` reports them.

@@ -43,7 +43,7 @@ def config_of_slurm(port: int) -> str:
     return json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": workers.index(own)}})
 
 
-def strategy():
+def strategy() -> tuple[tf.distribute.Strategy, bool]:
     """(the strategy of the machines that TF_CONFIG names, whether this one writes the run directory).
 
     Raises:

@@ -5,6 +5,7 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from PIL import Image
 
@@ -36,9 +37,9 @@ def _as_os_errors():
 class Journal:
     """The curves and pictures of one run.
 
-    RUN/metrics.csv             one row for each split and logged step. A column that a split does not have is empty
-    RUN/tensorboard/            the same numbers as "split/name", and the pictures
-    RUN/pictures/NAME_STEP.png  the pictures
+        RUN/metrics.csv             one row for each split and logged step. A column that a split does not have is empty
+        RUN/tensorboard/            the same numbers as "split/name", and the pictures
+        RUN/pictures/NAME_STEP.png  the pictures
 
     Args:
         run_dir: the run.
@@ -82,7 +83,7 @@ class Journal:
         tensors = {f"{split}/{name}": tf.constant(value, tf.float32) for name, value in values.items()}
         self._tell_tensorboard(step, tensors, _SCALAR)
 
-    def picture(self, name: str, step: int, picture) -> None:
+    def picture(self, name: str, step: int, picture: np.ndarray) -> None:
         """Keeps a [H, W, 3] uint8 picture."""
         folder = self.run_dir / PICTURES
         folder.mkdir(exist_ok=True)

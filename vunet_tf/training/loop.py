@@ -5,6 +5,7 @@ import errno
 import re
 import signal
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,14 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from vunet_tf import runs
+from vunet_tf.body.body_parts import Crops
 from vunet_tf.data.batches import training_batches
 from vunet_tf.files.errors import InputError
+from vunet_tf.models.generative import GenerativeModel
 from vunet_tf.training import checkpoints
 from vunet_tf.training.journal import Journal
 from vunet_tf.training.step import TrainingStep, array
+from vunet_tf.training.transfer_matrix import TransferMatrix
 
 AUGMENTATIONS = ("mirror", "mirror_appearance", "shift", "hue")  # settings of the pipeline, only for training
 BEST = "loop/best"  # key of a checkpoint: the lowest validation loss so far
@@ -39,7 +43,16 @@ class Loop:
         chief: whether this process writes the run directory.
     """
 
-    def __init__(self, training_step: TrainingStep, dataset_dir, run_dir, save_model, crops, matrix=None, chief=True):
+    def __init__(
+        self,
+        training_step: TrainingStep,
+        dataset_dir: Path | str,
+        run_dir: Path | str,
+        save_model: Callable[[GenerativeModel], object],
+        crops: Crops | None,
+        matrix: TransferMatrix | None = None,
+        chief: bool = True,
+    ):
         self.training_step, self.config, self.strategy = training_step, training_step.config, training_step.strategy
         self.dataset_dir, self.run_dir = Path(dataset_dir), Path(run_dir)
         self.save_model, self.crops, self.matrix, self.chief = save_model, crops, matrix, chief
@@ -47,7 +60,9 @@ class Loop:
 
     # Data
 
-    def batches(self, split, seed, first_batch=0, augment=False):
+    def batches(
+        self, split: str, seed: int, first_batch: int = 0, augment: bool = False
+    ) -> tf.distribute.DistributedDataset:
         """Distributed batches: example i of a global batch has the same place for any number of replicas."""
         config = self.config
         augmentation = {name: getattr(config, name) for name in AUGMENTATIONS} if augment else {}
@@ -69,14 +84,14 @@ class Loop:
 
         return self.strategy.distribute_datasets_from_function(of_worker)
 
-    def initial_batches(self):
+    def initial_batches(self) -> list[dict[str, tf.Tensor]]:
         """The global batches of the data-dependent initialisation, the same on every machine."""
         batches = training_batches(self.dataset_dir, self.config.batch_size, seed=self.config.seed, crops=self.crops)
         return list(batches.take(self.config.init_batches))
 
     # The run
 
-    def start(self, init_from=None) -> None:
+    def start(self, init_from: Path | str | None = None) -> None:
         """Prepares the run and writes nothing.
 
         It goes on from the run's last checkpoint. A new run begins with weights and optimizer slots of the run
@@ -122,7 +137,7 @@ class Loop:
         self._say(f"{trained.directory}: weights taken")
 
     @property
-    def step(self):
+    def step(self) -> int:
         """Number of steps done."""
         return int(array(self.training_step.step))
 
@@ -290,7 +305,7 @@ def _replica_batches(batches, replicas):
 
 
 @contextlib.contextmanager
-def explained(run_dir, dataset_dir):
+def explained(run_dir: Path | str, dataset_dir: Path | str) -> Iterator[None]:
     """In the block, a full disk, too little memory, a damaged dataset and a lost worker become an InputError.
 
     It says what to do."""

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -27,7 +28,7 @@ class SummedAdam(keras.optimizers.Adam):
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return grads_and_vars
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
         index = self._get_variable_index(variable)
         updates = tf.cast(self.iterations, tf.float32)
         self._step(index, gradient, variable, learning_rate, updates)
@@ -81,7 +82,7 @@ class SummedMuon(SummedAdam):
         variable.assign_sub(tf.reshape(rate * orthogonalised(ahead), variable.shape))
 
 
-def as_matrix(shape) -> tuple[int, int] | None:
+def as_matrix(shape: Sequence[int]) -> tuple[int, int] | None:
     """The sides of a kernel [k, k, inputs, outputs] as a matrix; None if Muon leaves it to Adam."""
     if len(shape) != 4 or shape[0] == 1:
         return None
@@ -90,7 +91,7 @@ def as_matrix(shape) -> tuple[int, int] | None:
     return sides if fits else None
 
 
-def orthogonalised(matrix):
+def orthogonalised(matrix: tf.Tensor) -> tf.Tensor:
     """A matrix [n, m] with the same singular vectors, whose singular values lie near 1 (about 0.7 to 1.2).
 
     Each step of Newton and Schulz is a polynomial of x x^T times x. All of these are polynomials of the first x x^T. So

@@ -7,12 +7,14 @@ algorithms for clusters of workstations").
 """
 
 import io
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 WORKERS = (8, 64, 1000)
 GIGABITS = (25, 200)  # per second: speeds of network cards
+Seconds = TypeVar("Seconds", float, np.ndarray)
 GRADIENTS = {"float32": 4, "bfloat16": 2}  # bytes of one number
 
 
@@ -42,7 +44,7 @@ def ring_seconds(sent: float, workers: int, gigabits: float, latency: float = 0.
     return sent * 8 / (gigabits * 1e9) + 2 * (workers - 1) * latency
 
 
-def efficiency(step_seconds: float, exchange_seconds: float) -> float:
+def efficiency(step_seconds: Seconds, exchange_seconds: float) -> Seconds:
     """The part of the speed that is left, 0 to 1: n workers are as fast as this times n workers without exchange."""
     return step_seconds / (step_seconds + exchange_seconds)
 
@@ -108,7 +110,7 @@ def _told(step: Step) -> str:
     return f"{step.precision}, {step.batch_size} pictures, {1000 * step.seconds:,.0f} ms"
 
 
-def _row(cells) -> str:
+def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -24,7 +25,7 @@ VALID_SEED = 1  # stream of the noise in `test_step`, so that it differs from th
 _plain = tf.autograph.experimental.do_not_convert
 
 
-def array(variable) -> np.ndarray:
+def array(variable: keras.Variable | tf.Variable) -> np.ndarray:
     """The value of a variable of Keras or TensorFlow, mirrored on several devices or not."""
     return tf.convert_to_tensor(variable).numpy()
 
@@ -49,7 +50,7 @@ class Player(NamedTuple):
     loss: str
 
     @property
-    def norm(self):
+    def norm(self) -> str:
         """The name of its gradient's norm among the terms."""
         return "gradient_norm" if self.name == "model" else f"{self.name}_gradient_norm"
 
@@ -74,7 +75,9 @@ class TrainingStep:
         step: the number of steps done, with those that were skipped (int64 variable).
     """
 
-    def __init__(self, model_config: ModelConfig, config: TrainingConfig, strategy=None):
+    def __init__(
+        self, model_config: ModelConfig, config: TrainingConfig, strategy: tf.distribute.Strategy | None = None
+    ):
         self.config = config
         self.strategy = strategy or tf.distribute.get_strategy()
         keras.utils.set_random_seed(config.seed)
@@ -115,18 +118,20 @@ class TrainingStep:
         aggregation = tf.VariableAggregation.ONLY_FIRST_REPLICA
         return tf.Variable(value, trainable=False, dtype=dtype, name=name, aggregation=aggregation)
 
-    def initialise(self, batches):
+    def initialise(self, batches: Iterable[Mapping[str, tf.Tensor]]) -> None:
         """Sets the scales and biases of the weight normalisation from global batches, the same on every machine."""
         self.model.initialise(batches, self.config.seed)
 
     # Steps
 
-    def kl_weight(self):
+    def kl_weight(self) -> tf.Tensor:
         """beta at the current step."""
         config = self.config
         return kl_weight(self.step, config.steps, config.kl_schedule, config.kl_weight)
 
-    def loss_terms(self, batch, noise, training):
+    def loss_terms(
+        self, batch: Mapping[str, tf.Tensor], noise: Sequence[tf.Tensor], training: bool
+    ) -> dict[str, tf.Tensor]:
         """The terms of the loss on this replica's share of a global batch, each a mean over it.
 
         Args:
@@ -135,8 +140,9 @@ class TrainingStep:
             training: whether dropout is active.
 
         Returns:
-            {"loss": the negative ELBO that is minimised, "reconstruction", "error": mean |x - x_hat| in grey levels (if
-            the training pass makes a picture), "kl": the sum over all scales in nats, and then each term by itself}.
+            dict: {"loss": the negative ELBO that is minimised, "reconstruction", "error": mean |x - x_hat| in grey
+            levels (if the training pass makes a picture), "kl": the sum over all scales in nats, and then each term by
+            itself}.
             With a discriminator also {"adversarial": the model's adversarial loss, a part of "loss" with the weight
             --adversarial, then its terms, "discriminator": the discriminator's own loss, "r1": a part of that loss, in
             training only}.
@@ -215,7 +221,7 @@ class TrainingStep:
             player.optimizer.apply(own, player.network.trainable_variables)
 
     @_plain
-    def train_step(self, batch):
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step on a (distributed) batch. Returns the terms of its loss, the learning rate and so on, as scalars."""
         config = self.config
         rate = learning_rate(self.step, config.steps, config.learning_rate, config.warmup)
@@ -243,7 +249,7 @@ class TrainingStep:
         return {**terms, "learning_rate": rate, "kl_weight": beta, "skipped": tf.cast(self.skipped, tf.float32)}
 
     @_plain
-    def test_step(self, batch, number):
+    def test_step(self, batch: Mapping[str, tf.Tensor], number: int | tf.Tensor) -> dict[str, tf.Tensor]:
         """The terms of the loss of a (distributed) batch, as scalars. The `number` of the batch decides the noise."""
         seed = self._seed(number, VALID_SEED)
 
@@ -271,7 +277,7 @@ class TrainingStep:
     # Averaged weights
 
     @contextlib.contextmanager
-    def averaged_weights(self):
+    def averaged_weights(self) -> Iterator[None]:
         """In the block, the model has the moving averages of its trainable weights."""
         averages = self.optimizer._model_variables_moving_average if self.config.ema else []
         variables = self.model.trainable_variables

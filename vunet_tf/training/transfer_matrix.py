@@ -1,11 +1,15 @@
 """The picture that shows what a model has learned: every appearance in every shape."""
 
+from pathlib import Path
+
 import numpy as np
 
+from vunet_tf.body.body_parts import Crops
 from vunet_tf.data.batches import evaluation_batches
 from vunet_tf.data.dataset import evenly_spread, read_examples
 from vunet_tf.files.grids import Header, draw_table
 from vunet_tf.files.pixels import to_uint8
+from vunet_tf.models.generative import GenerativeModel
 
 SEARCHED = 2000  # number of examples of the split among which the shown ones are chosen
 
@@ -20,7 +24,7 @@ class TransferMatrix:
         crops: crops of body parts that the model sees, or None.
     """
 
-    def __init__(self, directory, split="valid", size=6, crops=None):
+    def __init__(self, directory: Path | str, split: str = "valid", size: int = 6, crops: Crops | None = None):
         examples = read_examples(directory, split, count=SEARCHED)  # as they are on disk, not decoded
         ids = np.array([(example.appearance_id, example.shape_id) for example in examples])
         chosen = [_spread(column, size) for column in ids.T]
@@ -31,7 +35,7 @@ class TransferMatrix:
             {key: value.numpy()[np.searchsorted(positions, at)] for key, value in batch.items()} for at in chosen
         )
 
-    def draw(self, model) -> np.ndarray:
+    def draw(self, model: GenerativeModel) -> np.ndarray:
         """The matrix of a model, [H, W, 3] uint8. For a model without transfers it is `draw_pictures`."""
         if "transfer" not in model.uses:
             return self.draw_pictures(model)
@@ -43,7 +47,7 @@ class TransferMatrix:
         ]
         return draw_table(cells, _headers(seen["image"]), _headers(wanted))
 
-    def draw_pictures(self, model) -> np.ndarray:
+    def draw_pictures(self, model: GenerativeModel) -> np.ndarray:
         """A sheet [H, W, 3] uint8: true pictures, then their reconstructions and samples, if the model has them."""
         seen = {key: value for key, value in self.appearances.items() if value.dtype == np.float32}
         rows = {}

@@ -8,9 +8,10 @@ keys.
 
 import io
 import pickle
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -106,7 +107,8 @@ def load_index(path: Path) -> dict:
     """Reads an index without running anything in it.
 
     Returns:
-        {"imgs": list of strings, "train": list of booleans, "joints": list, "joint_order": tuple of strings or None}.
+        dict: {"imgs": list of strings, "train": list of booleans, "joints": list, "joint_order": tuple of strings, or
+        None}.
 
     Raises:
         InputError: the index cannot be read, is not a pickle, asks for more than plain data, or lacks a part.
@@ -196,7 +198,8 @@ class _Array:
     """Stands for `numpy.ndarray` while unpickling. `resolve` builds the array from shape, dtype and bytes."""
 
     def __init__(self, copies: _Copies):
-        self.copies, self.state = copies, None
+        self.copies = copies
+        self.state: tuple = ()
 
     def __setstate__(self, state):
         self.state = state
@@ -279,7 +282,7 @@ class _PlainUnpickler(pickle._Unpickler):
 
     # Instructions of a pickle that are checked before they are carried out
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # noqa: RUF012 (a table)
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
 
     def load_setitem(self):
         _require_keys(self.stack[-2:-1])

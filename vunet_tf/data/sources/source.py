@@ -33,39 +33,46 @@ class Options(Settings):
     """How `prepare` reads a source. Each field is a flag of the same name. A source takes the flags that it needs.
 
     Attributes:
-        input: folder of the pictures, for the sources pairs, folder and sprites. index: the file index.p, or its
-            folder.
-        images: coco, deepfashion, market: folder of the pictures.
-        annotations: coco, deepfashion, market: annotation file.
-        valid_annotations: coco, deepfashion, market: annotation file of the valid split. Without it, the hash of each
-            name decides the split.
+        input: for the sources pairs, folder and sprites: folder of the pictures. For the source index: the file
+            index.p, or its folder.
+        images: for the sources coco, deepfashion and market: folder of the pictures.
+        annotations: for the sources coco, deepfashion and market: file that says where the joints of the people are, in
+            the format that --source names.
+        valid_annotations: for the sources coco, deepfashion and market: a file like --annotations, of the valid split.
+            Without it, the hash of each name decides the split.
         image_size: side of the square pictures in pixels. By default 256; for market 128, for figures 64, for digits 8,
             and for sprites the side of their cells.
-        fit: how a picture becomes square. stretch: it is stretched (default of deepfashion, market, index and pairs).
-            pad: its short side is continued with the edge (default of folder). crop: its middle is cut out.
+        fit: for the sources deepfashion, market, index, pairs and folder: how a picture becomes square. stretch: it is
+            stretched (default of all but folder). pad: its short side is continued with the edge (default of folder).
+            crop: its middle is cut out.
         encoding: how pictures are stored: jpeg (quality 95; default for photographs) or png (exact; default of sprites,
             figures and digits). Shape maps are always png.
         valid_fraction: the part of the pictures that the valid split gets, where the hash of each name decides the
             split.
-        margin: coco, and folder with --estimate: what is added to a person's box on each side, as a fraction of its
-            longer side.
-        min_person: coco, and folder with --estimate: people are left out if the longer side of their box has fewer
-            pixels.
-        estimate: coco, deepfashion, market: a pose estimator finds the joints that the annotations lack. deepfashion
-            and market then need no annotations. folder: the estimator finds the people, and each becomes an example.
+        margin: for the source coco, and for folder with --estimate: what is added to a person's box on each side, as a
+            fraction of its longer side.
+        min_person: for the source coco, and for folder with --estimate: people are left out if the longer side of their
+            box has fewer pixels than this.
+        estimate: a pose estimator finds people and joints. For the sources coco, deepfashion and market: the joints
+            that the annotations lack; deepfashion and market then need no annotations. For the source folder: the
+            people, each of whom becomes an example.
         pose_model: folder of the pose estimator's weights, for --estimate. By default the user's cache folder, where
             `python -m vunet_tf.estimate get` puts them.
-        cutout: people are cut out, and the background gets this colour. Needs --estimate.
-        min_score: folder with --estimate: people are left out if the estimator is less sure of them.
-        min_joints: people are left out if fewer of the 15 joints are seen.
-        shape_map: sprites: which shape map to use: body (default), mask, edges or joints.
-        shapes: folder: a folder of ready shape maps with the same names as the pictures. Without it, the shape is the
-            edges of the picture.
-        edges_side: pairs: which half of the picture is the edge map.
-        seed: figures: seed of the people that are drawn. Another seed gives other people.
-        looks: figures: number of looks (hair, clothes and colours) of the training pictures; at least 24.
-        poses: figures: number of poses of the training pictures; at least 24.
-        examples: figures: number of training pictures; at least 1. Each of the three other splits has 576 besides.
+        cutout: people are cut out, and the background gets this colour. By default the background stays. Needs
+            --estimate.
+        min_score: for the source folder with --estimate: people are left out if the estimator's score of them is lower
+            than this.
+        min_joints: for sources of people: people are left out if fewer than so many of their 15 joints are seen.
+        shape_map: for the source sprites: which shape map to use: body (default), mask, edges or joints.
+        shapes: for the source folder: a folder of ready shape maps with the same names as the pictures. Without it, the
+            shape is the edges of the picture.
+        edges_side: for the source pairs: which half of the picture is the edge map.
+        seed: for the source figures: seed of the people that are drawn. Another seed gives other people.
+        looks: for the source figures: number of looks (hair, clothes and colours) of the training pictures; at least
+            24.
+        poses: for the source figures: number of poses of the training pictures; at least 24.
+        examples: for the source figures: number of training pictures; at least 1. Each of the three other splits has
+            576 besides.
     """
 
     input: Path | None = None
@@ -125,16 +132,17 @@ class Options(Settings):
 class Source:
     """A source that was opened: what its pictures are and how to make them.
 
-    items: the work items in a fixed order. Each is small.
-    make: turns an item into examples and rejects. It runs in many processes, so it is a partial of a module's function.
-      It raises InputError if nothing can be made of the item.
-    name_of: gives the file of an item, for the list of rejects.
-    image_size: side of the square pictures in pixels.
-    has_joints: whether the examples carry joints (and the shape is the stickman) or a shape map.
-    shape_channels: channels of the shape map.
-    how: how each picture was made, in words: {what it concerns: text}.
-    rejects: what was left out already when the source was opened.
-    valid_fraction: the part for validation, if examples come without a split (see `split_by_hash`).
+    Attributes:
+        items: the work items in a fixed order. Each is small.
+        make: turns an item into examples and rejects. It runs in many processes, so it is a partial of a module's
+            function. It raises InputError if nothing can be made of the item.
+        name_of: gives the file of an item, for the list of rejects.
+        image_size: side of the square pictures in pixels.
+        has_joints: whether the examples carry joints (and the shape is the stickman) or a shape map.
+        shape_channels: channels of the shape map.
+        how: how each picture was made, in words: {what it concerns: text}.
+        rejects: what was left out already when the source was opened.
+        valid_fraction: the part for validation, if examples come without a split (see `split_by_hash`).
     """
 
     items: Sequence
