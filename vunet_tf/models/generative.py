@@ -141,7 +141,7 @@ class GenerativeModel(ConfiguredModel):
             return made, {}
         return made, losses.kl_terms(self.kl, outputs["posterior"], outputs["prior"], outputs["z"])
 
-    def regularisers(self, inputs, batch):
+    def regularisers(self, inputs: Mapping[str, Any], batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """{name: scalar over the batch}: what the training minimises beside the negative ELBO, weighted.
 
         Args:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.appearance_input import AppearanceInput
@@ -105,7 +106,7 @@ class LaidAppearanceEncoder(ConfiguredModel):
             parameters = keras.layers.Concatenate(1, dtype="float32", name="all_parameters")([parameters, of_texture])
         return {"posterior": [parameters], "z": [self.latent(parameters, None if noise is None else noise[0])]}
 
-    def disagreement(self, appearance, picture, shape):
+    def disagreement(self, appearance: tf.Tensor, picture: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
         """What the frame of the texture is to make small: how far the textures of two pictures of a look are apart.
 
         See `models.texture.disagreement`. What the network adds to the nose has a cost, since without it the stripes of

@@ -4,13 +4,15 @@ Part maps tell hair from shirt, but they do not tell the second stripe of the sh
 comes from the last channel of the shape map: in a stickman that is the torso, in a body map the whole body.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from vunet_tf.config import PICTURE_CHANNELS
 from vunet_tf.files.errors import InputError
-from vunet_tf.models.layers import PACKAGE
+from vunet_tf.models.layers import PACKAGE, Shape
 from vunet_tf.models.part_maps import positions
 
 ROWS, COLUMNS = 16, 12  # texels along the frame's axis, and across it
@@ -44,11 +46,11 @@ class Texels(keras.layers.Layer):
     position outside the texture has only zeros.
     """
 
-    def __init__(self, turning=False, **kwargs):
+    def __init__(self, turning: bool = False, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.turning = turning
 
-    def build(self, shape):
+    def build(self, shape: Shape) -> None:
         self.turns = self.turning and shape[-1] > 2
         if self.turns:
             self.nose = self.add_weight(name="nose", shape=(), initializer=keras.initializers.Constant(_NOSE))
@@ -60,10 +62,10 @@ class Texels(keras.layers.Layer):
                 layer.build((None, units))
                 units = _TURN_UNITS
 
-    def call(self, shape):
+    def call(self, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self._places(shape, tf.stop_gradient)[:2]
 
-    def learning(self, shape):
+    def learning(self, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
         """(rows, columns, added): as the call gives them, but the gradient reaches the weights.
 
         `added` [B, 1] is what the network adds to the movement, in lengths of the frame.
@@ -85,7 +87,7 @@ class Texels(keras.layers.Layer):
             face = layer(face)
         return self.to_turn(face)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "turning": self.turning}
 
 
@@ -97,10 +99,10 @@ class GatherTexture(keras.layers.Layer):
     texel that is seen has its colour less the mean colour, and 1. A hidden texel has only zeros.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
 
-    def call(self, picture, shape, rows, columns):
+    def call(self, picture: tf.Tensor, shape: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
         weight = _amount(shape)
         # They are joined before they are reshaped, because XNNPACK then takes all of it.
         weighted = positions(tf.concat([picture * weight, weight], -1))
@@ -140,12 +142,12 @@ class _Waves(keras.layers.Layer):
         codes, channels: T and c, see `ModelConfig.texture_codes`. There are T c // 3 waves; the rest of the codes is 0.
     """
 
-    def __init__(self, codes, channels, **kwargs):
+    def __init__(self, codes: int, channels: int, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.codes, self.channels = codes, channels
         self.waves = waves(codes * channels // PICTURE_CHANNELS)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "codes": self.codes, "channels": self.channels}
 
 
@@ -153,7 +155,7 @@ class _Waves(keras.layers.Layer):
 class TextureToCodes(_Waves):
     """Gathered texture [B, COLUMNS * ROWS * 4] -> codes [B, T, c] float32."""
 
-    def call(self, gathered):
+    def call(self, gathered: tf.Tensor) -> tf.Tensor:
         colours = tf.reshape(gathered, (-1, COLUMNS * ROWS, _GATHERED))[..., :PICTURE_CHANNELS]
         by_colour = tf.reshape(tf.transpose(colours, (0, 2, 1)), (-1, COLUMNS * ROWS))
         found = tf.reshape(tf.matmul(by_colour, self.waves.T), (-1, PICTURE_CHANNELS * len(self.waves)))
@@ -165,10 +167,10 @@ class TextureToCodes(_Waves):
 class CodesToTexture(_Waves):
     """Codes [B, T, c] -> texels [B, COLUMNS * ROWS * 3] float32. Each wave has a learned factor, at first 1."""
 
-    def build(self, codes_shape):
+    def build(self, codes_shape: Shape) -> None:
         self.strength = self.add_weight(name="strength", shape=(len(self.waves), 1), initializer="ones")
 
-    def call(self, codes):
+    def call(self, codes: tf.Tensor) -> tf.Tensor:
         flat = tf.reshape(codes, (-1, self.codes * self.channels))[:, : PICTURE_CHANNELS * len(self.waves)]
         by_colour = tf.matmul(tf.reshape(flat, (-1, len(self.waves))), self.strength * self.waves)
         texels = tf.transpose(tf.reshape(by_colour, (-1, PICTURE_CHANNELS, COLUMNS * ROWS)), (0, 2, 1))
@@ -185,25 +187,25 @@ class LayTexture(keras.layers.Layer):
     Call: texture [B, COLUMNS * ROWS * 3], rows and columns of `Texels`, part maps [B, m, m, K] -> [B, S, S, 3] float32.
     """
 
-    def __init__(self, side, **kwargs):
+    def __init__(self, side: int, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.side = side
 
-    def build(self, texture_shape, rows_shape, columns_shape, maps_shape):
+    def build(self, texture_shape: Shape, rows_shape: Shape, columns_shape: Shape, maps_shape: Shape) -> None:
         self.shown = self.add_weight(name="shown", shape=(maps_shape[-1], 1), initializer="ones")
 
-    def call(self, texture, rows, columns, maps):
+    def call(self, texture: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         wide = tf.matmul(columns, tf.reshape(texture, (-1, COLUMNS, ROWS * PICTURE_CHANNELS)))
         wide = tf.reshape(wide, (-1, rows.shape[1], ROWS, PICTURE_CHANNELS)) * rows[..., None]
         laid = tf.reshape(tf.reduce_sum(wide, 2), (-1, self.side, self.side, PICTURE_CHANNELS))
         shown = tf.reshape(tf.matmul(positions(maps), self.shown), (-1, *maps.shape[1:3], 1))
         return laid * tf.image.resize(shown, [self.side, self.side])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "side": self.side}
 
 
-def disagreement(a, b):
+def disagreement(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """How far two gathered textures of one look are from each other: 0 if they are equal, about 1 if nothing is alike.
 
     It is the squared difference of what both show, over the variance of both. Only a difference of the colours counts:
@@ -228,7 +230,7 @@ def disagreement(a, b):
     return tf.reduce_sum(both * tf.square(a - b)) / tf.stop_gradient(variance)
 
 
-def frame(shape):
+def frame(shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """The frame of a shape [B, S, S, C]: (along, across, length, width).
 
     Places [B, S * S] of all positions along and across the axis, in lengths of the frame. Length [B, 1] in sides of the
@@ -272,7 +274,7 @@ def _mirrored():
 _MIRRORED = _mirrored()
 
 
-def face(shape, along, across, length, width):
+def face(shape: tf.Tensor, along: tf.Tensor, across: tf.Tensor, length: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     """Numbers [B, 19] on the face of a stickman in its frame, see `frame`.
 
     The first is the width of the frame. Then come six for the line from neck to nose, and for the lines from the nose

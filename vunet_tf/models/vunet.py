@@ -1,5 +1,8 @@
 """The Variational U-Net: F, E and D joined, and the functional models of its uses over the same weights."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -93,13 +96,13 @@ class VUNet(GenerativeModel):
             return losses.kl_estimate(self.latent.log_prob(posterior, z), prior)
         return super().kl(posterior, prior, z)
 
-    def regularisers(self, inputs, batch):
+    def regularisers(self, inputs: Mapping[str, Any], batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """With --texture_codes: how far the textures of two pictures of a look are apart."""
         if not (self.config.latent == "laid" and self.shape_encoder.texels.turns):
             return {}
         return {"texture": self.appearance_encoder.disagreement(inputs["appearance"], batch["image"], batch["shape"])}
 
-    def log_prior(self, prior, z):
+    def log_prior(self, prior: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         return prior if self.config.prior == "flow" else super().log_prior(prior, z)
 
     def wiring(self, use: str) -> keras.Model:
