@@ -104,6 +104,19 @@ def test_a_killed_run_leaves_nothing_under_the_final_name_and_the_next_one_succe
     assert {path.name for path in tmp_path.iterdir()} == {"d", "noise"}
 
 
+def test_a_stopped_run_leaves_nothing_and_says_so_in_one_line(tmp_path):
+    """The signal reaches all processes at once, as from Slurm, while the workers start."""
+    command = [sys.executable, "-m", "vunet_tf.prepare", "--source=figures", f"--output={tmp_path / 'd'}"]
+    process = subprocess.Popen([*command, "--workers=2"], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not (tmp_path / ".d.partial").is_dir() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    (told,) = process.communicate(timeout=60)[1].splitlines()
+    assert told == "stopped; nothing is left under the final name" and process.returncode == 143
+    assert not list(tmp_path.iterdir())
+
+
 def children(pid):
     tasks = os.listdir(f"/proc/{pid}/task")
     return [int(c) for t in tasks for c in open(f"/proc/{pid}/task/{t}/children").read().split()]

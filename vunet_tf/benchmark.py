@@ -45,7 +45,7 @@ from typing import NamedTuple
 from absl import flags
 
 from vunet_tf.command_line.flags import CONFIGS, define, given, read_flagfile, values
-from vunet_tf.command_line.startup import in_own_process, run, start_tensorflow
+from vunet_tf.command_line.startup import helpers_end_if_stopped, in_own_process, run, start_tensorflow
 from vunet_tf.config import ModelConfig, RunConfig, TrainingConfig
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
@@ -451,7 +451,8 @@ def speeds_of_workers(
             threads.submit(in_own_process, worker_speed, cluster, numbers, config, batch_size, seconds, repeat)
             for cluster in clusters
         ]
-        return [each.result() for each in measured]
+        with helpers_end_if_stopped():
+            return [each.result() for each in measured]
 
 
 def _processes() -> None:

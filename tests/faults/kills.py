@@ -20,6 +20,7 @@ from .processes import started
 _LOOK = 0.002  # seconds between two looks at the folder
 _ORPHANS = 20.0  # seconds after which a process that outlives its parent is a finding
 _LATEST = 0.97  # the latest moment of a kill, as a part of the whole run time
+_ATTEMPTS = 12  # how often a kill is tried, each time earlier: on a busy machine the measured run may be a slow one
 _LIMIT = 900.0  # the longest time of a whole run in seconds
 _PASSING = (".lock", ".probe")  # endings of files that come and go, and are no part of the result
 
@@ -107,7 +108,7 @@ def campaign(command: Command, folder: Path, kills: int, seed: int, start=starte
     for i in range(kills):
         share = (i // 2 + moments.random()) / ((kills + 1) // 2)
         fresh()
-        for attempt in range(4):
+        for attempt in range(_ATTEMPTS):
             writes = i % 2 == 1
             delay = share * (tally.writing if writes else _LATEST * tally.seconds) * 0.8**attempt
             if _killed(run, out, delay, writes, tally):
