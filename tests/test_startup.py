@@ -13,6 +13,7 @@ from vunet_tf.command_line.startup import printable
 
 COMMAND = """
 import sys
+import time
 from vunet_tf.files.errors import InputError
 from vunet_tf.command_line.startup import run
 
@@ -23,9 +24,8 @@ def fail():
     raise InputError("--sauce=hot: choose another")
 
 def wait():
-    print("waits", flush=True)
-    import time
     try:
+        print("waits", flush=True)
         time.sleep(60)
     finally:
         print("tidies up", flush=True)
