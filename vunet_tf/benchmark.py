@@ -417,11 +417,15 @@ def _agreed(strategy, number: float) -> float:
     """The mean of the workers' numbers."""
     import tensorflow as tf
 
-    def replica():
-        context = tf.distribute.get_replica_context()
-        return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.constant(float(number)))
+    @tf.function  # without it, TensorFlow warns that it is slow
+    def mean():
+        def replica():
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.constant(float(number)))
 
-    return float(strategy.run(replica))
+        return strategy.run(replica)
+
+    return float(mean())
 
 
 def _seconds_of(step: Callable[[], object], count: int, warm_up: int = 0) -> float:

@@ -152,7 +152,9 @@ def _killed(run, out, delay, writes, tally) -> bool:
     try:
         while writes and process.poll() is None and _signature(out) == seen:
             time.sleep(_LOOK)
-        time.sleep(delay)
+        end = time.monotonic() + delay
+        while process.poll() is None and (rest := end - time.monotonic()) > 0:
+            time.sleep(min(rest, _LOOK))
         process.send_signal(signal.SIGKILL)
         if process.wait() != -signal.SIGKILL:
             return False

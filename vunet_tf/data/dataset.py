@@ -263,6 +263,9 @@ def read_examples(directory: Path | str, split: str, first: int = 0, count: int 
         InputError: if it is no dataset, has no such split, or a record is damaged.
     """
     records = tf.data.TFRecordDataset(shard_paths(directory, read_info(directory), split)).skip(first).take(count)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # nothing to tune, and its thread may wake only seconds after the end, up to 60 s
+    records = records.with_options(options)
     try:
         for record in records.as_numpy_iterator():
             yield parse(record)._replace(split=split)
