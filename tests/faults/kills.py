@@ -74,7 +74,9 @@ class Tally:
         return cls(**{**fields, **{name: Counter(fields[name]) for name in ("fell", "findings")}})
 
 
-def campaign(command: Command, folder: Path, kills: int, seed: int, start=started, tell=print) -> Tally:
+def campaign(
+    command: Command, folder: Path, kills: int, seed: int, start=started, tell=print, keep=lambda tally: None
+) -> Tally:
     """Kills a command `kills` times, each time from its beginning, and lets it run to the end after each.
 
     Half of the moments are spread evenly over its whole run time. But most of that time goes into starting, so the
@@ -88,6 +90,7 @@ def campaign(command: Command, folder: Path, kills: int, seed: int, start=starte
         seed: seed of the moments.
         start: `started` or `Forked`, see `processes`.
         tell: called with a line for each finding.
+        keep: called with the tally after each kill, so that a stopped campaign is not lost.
     """
     tally, moments = Tally(command.name, command.same), random.Random(f"{command.name} {seed}")
     out, log = folder / "out", folder / "log"
@@ -123,6 +126,7 @@ def campaign(command: Command, folder: Path, kills: int, seed: int, start=starte
         for finding in tally.findings:
             if tally.findings[finding] == 1:
                 tell(f"{command.name}, kill {i + 1}: {finding}")
+        keep(tally)
     return tally
 
 
