@@ -192,7 +192,7 @@ def signals_for_parent() -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # the started processes inherit it
     came: list[int] = []
-    handlers = {}
+    handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():  # it gets signals that come to other threads, too
         handlers = {number: found for number in numbers if callable(found := signal.getsignal(number))}
     for number in handlers:
