@@ -29,7 +29,7 @@ SIGNATURE = "transfer_bytes"
 SIZES = (32, 48, 64, 100, 128, 200, 256, 333, 512)  # pixels of a picture
 MOST_TOGETHER = 4  # the most examples in a request
 DIFFERENT = 64  # number of different requests; these are sent again and again
-WARM = 10_000  # from so many requests on, a server has reached its size in the first tenth: it keeps memory for each shape
+WARM = 10_000  # so many requests warm a server up in their first tenth: it keeps memory for each shape
 TURNS = 5  # half the number of turns, each first without batching and then with it
 
 
