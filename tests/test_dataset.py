@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from vunet_tf.data.dataset import Shard, digest, evenly_spread, read_examples, read_info, write_dataset
 from vunet_tf.data.example import Example, Rejected
@@ -45,6 +46,19 @@ def test_examples_survive_the_way_there_and_back(tmp_path):
     np.testing.assert_array_equal(first.joints, joints)
     assert first._replace(joints=None) == made[0]._replace(joints=None)
     assert (second, third) == (made[1], made[2])
+
+
+def test_reading_starts_no_thread_that_tunes(tmp_path, monkeypatch):
+    """At the end TensorFlow waits for that thread, which may sleep for as long as the command has run."""
+    write(tmp_path / "d", [example(1)])
+    tuned, read = [], tf.data.Dataset.as_numpy_iterator
+
+    def watched(records):
+        tuned.append(records.options().autotune.enabled)
+        return read(records)
+
+    monkeypatch.setattr(tf.data.Dataset, "as_numpy_iterator", watched)
+    assert len(list(read_examples(tmp_path / "d", "train"))) == 1 and tuned == [False]
 
 
 def test_large_splits_have_several_shards(tmp_path, monkeypatch):

@@ -98,7 +98,8 @@ def test_a_short_load_on_the_server(parts_version):
     text = clients.table(found)
     assert "60 requests each way by 4 clients, 10.0% of them wrong" in text and "times as many requests/s" in text
     growing = {**found, "growth": 0.06}
-    assert any("memory grew by 6.0%" in told for told in clients.faults(growing))
+    assert any(told.startswith("memory grew by 6.0%; a server may still warm") for told in clients.faults(growing))
+    assert "memory grew by 6.0%" in clients.faults({**growing, "requests": 10_000})
 
 
 def test_wrong_requests_are_wrong_for_the_clients_checks(parts_version):

@@ -104,6 +104,20 @@ def test_a_killed_run_leaves_nothing_under_the_final_name_and_the_next_one_succe
     assert {path.name for path in tmp_path.iterdir()} == {"d", "noise"}
 
 
+def test_a_stopped_run_leaves_nothing_and_says_so_in_one_line(tmp_path):
+    """The signal reaches all processes at once, as from Slurm, while the workers start."""
+    command = [sys.executable, "-m", "vunet_tf.prepare", "--source=figures", f"--output={tmp_path / 'd'}"]
+    quiet = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    process = subprocess.Popen([*command, "--workers=2"], stderr=-1, text=True, start_new_session=True, env=quiet)
+    deadline = time.monotonic() + 240
+    while not (tmp_path / ".d.partial").is_dir() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    told = process.communicate(timeout=60)[1]
+    assert told == "stopped; nothing is left under the final name\n" and process.returncode == 143
+    assert not list(tmp_path.iterdir())
+
+
 def children(pid):
     tasks = os.listdir(f"/proc/{pid}/task")
     return [int(c) for t in tasks for c in open(f"/proc/{pid}/task/{t}/children").read().split()]

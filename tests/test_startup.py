@@ -13,6 +13,7 @@ from vunet_tf.command_line.startup import printable
 
 COMMAND = """
 import sys
+import time
 from vunet_tf.files.errors import InputError
 from vunet_tf.command_line.startup import run
 
@@ -23,9 +24,13 @@ def fail():
     raise InputError("--sauce=hot: choose another")
 
 def wait():
-    print("waits", flush=True)
-    import time
-    time.sleep(60)
+    try:
+        print("waits", flush=True)
+        time.sleep(60)
+    finally:
+        print("tidies up", flush=True)
+        time.sleep(0.3)
+        print("tidy", flush=True)
 
 def lack():
     sys.modules["ai_edge_quantizer"] = None
@@ -92,12 +97,16 @@ def test_errors_cannot_change_the_terminal():
     assert printable("error: a\x1b[31m\r\u202eb.png\ncafé") == "error: a\\x1b[31m\\r\\u202eb.png\ncafé"
 
 
-def test_ctrl_c_is_one_line_and_status_130():
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_command_tidies_up_and_tells_it_in_one_line(number, status):
+    """SIGTERM comes twice, as from `timeout`: the second one does not interrupt what the first one began."""
     process = command("wait")
     assert process.stdout.readline() == "waits\n"
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60)[1] == "stopped; all is kept\n"
-    assert process.returncode == 130
+    process.send_signal(number)
+    assert process.stdout.readline() == "tidies up\n"
+    process.send_signal(signal.SIGTERM if number == signal.SIGTERM else 0)
+    assert process.communicate(timeout=60) == ("tidy\n", "stopped; all is kept\n")
+    assert process.returncode == status
 
 
 def test_ctrl_c_while_a_command_is_being_imported_is_quiet():
@@ -111,7 +120,8 @@ def test_ctrl_c_while_a_command_is_being_imported_is_quiet():
     assert process.returncode == -signal.SIGINT
 
 
-def test_a_helper_process_ends_with_the_one_that_started_it(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_helper_process_ends_with_the_one_that_started_it(number, tmp_path):
     script = tmp_path / "starts.py"
     script.write_text(
         "import os, time\n"
@@ -119,10 +129,13 @@ def test_a_helper_process_ends_with_the_one_that_started_it(tmp_path):
         "def wait():\n    print(os.getpid(), flush=True)\n    time.sleep(60)\n"
         "if __name__ == '__main__':\n    in_own_process(wait)\n"
     )
-    process = subprocess.Popen([sys.executable, script], stdout=-1, text=True, env={**os.environ, "PYTHONPATH": "."})
+    process = subprocess.Popen(
+        [sys.executable, script], stdout=-1, stderr=-1, text=True, env={**os.environ, "PYTHONPATH": "."},
+        preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
     helper = int(process.stdout.readline())
-    process.kill()
-    process.wait()
+    process.send_signal(number)
+    process.communicate(timeout=20)
     deadline = time.monotonic() + 20
     while Path(f"/proc/{helper}/cmdline").exists() and Path(f"/proc/{helper}/cmdline").read_bytes():
         assert time.monotonic() < deadline, "it runs on"

@@ -45,7 +45,7 @@ from typing import NamedTuple
 from absl import flags
 
 from vunet_tf.command_line.flags import CONFIGS, define, given, read_flagfile, values
-from vunet_tf.command_line.startup import in_own_process, run, start_tensorflow
+from vunet_tf.command_line.startup import helpers_end_if_stopped, in_own_process, run, start_tensorflow
 from vunet_tf.config import ModelConfig, RunConfig, TrainingConfig
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
@@ -417,11 +417,15 @@ def _agreed(strategy, number: float) -> float:
     """The mean of the workers' numbers."""
     import tensorflow as tf
 
-    def replica():
-        context = tf.distribute.get_replica_context()
-        return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.constant(float(number)))
+    @tf.function  # without it, TensorFlow warns that it is slow
+    def mean():
+        def replica():
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.constant(float(number)))
 
-    return float(strategy.run(replica))
+        return strategy.run(replica)
+
+    return float(mean())
 
 
 def _seconds_of(step: Callable[[], object], count: int, warm_up: int = 0) -> float:
@@ -451,7 +455,8 @@ def speeds_of_workers(
             threads.submit(in_own_process, worker_speed, cluster, numbers, config, batch_size, seconds, repeat)
             for cluster in clusters
         ]
-        return [each.result() for each in measured]
+        with helpers_end_if_stopped():
+            return [each.result() for each in measured]
 
 
 def _processes() -> None:

@@ -39,7 +39,8 @@ How inputs are named; several have commas between them:
 Pictures of any size are made square in the way in which `prepare` made those of the run's dataset square. Inputs that
 cannot be read are left out and listed, in rejects.csv in the folder --out or in NAME.rejects.csv beside NAME.png.
 
-Exit status: 0 if everything was made, 1 after an error, 2 if inputs were left out, 130 after Ctrl-C.
+Exit status: 0 if everything was made, 1 after an error, 2 if inputs were left out, 130 after Ctrl-C, 143
+after SIGTERM.
 """
 
 import sys

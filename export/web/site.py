@@ -154,8 +154,8 @@ def _photographs(fitting):
 
 def _regions(generator):
     """{region: numbers of its codes}. {} if the model has no parts, or its dataset no joints."""
-    config, regions = generator.config, generator.regions
-    if config.latent != "laid" or not regions:
+    config = generator.config
+    if config.latent != "laid" or not (regions := generator.regions):
         return {}
     named = [name for name in (*REGIONS, BACKGROUND) if name in regions]
     return {name: chosen(name, regions, config.parts, config.texture_codes) for name in named}

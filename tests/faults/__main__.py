@@ -3,7 +3,7 @@
   python -m tests.faults                              twenty times each: about an hour on two cores
   python -m tests.faults --commands=prepare --kills=4
   python -m tests.faults --report=docs/trust.md       also writes the table into that document
-  python -m tests.faults --go_on                      after a stopped campaign: only the commands that it did not reach
+  python -m tests.faults --go_on                      after a stopped campaign: only the commands that it did not finish
 
 The exit status is 1 if there is a finding.
 """
@@ -36,7 +36,7 @@ def main() -> int:
     )
     parser.add_argument("--kept", default=".faults", help="folder for the findings of each command (default: .faults)")
     parser.add_argument("--report", help="document into which the table of all commands in --kept is written")
-    parser.add_argument("--go_on", action="store_true", help="leave out the commands that --kept already has")
+    parser.add_argument("--go_on", action="store_true", help="leave out the commands of which --kept has so many kills")
     arguments = parser.parse_args()
     names = arguments.commands.split(",") if arguments.commands else list(COMMANDS)
     if unknown := [name for name in names if name not in COMMANDS]:
@@ -44,7 +44,7 @@ def main() -> int:
     kept = Path(arguments.kept)
     kept.mkdir(parents=True, exist_ok=True)
     if arguments.go_on:
-        names = [name for name in names if not (kept / f"{name}.json").is_file()]
+        names = [name for name in names if _kills_of(kept, name) < arguments.kills]
     folder = Path(tempfile.mkdtemp(prefix="vunet_faults"))  # a TemporaryDirectory would end with the first copy
     try:
         if names:
@@ -53,8 +53,12 @@ def main() -> int:
         for name in names:
             start = time.monotonic()
             (folder / name).mkdir()
-            tally = campaign(COMMANDS[name](folder), folder / name, arguments.kills, arguments.seed, Forked)
-            (kept / f"{name}.json").write_text(tally.as_json())
+
+            def keep(tally, path=kept / f"{name}.json"):
+                path.write_text(tally.as_json())
+
+            tally = campaign(COMMANDS[name](folder), folder / name, arguments.kills, arguments.seed, Forked, keep=keep)
+            keep(tally)
             fell = ", ".join(f"{tally.fell[when]} {when}" for when in ("before", "within", "after"))
             told = f"{name}: {tally.kills} kills ({fell} writing), {tally.findings.total()} findings"
             print(f"{told}; a run {tally.seconds:.1f} s; {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
@@ -64,6 +68,11 @@ def main() -> int:
     if arguments.report:
         report.write(Path(arguments.report), tallies, arguments.seed)
     return 1 if any(tally.findings for tally in tallies) else 0
+
+
+def _kills_of(kept, name):
+    path = kept / f"{name}.json"
+    return Tally.from_json(path.read_text()).kills if path.is_file() else 0
 
 
 if __name__ == "__main__":

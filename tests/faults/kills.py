@@ -20,6 +20,7 @@ from .processes import started
 _LOOK = 0.002  # seconds between two looks at the folder
 _ORPHANS = 20.0  # seconds after which a process that outlives its parent is a finding
 _LATEST = 0.97  # the latest moment of a kill, as a part of the whole run time
+_ATTEMPTS = 12  # how often a kill is tried, each time earlier: on a busy machine the measured run may be a slow one
 _LIMIT = 900.0  # the longest time of a whole run in seconds
 _PASSING = (".lock", ".probe")  # endings of files that come and go, and are no part of the result
 
@@ -73,7 +74,9 @@ class Tally:
         return cls(**{**fields, **{name: Counter(fields[name]) for name in ("fell", "findings")}})
 
 
-def campaign(command: Command, folder: Path, kills: int, seed: int, start=started, tell=print) -> Tally:
+def campaign(
+    command: Command, folder: Path, kills: int, seed: int, start=started, tell=print, keep=lambda tally: None
+) -> Tally:
     """Kills a command `kills` times, each time from its beginning, and lets it run to the end after each.
 
     Half of the moments are spread evenly over its whole run time. But most of that time goes into starting, so the
@@ -87,6 +90,7 @@ def campaign(command: Command, folder: Path, kills: int, seed: int, start=starte
         seed: seed of the moments.
         start: `started` or `Forked`, see `processes`.
         tell: called with a line for each finding.
+        keep: called with the tally after each kill, so that a stopped campaign is not lost.
     """
     tally, moments = Tally(command.name, command.same), random.Random(f"{command.name} {seed}")
     out, log = folder / "out", folder / "log"
@@ -107,7 +111,7 @@ def campaign(command: Command, folder: Path, kills: int, seed: int, start=starte
     for i in range(kills):
         share = (i // 2 + moments.random()) / ((kills + 1) // 2)
         fresh()
-        for attempt in range(4):
+        for attempt in range(_ATTEMPTS):
             writes = i % 2 == 1
             delay = share * (tally.writing if writes else _LATEST * tally.seconds) * 0.8**attempt
             if _killed(run, out, delay, writes, tally):
@@ -122,6 +126,7 @@ def campaign(command: Command, folder: Path, kills: int, seed: int, start=starte
         for finding in tally.findings:
             if tally.findings[finding] == 1:
                 tell(f"{command.name}, kill {i + 1}: {finding}")
+        keep(tally)
     return tally
 
 
@@ -151,7 +156,9 @@ def _killed(run, out, delay, writes, tally) -> bool:
     try:
         while writes and process.poll() is None and _signature(out) == seen:
             time.sleep(_LOOK)
-        time.sleep(delay)
+        end = time.monotonic() + delay
+        while process.poll() is None and (rest := end - time.monotonic()) > 0:
+            time.sleep(min(rest, _LOOK))
         process.send_signal(signal.SIGKILL)
         if process.wait() != -signal.SIGKILL:
             return False

@@ -59,8 +59,9 @@ def test_the_campaign_sees(name, tmp_path, monkeypatch):
     monkeypatch.setattr(kills, "_ORPHANS", 0.3)
     code, expected = COMMANDS[name]
     command = Command(name, lambda out: ["-c", BEGINNING + code, str(out)])
-    tally = campaign(command, tmp_path, 2, seed=0, tell=lambda line: None)
-    assert tally.kills == 2 == tally.fell.total() and tally.writing < tally.seconds
+    kept = []
+    tally = campaign(command, tmp_path, 2, 0, tell=lambda line: None, keep=lambda tally: kept.append(tally.kills))
+    assert kept == [1, 2] and tally.kills == 2 == tally.fell.total() and tally.writing < tally.seconds
     assert all(any(found.startswith(text) for found in tally.findings) for text in expected), tally.findings
     assert bool(tally.findings) == bool(expected), tally.findings
     assert Tally.from_json(tally.as_json()) == tally

@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _FLAGFILE = re.compile(r"--?flagfile(?:[= ](.*))?$", re.DOTALL)
 _MOST_FLAGFILE_BYTES, _MOST_NESTED = 2**20, 20
 _LONGEST_FLAG = 100  # letters
+_AGAIN_SECONDS = 5.0  # a second SIGTERM within this time is the same wish: `timeout` and Slurm send several
 _OF_EXPORT = ("ai_edge_quantizer", "grpc", "tensorflow_serving")  # packages of setup.py's extra `export`
 
 
@@ -31,11 +33,12 @@ def run(
     """Parses the flags, runs a command and ends the process: the last line of every command's module.
 
     The exit status is 0. After an error that the user can mend (InputError) it is 1, and the error is one line. After
-    Ctrl-C it is 130 and after SIGTERM 143, also if a command saves its work first.
+    Ctrl-C it is 130 and after SIGTERM 143, also if a command saves its work first. Both signals raise
+    KeyboardInterrupt, so that what was begun is removed, and are reported in one line.
 
     Args:
         work: the command, or several commands by name. Then the first argument names the one to run.
-        if_stopped: for the message after Ctrl-C: what is left behind.
+        if_stopped: for the message after these signals: what is left behind.
         takes_arguments: whether `work` is called with the list of arguments that are not flags.
     """
     from absl import app, flags, logging  # only a command needs them
@@ -68,16 +71,35 @@ def run(
             if package not in _OF_EXPORT:
                 raise
             sys.exit(f"error: the package {package} is missing: pip install 'vunet-tf[export]'")
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             print("; ".join(filter(None, ["stopped", if_stopped])), file=sys.stderr)
-            sys.exit(128 + signal.SIGINT)
+            sys.exit(128 + (signal.SIGTERM if isinstance(stop, _Terminated) else signal.SIGINT))
 
     for stream in (sys.stdout, sys.stderr):  # a file name need not be valid text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminator())
     app.run(main, flags_parser=_parsed)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
+def _terminator():
+    """A handler of SIGTERM that raises `_Terminated`."""
+    last = -_AGAIN_SECONDS
+
+    def stop(number, frame):
+        nonlocal last
+        if (now := time.monotonic()) >= last + _AGAIN_SECONDS:  # otherwise it would interrupt the tidying up
+            last = now
+            raise _Terminated
+
+    return stop
 
 
 def printable(text: str) -> str:
@@ -156,7 +178,47 @@ def in_own_process(function: Callable, *arguments: object) -> Any:
     from concurrent.futures import ProcessPoolExecutor
 
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent) as process:
-        return process.submit(function, *arguments).result()
+        with signals_for_parent():
+            future = process.submit(function, *arguments)
+        with helpers_end_if_stopped():
+            return future.result()
+
+
+@contextlib.contextmanager
+def signals_for_parent() -> Iterator[None]:
+    """Processes that are started in the block never see Ctrl-C and SIGTERM, which often reach the whole group.
+
+    This process sees them after the block, and decides what becomes of its helpers.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # the started processes inherit it
+    came: list[int] = []
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # it gets signals that come to other threads, too
+        handlers = {number: found for number in numbers if callable(found := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number in came[:1]:
+            signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def helpers_end_if_stopped() -> Iterator[None]:
+    """Kills all helper processes if Ctrl-C or SIGTERM ends the block, which would otherwise wait for their results."""
+    import multiprocessing
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        for helper in multiprocessing.active_children():
+            helper.kill()
+        raise
 
 
 def end_with_parent() -> None:

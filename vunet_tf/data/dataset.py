@@ -278,6 +278,11 @@ def read_examples(directory: Path | str, split: str, first: int = 0, count: int 
     import tensorflow as tf
 
     records = tf.data.TFRecordDataset(shard_paths(directory, read_info(directory), split)).skip(first).take(count)
+    options = tf.data.Options()
+    # There is nothing to tune, and its thread can hold up the end: TensorFlow wakes it before it marks the iterator as
+    # cancelled. A thread that looks in between sleeps on, for as long as the reading took, and at most 60 s.
+    options.autotune.enabled = False
+    records = records.with_options(options)
     try:
         for record in records.as_numpy_iterator():
             yield parse(record)._replace(split=split)

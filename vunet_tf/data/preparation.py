@@ -1,6 +1,7 @@
 """From an opened source to a dataset on disk, on all cores, with a progress bar and no half-written files."""
 
 import os
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def prepare(
         for rejected in source.rejects:
             writer.reject(rejected)
         made_items = made_in_order(source, order, workers or os.cpu_count() or 1, scheduler)
-        with tqdm(made_items, total=len(order), unit=" items", desc=f"preparing {name}", disable=None) as bar:
+        progress = tqdm(made_items, total=len(order), unit=" items", desc=f"preparing {name}", disable=None)
+        with closing(made_items), progress as bar:  # if the work is stopped, its processes end before the files go
 
             def examples():
                 for result in chain.from_iterable(bar):

@@ -5,9 +5,8 @@ and gives back the results in the order of the items. So the result does not dep
 """
 
 import multiprocessing
-import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -17,7 +16,7 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from vunet_tf.command_line.startup import end_with_parent
+from vunet_tf.command_line.startup import end_with_parent, signals_for_parent
 from vunet_tf.data.example import Example, Rejected
 from vunet_tf.data.sources.source import Source
 from vunet_tf.files.errors import InputError
@@ -57,7 +56,7 @@ class Pool(Protocol):
 
 def made_in_order(
     source: Source, order: Sequence[int] | np.ndarray, workers: int, scheduler: Scheduler | None = None
-) -> Iterator[list[Example | Rejected]]:
+) -> Generator[list[Example | Rejected], None, None]:
     """The result of each item, in order. A few items are made ahead.
 
     Args:
@@ -119,7 +118,8 @@ class _LocalPool:
         return 8 * self._workers
 
     def submit(self, items: Sequence) -> Future:
-        return self._executor.submit(make_all, "", items)
+        with signals_for_parent():  # this may start a process
+            return self._executor.submit(make_all, "", items)
 
     def result(self, future: Future) -> list[Made]:
         try:
@@ -148,7 +148,6 @@ def end_work(name: str) -> None:
 
 def _start_process(make: Callable) -> None:
     start_work("", make)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     end_with_parent()
 
 
