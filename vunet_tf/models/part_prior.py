@@ -13,6 +13,9 @@ from vunet_tf.models.layers import PACKAGE, Shape
 HIDDEN = 32  # units of each part
 # With smaller scales, a part that the prior does not expect would cost 10^6 nats and disturb the training.
 SMALLEST_SCALE = 0.1
+# Codes begin with a colour, and codes of pictures lie about within the range of colours. Outside of it the network has
+# learned nothing: one unlikely part would send the next ones farther out, and the last ones would be noise.
+LARGEST_CODE = 1.0
 _LOWEST = math.log(math.expm1(SMALLEST_SCALE)) - SOFTPLUS_OF_ONE  # the raw parameter of that scale
 
 
@@ -30,6 +33,8 @@ class PartPrior(keras.layers.Layer):
     Call: h [B, H, W, C] with z [B, K, c], with noise [B, K, c], or with neither, as in `GroupPrior`. Or with noise, z
     and `keep` (one number per part, [B, K, 1]): parts with keep 1 have their code from z, and the others are sampled
     given the parts before them.
+
+    With learned scales, sampled codes are cut off at `LARGEST_CODE` on both sides.
 
     Returns:
         (parameters [B, K, parameters_per_channel * c], z [B, K, c]), float32.
@@ -98,6 +103,8 @@ class PartPrior(keras.layers.Layer):
             found = tf.matmul(hidden, self.to_parameters[: units.stop, outputs]) + self.parameters_bias[outputs]
             found = self._bounded(found)
             code = self.latent(found, None if noise is None else flat_noise[:, before:after])
+            if self.latent.parameters_per_channel == 2:
+                code = tf.clip_by_value(code, -LARGEST_CODE, LARGEST_CODE)
             if keep is not None:
                 code = keep[:, k] * z[:, k] + (1 - keep[:, k]) * code
             codes = _joined(codes, code)
