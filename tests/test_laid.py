@@ -115,14 +115,19 @@ def test_transfer_is_encode_and_generate(run, batch):
     assert [z.shape.as_list() for z in model.encode(batch)] == [[4, 8, 4]]
 
 
+TRAINING = TrainingConfig(steps=4, batch_size=4, reconstruction="l1", kl_schedule="constant")
+
+
+def pairs_of_pictures(dataset):
+    """Batches in which F sees another picture than the one that is to be made."""
+    seen = {"appearance_image": "image", "appearance_shape": "shape"}
+    batches = training_batches(dataset, 4)
+    return batches.map(lambda batch: batch | {new: tf.roll(batch[key], 1, 0) for new, key in seen.items()})
+
+
 def test_every_weight_is_trained(figures_dataset, run):
-    config = TrainingConfig(steps=4, batch_size=4, reconstruction="l1", kl_schedule="constant")
-    step = TrainingStep(run.model.config, config)
-    # The frame of the texture learns from pairs of pictures.
-    pairs = {"appearance_image": "image", "appearance_shape": "shape"}
-    batches = training_batches(figures_dataset, 4).map(
-        lambda batch: batch | {seen: tf.roll(batch[key], 1, 0) for seen, key in pairs.items()}
-    )
+    step = TrainingStep(run.model.config, TRAINING)
+    batches = pairs_of_pictures(figures_dataset)  # the frame of the texture learns from them
     step.initialise(list(batches.take(1)))
     before = [variable.numpy() for variable in step.model.trainable_variables]
     step.train(iter(batches), tf.constant(4))
@@ -132,6 +137,12 @@ def test_every_weight_is_trained(figures_dataset, run):
         if not (variable.numpy() != old).any()
     ]
     assert not still
+
+
+def test_a_model_without_latents_has_no_texture_that_could_agree(figures_dataset, run):
+    step = TrainingStep(dataclasses.replace(run.model.config, latent_scales=0), TRAINING)
+    terms = step.loss_terms(next(iter(pairs_of_pictures(figures_dataset))), [], training=False)
+    assert "texture" not in terms and np.isfinite(terms["loss"])
 
 
 def test_folded_and_reloaded_models_make_the_same_pictures(run, batch, laid_run):

@@ -82,10 +82,10 @@ class Texels(keras.layers.Layer):
             across -= gradient(self.nose * of_face[:, 2:3] + added)
         return _hats(along / ALONG, ROWS), _hats(across / ACROSS, COLUMNS), added
 
-    def _turn(self, face):
+    def _turn(self, h):
         for layer in self.read_face:
-            face = layer(face)
-        return self.to_turn(face)
+            h = layer(h)
+        return self.to_turn(h)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "turning": self.turning}

@@ -98,7 +98,7 @@ class VUNet(GenerativeModel):
 
     def regularisers(self, inputs: Mapping[str, Any], batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """With --texture_codes: how far the textures of two pictures of a look are apart."""
-        if not (self.config.latent == "laid" and self.shape_encoder.texels.turns):
+        if self.config.latent != "laid" or not self.appearance_encoder or not self.shape_encoder.texels.turns:
             return {}
         return {"texture": self.appearance_encoder.disagreement(inputs["appearance"], batch["image"], batch["shape"])}
 
