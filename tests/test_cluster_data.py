@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 
 import distributed
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from vunet_tf.data import preparation
+from vunet_tf.data.cluster import ClusterPool
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
 from vunet_tf.data.workers import Scheduler, made_in_order
@@ -133,6 +136,23 @@ def test_a_scheduler_that_is_lost_is_one_error(monkeypatch):
         threading.Thread(target=lost.close).start()
         with pytest.raises(InputError, match=f"--scheduler={lost.scheduler_address}: the connection was lost"):
             list(made)
+
+
+def test_a_client_that_gave_up_is_the_same_error(cluster):
+    """Dask closes its client when it cannot connect again. The results that it has not fetched never come."""
+    source = SOURCES["figures"](Options(looks=24, poses=24, examples=9, image_size=16))
+
+    class Lost(Future):
+        def result(self, timeout=None):
+            raise FutureTimeoutError
+
+    pool = ClusterPool(Scheduler(cluster.scheduler_address), source.make)
+    pool._client.close()
+    with pytest.raises(InputError, match="the connection was lost"):
+        pool.result(Lost())
+    with pytest.raises(InputError, match="the connection was lost"):
+        pool.submit([source.items[0]])
+    pool.close(finished=False)
 
 
 def test_without_dask_the_extra_is_named(tmp_path):

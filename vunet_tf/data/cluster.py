@@ -24,6 +24,7 @@ from vunet_tf.files.errors import InputError
 
 try:
     from distributed import Client, KilledWorker, WorkerPlugin
+    from distributed.client import ClosedClientError
     from distributed.core import connect, send_recv
 except ModuleNotFoundError as error:
     raise InputError(f"--scheduler needs the package distributed ({error}): pip install 'vunet_tf[cluster]'") from error
@@ -127,7 +128,10 @@ class ClusterPool:
             raise InputError(f"--scheduler={self._address}: its workers cannot do this work ({told})") from error
 
     def _threads(self) -> int:
-        return sum(self._client.nthreads().values())
+        try:
+            return sum(self._client.nthreads().values())
+        except AttributeError as error:  # a client that could not connect again has no scheduler to ask
+            raise ConnectionError("the scheduler is gone") from error
 
     def _wait_for_workers(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -169,7 +173,7 @@ class ClusterPool:
                 f"--scheduler={self._address}: several workers died of the same pictures, perhaps for want of memory; "
                 f"give each worker more ({error})"
             ) from error
-        except (CancelledError, FutureTimeoutError, OSError) as error:
+        except (CancelledError, ClosedClientError, FutureTimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise InputError(f"--scheduler={self._address}: the connection was lost ({reason})") from error
 
