@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.stats import multivariate_normal
 
 import vunet_tf
 from vunet_tf import VUNet
@@ -61,9 +62,29 @@ def test_each_part_of_the_prior_sees_only_the_parts_before_it():
     prior, h = prior_with_weights()
     z = normal(2, 5, 3)
     before = prior(h, z=z)[0].numpy()
-    z[:, 2] += 1
+    z[:, 2, -2] += 1
     changed = np.abs(prior(h, z=z)[0].numpy() - before).max((0, 2)) > 1e-6
-    assert changed.tolist() == [False, False, False, True, True]
+    assert changed.tolist() == [False, False, True, True, True]  # numbers of a code also see those before them in it
+
+
+def test_numbers_within_a_code_are_drawn_with_a_full_covariance():
+    """Samples have the covariance L diag(scale^2) L^T, and the density of one is that of this Gaussian (SciPy)."""
+    prior = PartPrior(1, 3, "learned")
+    prior(normal(1, 4, 4, 7), z=normal(1, 1, 3))
+    weights = [normal(*weight.shape) / 20 for weight in prior.get_weights()]
+    weights[-1] = np.float32([[[9, 9, 9], [0.8, 9, 9], [-0.5, 0.6, 9]]])
+    weights[-2] = np.float32([0.05, -0.1, 0.02, -2, -2.5, -1.8])
+    prior.set_weights(weights)
+    count = 20000
+    h = np.repeat(normal(1, 4, 4, 7), count, 0)
+    parameters, z = prior(h, noise=normal(count, 1, 3))
+    below = np.array([[1, 0, 0], [0.8, 1, 0], [-0.5, 0.6, 1]])
+    _, scale = prior.latent.mean_and_scale(prior(h[:1])[0])
+    covariance = below @ np.diag(np.square(scale[0, 0])) @ below.T
+    np.testing.assert_allclose(np.cov(z[:, 0].numpy().T), covariance, rtol=0.05, atol=2e-4)
+    expected = multivariate_normal(prior(h[:1])[1][0, 0], covariance).logpdf(z[:5, 0])
+    np.testing.assert_allclose(prior.latent.log_prob(prior(h[:5], z=z[:5])[0], z[:5]), expected, rtol=1e-3)
+    np.testing.assert_allclose(prior.latent.log_prob(parameters[:5], z[:5]), expected, rtol=1e-3)
 
 
 def test_masked_weights_change_nothing():
@@ -77,7 +98,7 @@ def test_masked_weights_change_nothing():
 
 def test_samples_of_the_prior_have_the_parameters_that_they_were_drawn_with():
     prior, h = prior_with_weights()
-    parameters, z = prior(h, noise=normal(2, 5, 3))
+    parameters, z = prior(h, noise=normal(2, 5, 3) / 4)
     np.testing.assert_allclose(prior(h, z=z)[0], parameters, atol=1e-5)
 
 

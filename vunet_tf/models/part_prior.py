@@ -11,8 +11,9 @@ from vunet_tf.models.distributions import SOFTPLUS_OF_ONE, DiagonalGaussian
 from vunet_tf.models.layers import PACKAGE, Shape
 
 HIDDEN = 32  # units of each part
-# With smaller scales, a part that the prior does not expect would cost 10^6 nats and disturb the training.
-SMALLEST_SCALE = 0.1
+# With much smaller scales, a part that the prior does not expect would cost 10^6 nats and disturb the training. With
+# larger ones, samples have gaudy colours: over all looks, most numbers of a code deviate by about 0.05.
+SMALLEST_SCALE = 0.03
 # Codes begin with a colour, and codes of pictures lie about within the range of colours. Outside of it the network has
 # learned nothing: one unlikely part would send the next ones farther out, and the last ones would be noise.
 LARGEST_CODE = 1.0
@@ -24,7 +25,9 @@ class PartPrior(keras.layers.Layer):
     """p(z | shape) = prod_k p(z_k | z_<k, shape). A masked network (Germain et al. 2015) trains it in one pass.
 
     The hidden units of part k see the codes of the parts before it, and the mean of the features at the bottom of E.
-    The parameters of part k see the hidden units of the parts up to k.
+    The parameters of part k see the hidden units of the parts up to k. The numbers within a code depend on each other
+    (red, green and blue, for example, are all high or all low): z_k = mean_k + L_k (scale_k * noise), with a learned
+    lower triangular L_k that has ones on its diagonal. So p(z_k | z_<k, shape) is a Gaussian with a full covariance.
 
     Args:
         parts, channels: K and c, see `ModelConfig`.
@@ -37,7 +40,8 @@ class PartPrior(keras.layers.Layer):
     With learned scales, sampled codes are cut off at `LARGEST_CODE` on both sides.
 
     Returns:
-        (parameters [B, K, parameters_per_channel * c], z [B, K, c]), float32.
+        (parameters [B, K, parameters_per_channel * c], z [B, K, c]), float32. The parameters are those of each number
+        of z, given the numbers before it (in a sample: before they are cut off).
     """
 
     def __init__(self, parts: int, channels: int, variance: str = "unit", **kwargs: Any):
@@ -58,6 +62,7 @@ class PartPrior(keras.layers.Layer):
         # Parameters begin at 0, which is a standard normal.
         self.to_parameters = weight("to_parameters", (units, outputs), "zeros")
         self.parameters_bias = weight("parameters_bias", (outputs,), "zeros")
+        self.within_codes = weight("within_codes", (self.parts, self.channels, self.channels), "zeros")
 
     def call(
         self,
@@ -75,6 +80,16 @@ class PartPrior(keras.layers.Layer):
         """Sets the weights that the masks hide to 0. It changes no result, and zeros take hardly any room in a file."""
         self.from_codes.assign(self.from_codes * self._mask_of_codes())
         self.to_parameters.assign(self.to_parameters * self._mask_of_hidden())
+        self.within_codes.assign(self.within_codes * self._below_diagonal())
+
+    def _below_diagonal(self):
+        """[c, c]: 1 where the column comes before the row."""
+        every = tf.ones((self.channels, self.channels))
+        return every - tf.linalg.band_part(every, 0, -1)
+
+    def _within(self):
+        """L [K, c, c]."""
+        return self.within_codes * self._below_diagonal() + tf.eye(self.channels)
 
     def _mask_of_codes(self):
         return _mask(self.parts, self.channels, HIDDEN, below=True)
@@ -86,12 +101,16 @@ class PartPrior(keras.layers.Layer):
         kernel = self.from_codes * self._mask_of_codes()
         hidden = tf.nn.leaky_relu(of_shape + tf.matmul(ops.reshape(z, (-1, self.parts * self.channels)), kernel))
         kernel = self.to_parameters * self._mask_of_hidden()
-        return self._bounded(self._by_part(tf.matmul(hidden, kernel) + self.parameters_bias))
+        found = self._bounded(self._by_part(tf.matmul(hidden, kernel) + self.parameters_bias))
+        differences = tf.transpose(z - found[..., : self.channels], (1, 2, 0))
+        own = tf.transpose(tf.linalg.triangular_solve(self._within(), differences), (2, 0, 1))
+        return _with_means(z - own, found)
 
     def _one_by_one(self, of_shape, noise, z=None, keep=None):
         # All tensors have two dimensions, and only two are joined at a time, so that XNNPACK can run all of it.
         flat_noise = None if noise is None else ops.reshape(noise, (-1, self.parts * self.channels))
         codes = hidden = parameters = None
+        within = tf.unstack(self._within())
         for k in range(self.parts):
             before, after = k * self.channels, (k + 1) * self.channels
             units = slice(k * HIDDEN, (k + 1) * HIDDEN)
@@ -102,7 +121,11 @@ class PartPrior(keras.layers.Layer):
             hidden = _joined(hidden, tf.nn.leaky_relu(new))
             found = tf.matmul(hidden, self.to_parameters[: units.stop, outputs]) + self.parameters_bias[outputs]
             found = self._bounded(found)
-            code = self.latent(found, None if noise is None else flat_noise[:, before:after])
+            code, scale = self.latent.mean_and_scale(found)
+            if noise is not None:
+                own = scale * flat_noise[:, before:after]
+                code = code + tf.matmul(own, within[k], transpose_b=True)
+                found = _with_means(code - own, found)
             if self.latent.parameters_per_channel == 2:
                 code = tf.clip_by_value(code, -LARGEST_CODE, LARGEST_CODE)
             if keep is not None:
@@ -128,6 +151,11 @@ class PartPrior(keras.layers.Layer):
 
 def _joined(before, new):
     return new if before is None else ops.concatenate([before, new], -1)
+
+
+def _with_means(means, parameters):
+    """The parameters with other means."""
+    return ops.concatenate([means, parameters[..., means.shape[-1] :]], -1)
 
 
 def _mask(parts, inputs, outputs, below):
