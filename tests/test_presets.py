@@ -118,6 +118,20 @@ def test_the_frame_of_the_preset_turns_with_people_who_face_the_viewer():
     assert of_face < 0.045 and of_face < 0.75 * of_nose
 
 
+def test_samples_of_the_preset_differ_as_people_do():
+    """In one pose, samples are about as far apart as people with other looks are, and so are their mean colours."""
+    pose = sample_pose(0, 60_000)
+    people = np.stack([draw(sample_look(0, 60_000 + i), pose, 64).image for i in range(40)]) / 127.5 - 1
+    shape = draw_stickman(np.stack([pose.joints] * 40), 64, 64)
+    sampled = vunet_tf.load("figures-64").model.sample(shape, seed=0)[0].numpy()
+
+    def spread(pictures):
+        return np.abs(pictures[:, None] - pictures).mean()
+
+    assert 0.7 < spread(sampled) / spread(people) < 1.3
+    assert 0.7 < spread(sampled.mean((1, 2))) / spread(people.mean((1, 2))) < 1.3
+
+
 def test_an_unknown_name_is_told_with_the_presets():
     with pytest.raises(InputError, match=r"--run_dir=figures-65 is no run: .*the presets are .*figures-64"):
         vunet_tf.load("figures-65")
