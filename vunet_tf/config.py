@@ -304,11 +304,11 @@ class TrainingConfig(Settings):
         pictures_every: number of steps between two pictures of transfers; 0 for none. There is also one after the last
             step.
         max_skipped: steps whose loss or gradient is not finite are skipped. The run stops after this many in a row.
-        adversarial: weight of an adversarial term beside the reconstruction, at least 0, for the models vunet, ae, vae,
-            vae_joint and cvae. A discriminator learns to tell true pairs of picture and shape map from made ones
+        adversarial: weight of an adversarial term beside the reconstruction, for the models vunet, ae, vae, vae_joint
+            and cvae. A discriminator learns to tell true pairs of picture and shape map from made ones
             (docs/models.md). 0 for none; configs/compare/adversarial.flags has 40. --model=bigan always has a
             discriminator, and --model=realnvp never.
-        r1: only with a discriminator: weight of the R1 penalty, which keeps it smooth; at least 0.
+        r1: only with a discriminator: weight of the R1 penalty, which keeps it smooth.
         discriminator_rate: only with a discriminator: how many times the model's learning rate the discriminator has;
             above 0.
 
