@@ -45,7 +45,10 @@ MATRIX = 2048  # side of the matrices of the product
 BYTE_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp")  # as /proc/cpuinfo names them
 
 _MODELS = flags.DEFINE_list(
-    "models", "market,mobile", f"Models to measure, of {', '.join(MODELS)}, with commas between."
+    "models",
+    "market,mobile",
+    f"Models to measure, of {', '.join(MODELS)}, with commas between. market and coco need a clone of the repository, "
+    "for its folder configs/.",
 )
 _ROUNDS = flags.DEFINE_integer("rounds", 20, "How many times each model is measured.", lower_bound=1)
 

@@ -276,6 +276,9 @@ def test_prepare_estimates_what_annotations_lack(two_known, tmp_path):
         market.make(market.items[[item.file for item in market.items].index("0007_c1.png")])
     with pytest.raises(InputError, match="--cutout=grey needs --estimate"):
         SOURCES["coco"](Options(images=folder, annotations=tmp_path / "c.json", cutout="grey"))
+    for name in ("market", "deepfashion"):  # without --annotations, its pictures would be in both splits
+        with pytest.raises(InputError, match=r"--valid_annotations=.*v\.csv needs --annotations"):
+            SOURCES[name](Options(valid_annotations=tmp_path / "v.csv", **both))
 
 
 # The weights

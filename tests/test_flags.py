@@ -1,10 +1,13 @@
 """Flags made from dataclasses, and every flagfile of the repository."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import vunet_tf
 from vunet_tf.command_line.flags import CONFIGS, descriptions, read_flagfile
 from vunet_tf.config import ModelConfig, RunConfig, TrainingConfig
 from vunet_tf.data.sources.registry import OPTIONS
@@ -12,6 +15,7 @@ from vunet_tf.data.sources.source import Options
 from vunet_tf.files.errors import InputError
 from vunet_tf.models import registry
 
+PACKAGE = Path(vunet_tf.__file__).parent
 FLAGFILES = sorted(CONFIGS.rglob("*.flags"))
 
 
@@ -46,6 +50,24 @@ def test_help_is_status_0_also_without_docstrings(command):
             [sys.executable, *optimised, "-m", f"vunet_tf.{command}", "--help"], capture_output=True, text=True
         )
         assert shown.returncode == 0 and "--" in shown.stdout and not shown.stderr
+
+
+def test_the_package_lists_its_commands():
+    """`python -m vunet_tf` names every command with what it does, and tells how a command is written."""
+
+    def run(*arguments):
+        return subprocess.run([sys.executable, "-m", "vunet_tf", *arguments], capture_output=True, text=True)
+
+    for shown in (run(), run("--help")):
+        assert shown.returncode == 0 and not shown.stderr
+        listed = re.findall(r"^  python -m vunet_tf\.(\w+) +(.+)$", shown.stdout, re.MULTILINE)
+        sources = {path.stem: path.read_text() for path in PACKAGE.glob("*.py") if path.name[0] != "_"}
+        commands = {name: text for name, text in sources.items() if '__name__ == "__main__"' in text}
+        assert dict(listed) == {name: text.split('"""')[1].splitlines()[0] for name, text in commands.items()}
+    refused = run("train", "--steps=1")
+    assert refused.returncode == 1 and refused.stderr == "error: write python -m vunet_tf.train --steps=1\n"
+    unknown = run("trian")
+    assert unknown.returncode == 1 and "error: trian is no command" in unknown.stderr
 
 
 @pytest.mark.parametrize(

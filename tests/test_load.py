@@ -92,7 +92,7 @@ def test_a_short_load_on_the_server(parts_version):
     found = clients.ask_server(clients.Asked(parts_version, 60, 4, 0.1, 0), RULES)
     assert found["requests"] == 60 and len(found["memory_mib"]) == 10 and found["batch"] >= 1
     for way in found["ways"].values():
-        assert way["lost"] == 0 and way["farthest"] <= 1 and 0 < way["refused"] < 30
+        assert way["lost"] == way["accepted"] == 0 and way["farthest"] <= 1 and 0 < way["refused"] < 30
         assert way["answered"] + way["refused"] == 60 and way["ms"]["50"] <= way["ms"]["99"]
     assert found["ways"]["alone"]["same"] == found["ways"]["alone"]["answered"]
     text = clients.table(found)
@@ -100,6 +100,31 @@ def test_a_short_load_on_the_server(parts_version):
     growing = {**found, "growth": 0.06}
     assert any(told.startswith("memory grew by 6.0%; a server may still warm") for told in clients.faults(growing))
     assert "memory grew by 6.0%" in clients.faults({**growing, "requests": 10_000})
+
+
+class Obliging:
+    """A connection to a server that answers everything, also what is damaged."""
+
+    def send(self, request):
+        self.outputs = request[1]
+
+    def recv(self):
+        return (0, ""), {self.outputs[0]: np.array([b"a picture"], object)}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"), [(1.0, ["alone: 3 damaged requests were answered and not refused"]), (0.0, [])]
+)
+def test_a_damaged_request_that_gets_an_answer_is_a_fault(wrong, told):
+    signature = clients._Signature({"image_bytes": ("image_bytes:0", [])}, ["made:0"])
+    requests = [{"image_bytes": np.array([b"a file"], object)}]
+    way, asked = clients._Way(), clients.Asked("1", 3, 1, wrong, 0)
+    for number in range(3):
+        answers = [[b"a picture"]]
+        clients._ask_one(Obliging(), number, way, False, signature, requests, answers, requests, asked)
+    counted = {name: getattr(way, name) for name in ("lost", "refused", "accepted", "farthest")}
+    assert way.right == 3 - way.accepted
+    assert clients.faults({"ways": {"alone": counted}, "growth": 0.0, "requests": 3}) == told
 
 
 def test_wrong_requests_are_wrong_for_the_clients_checks(parts_version):

@@ -22,8 +22,14 @@ scaling: what training on 8, 64 and 1,000 machines costs. This is computed from 
 processes: the same, but measured with a few processes of this machine, one thread each. The formula of `scaling` stands
   beside it.
 
-The model is that of --flagfile=configs/NAME.flags, or of single flags (those of `python -m vunet_tf.train`). Without
-any, `model` takes the three published models, and the others take the market configuration.
+The model is that of --flagfile=configs/NAME.flags, or of single flags. Without any, `model` takes the three published
+models, and the others take the market configuration. If you give one flag of the model, all others have the defaults
+that this help shows, not those of market.flags. To change one setting of market, give --flagfile=configs/market.flags
+first.
+
+Of the flags of `python -m vunet_tf.train`, only those of the model, --batch_size and --dataset_dir have an effect here.
+The others are accepted, so that a flagfile can be given. --batch_size is the number of pictures in a step; in scaling
+and processes it is that of each machine or process.
 """
 
 import collections
@@ -67,8 +73,12 @@ _LATENCY = flags.DEFINE_float(
 _PROCESSES = flags.DEFINE_list(
     "processes", ["1", "2", "4"], "processes: numbers of processes to measure, one after another."
 )
-_SECONDS = flags.DEFINE_float("seconds", 3.0, "How long each repetition takes, in seconds.", lower_bound=0.1)
-_REPEAT = flags.DEFINE_integer("repeat", 5, "Number of repetitions. Their median and range are shown.", lower_bound=1)
+_SECONDS = flags.DEFINE_float(
+    "seconds", 3.0, "How long each repetition takes, in seconds. Not for model and profile.", lower_bound=0.1
+)
+_REPEAT = flags.DEFINE_integer(
+    "repeat", 5, "Number of repetitions. Their median and range are shown. Not for model and profile.", lower_bound=1
+)
 
 PUBLISHED = ("coco", "deepfashion", "market")  # the configurations of the released program
 PRECISIONS = ("float32", "mixed_bfloat16")  # of the training step

@@ -67,13 +67,16 @@ class ModelConfig(Settings):
     """Sizes and variants of a model; the defaults are a VU-Net, the released program's market configuration.
 
     Attributes:
-        image_size: side of the square picture and of its shape map in pixels, a power of two from 2 to 4,096.
-        shape_channels: number of channels of the shape map: 3 for a stickman, 1 or 3 for edges and body maps.
+        image_size: side of the square picture and of its shape map in pixels, a power of two from 2 to 4,096. `train`
+            takes it from the dataset and refuses another value.
+        shape_channels: number of channels of the shape map: 3 for a stickman, 1 or 3 for edges and body maps. `train`
+            takes it from the dataset and refuses another value.
         appearance: what the appearance encoder F sees. "parts": crops of body parts, turned upright (released program);
             they need joints. "picture": the picture and its shape map (paper).
         latent: where the code z of the appearance is kept. "maps": in small feature maps at the bottom of the decoder
-            (released program). "laid": in one code for each part of the figure. The decoder gets each code at the
-            place where its part lies in the wanted shape. Training finds the parts by itself, without labels.
+            (released program). "laid": in one code for each part of the figure. The decoder gets each code at the place
+            where its part lies in the wanted shape. Training finds the parts by itself, without labels. "laid" needs
+            --appearance=picture.
         parts: number of parts. With --appearance=parts, of the body parts that are cut out for F (8, or 10 with the
             shins). With --latent=laid, of the parts that training finds.
         code_channels: how many numbers the code of one part has. Only with --latent=laid, which needs 3 or more.
@@ -82,17 +85,23 @@ class ModelConfig(Settings):
         box_factor: the crops of body parts have a side of image_size / 2**box_factor pixels. Only with
             --appearance=parts.
         bottleneck_factor: the smallest feature map has a side of 2**bottleneck_factor positions.
-        width: number of channels at full resolution. It doubles at every coarser scale, up to --max_width.
+        width: number of channels at full resolution. It doubles at every coarser scale, up to --max_width. With
+            --model=realnvp it is the width of the networks inside the couplings.
         max_width: largest number of channels at any scale; at least --width.
-        blocks_per_scale: number of residual blocks at each scale of E, F and D.
+        blocks_per_scale: number of residual blocks at each scale of E, F and D (in the other models, of encoder and
+            decoder). With --model=realnvp, in each network inside a coupling.
         latent_scales: number of scales that carry a z, counted from the bottom up (--latent=maps). 0 leaves z out (the
-            ablation "no z").
-        variance: of the Gaussians of posterior and prior: "unit" (released program), or "learned" for each number of z.
+            ablation "no z"). With --latent=laid only this 0 makes a difference; all other values mean the same. Only
+            with --model=vunet.
+        variance: only with --model=vunet: the variance of the Gaussians of posterior and prior: "unit" (released
+            program), or "learned" for each number of z.
         prior: the distribution from which samples of z are drawn. "autoregressive": p(z | shape), position by position
             (released program), or part by part with --latent=laid. "standard_normal": p(z), the same for all shapes
-            (ablation). "flow": p(z | shape) as a normalising flow.
+            (ablation). "flow": p(z | shape) as a normalising flow. With --model=cvae, "standard_normal" is N(0, 1), and
+            both other values mean one Gaussian that depends on the shape. The other models ignore this flag.
         activation: the activation function: "elu" (released program), or "leaky_relu", which is faster.
         dropout: rate of dropout inside the residual blocks, from 0 to below 1. It is rounded to the nearest 1 / 256.
+            --model=realnvp has no dropout.
         weight_norm: use weight-normalised convolutions (released program). Without it they are plain convolutions.
         model: which model (docs/models.md). "vunet": the Variational U-Net. "ae": an autoencoder. "vae": a variational
             autoencoder. "vae_joint": the same, where one half of z is meant for the shape. "cvae": a conditional VAE,
@@ -106,11 +115,13 @@ class ModelConfig(Settings):
         picture_scale: the standard deviation with --picture_variance=fixed, above 0. Pictures are in [-1, 1].
         couplings: only with --model=realnvp: number of affine couplings with each kind of mask at each scale. The
             paper of RealNVP has 3.
-        levels: only with --model=realnvp: number of different values that a colour of the pictures can have. It is 256
-            unless the data has fewer.
+        levels: only with --model=realnvp: number of different values that a colour of the pictures can have. It is not
+            read from the data: give a smaller number if the data has fewer values, for example 17 for the source
+            digits.
         grey: only with --model=realnvp: model the mean of the three colours alone, for pictures in grey.
         texture_codes: number of codes of z, after those of the parts, that hold the texture of the trunk: stripes,
-            checks, an emblem. Only with --latent=laid. With 0 the codes of the parts have to hold it.
+            checks, an emblem. Only with --latent=laid. With 0 the codes of the parts have to hold it. All of these
+            codes together can hold 576 numbers: at most 576 / --code_channels codes.
 
     Raises:
         InputError: a value that no model can be built with; the message names the flag to change.
@@ -239,23 +250,28 @@ class TrainingConfig(Settings):
     """How a model is trained. The defaults are the released program's, except the loss, which needs no download.
 
     Attributes:
-        steps: number of training steps. All schedules scale with it.
-        batch_size: number of pictures in a step, on all devices and machines together.
+        steps: number of training steps. The fall of the learning rate and --kl_schedule=ramp scale with it. --warmup
+            and --ema do not.
+        batch_size: number of pictures in a step, on all devices and machines together. It must be divisible by the
+            number of machines and by the number of all devices.
         seed: seed of the initial weights, the order of the data and all noise.
         optimizer: "adam" (released program: momenta 0.5 and 0.9), or "muon", which learns more in a step
             (docs/laid.md): it makes the steps of 3x3 convolutions orthogonal and leaves the rest to Adam with momenta
             0.9 and 0.99.
         learning_rate: the largest learning rate, above 0. It stays for a hundredth of the steps, then falls linearly to
-            0.
+            0. With --optimizer=muon, the steps of 3x3 convolutions have singular values of about 10 times this rate.
         warmup: number of steps in which the learning rate first rises from 0. The released program has none.
         reconstruction: the loss that compares pictures: "l1_ssim" (L1 of the pixels and structural similarity), "l1",
-            "vgg19" (the paper's), or "mse". The models vae, vae_joint, cvae and realnvp do not use it: they state a
-            likelihood by themselves.
-        vgg_weights: the weights of VGG19 for --reconstruction=vgg19: "imagenet" (Keras downloads them once), or a file.
+            "vgg19" (the paper's), or "mse". Some models do not use it: vae, vae_joint, cvae and realnvp state a
+            likelihood by themselves, and bigan is trained by a discriminator alone.
+        vgg_weights: the weights of VGG19 for --reconstruction=vgg19: "imagenet" (Keras downloads them once), or a file
+            of weights without the classifier. VGG19 needs pictures of at least 16 pixels.
         feature_weights: only with --reconstruction=vgg19: weights of the terms that compare features. They are six
-            numbers from 0 on, with commas between: for the input and five layers of VGG19.
-        gram_weights: only with --reconstruction=vgg19: weights of the terms that compare Gram matrices of the features.
-            They are six numbers, in the order of --feature_weights. With 0 there is no such term.
+            numbers from 0 on, with commas between: for the picture itself and for the layers block1_conv2,
+            block2_conv2, block3_conv2, block4_conv2 and block5_conv2.
+        gram_weights: only with --reconstruction=vgg19: weights of the terms that compare Gram matrices, which say how
+            often the features of a layer occur together, wherever in the picture. They are six numbers, in the order of
+            --feature_weights. With 0 there is no such term.
         kl_schedule: how the weight of the KL term changes. "ramp": it is 1e-6 for half of the steps, rises to
             --kl_weight at three quarters of them, and stays there (released program). "constant": it is always
             --kl_weight.
@@ -265,28 +281,36 @@ class TrainingConfig(Settings):
         mixed_precision: number format of the training step: "float32", or "mixed_bfloat16", which is faster where the
             processor has bfloat16 instructions.
         appearance_from: which picture the appearance encoder sees: "self", the one that is to be made (the paper), or
-            "other", another picture of the same appearance, or the same picture if the appearance has only one.
-        mirror: flip half of the examples, chosen at random, from left to right.
+            "other", another picture of the same appearance, chosen anew each time. If an appearance has only one
+            picture, "other" has no effect on it; see --mirror_appearance.
+        mirror: flip half of the examples, chosen at random, from left to right. Left and right joints are exchanged.
+            What the appearance encoder sees is flipped with them.
         mirror_appearance: flip half of the inputs of the appearance encoder, picture and shape map together.
-        shift: move picture and shape map together at random, by up to this many pixels in x and in y. The edges are
-            repeated.
+        shift: move picture and shape map together at random, by up to this many pixels in x and in y, from 0 to the
+            side of the pictures less 1. The edges are repeated. With --appearance_from=other, the other picture stays
+            where it is.
         hue: turn the hues of the picture at random, by up to this part of the colour circle: 0.5 gives any hue. What
             the appearance encoder sees is turned with it. Greys stay.
         steps_per_call: number of steps that run in one call from Python. More of them save a little time, and the
             training can only stop after a call.
         init_batches: number of batches from which data-dependent initialisation sets the first scales and biases, of
             weight-normalised convolutions and of normalising flows.
-        log_every: number of steps between two rows of the curves in metrics.csv.
-        valid_batches: number of batches of the valid split that are measured at each checkpoint; 0 for none.
-        checkpoint_every: number of steps between two checkpoints.
+        log_every: number of steps between two rows of the curves in metrics.csv. A row is the mean of the steps since
+            the row before.
+        valid_batches: number of batches of the valid split that are measured at each checkpoint; 0 for none. They also
+            decide which model is kept: the one with the lowest loss (docs/training.md). With 0 it is the latest.
+        checkpoint_every: number of steps between two checkpoints. There is also one after the last step.
         keep_checkpoints: number of checkpoints that are kept; older ones are removed.
-        pictures_every: number of steps between two pictures of transfers; 0 for none.
+        pictures_every: number of steps between two pictures of transfers; 0 for none. There is also one after the last
+            step.
         max_skipped: steps whose loss or gradient is not finite are skipped. The run stops after this many in a row.
-        adversarial: weight of an adversarial term beside the reconstruction, from 0 on. A discriminator learns to tell
-            true pairs of picture and shape map from made ones (docs/models.md). 0 for none. --model=bigan always has
-            one.
-        r1: weight of the R1 penalty, which keeps the discriminator smooth, from 0 on.
-        discriminator_rate: learning rate of the discriminator, divided by that of the model; above 0.
+        adversarial: weight of an adversarial term beside the reconstruction, for the models vunet, ae, vae, vae_joint
+            and cvae. A discriminator learns to tell true pairs of picture and shape map from made ones
+            (docs/models.md). 0 for none; configs/compare/adversarial.flags has 40. --model=bigan always has a
+            discriminator, and --model=realnvp never.
+        r1: only with a discriminator: weight of the R1 penalty, which keeps it smooth.
+        discriminator_rate: only with a discriminator: how many times the model's learning rate the discriminator has;
+            above 0.
 
     Raises:
         InputError: a value that makes no sense; the message names the flag.
@@ -352,10 +376,12 @@ class RunConfig(Settings):
     Attributes:
         dataset_dir: folder of a dataset made by `python -m vunet_tf.prepare`.
         run_dir: folder of the run. A run that is there already goes on.
-        init_from: folder of a run, or name of a preset, whose weights the training begins with. A run also gives its
-            optimizer state. Steps and schedules begin at 0.
+        init_from: folder of a run, or name of a preset, whose weights a new run begins with. A run that goes on does
+            not read it. All layers must have the same shapes. A run also gives its optimizer state; a preset has none.
+            Steps and schedules begin at 0.
         replicas: number of devices to use. 0 uses all GPUs, or the whole CPU where there is no GPU. Without a GPU,
-            another number divides the CPU into so many devices.
+            another number divides the CPU into so many devices. More than there are GPUs is an error. With
+            --cluster=slurm, or with TF_CONFIG in the environment, this flag is ignored.
         cluster: how the machines of one training find each other. "tf_config": from the environment variable
             TF_CONFIG, which Kubeflow sets; without it, this machine trains alone. "slurm": from the variables that
             `srun` sets.
@@ -380,7 +406,8 @@ class EvaluationConfig(Settings):
     Attributes:
         split: names of the splits to measure, with commas between. By default valid, valid_appearance and valid_shape,
             as far as the dataset has them.
-        sections: what to measure, with commas between. By default everything.
+        sections: what to measure, with commas between, out of reconstruction, transfer, disentanglement, likelihood,
+            distribution, pose and samples. By default everything.
         reference: for the section transfer: which picture of each appearance the model sees. "first": the first one.
             key=value,...: the first one with these attributes (or with this name or shape_id). By default
             action=idle,direction=down,t=0 for sprites, and first for others. For the split valid it comes from
@@ -388,9 +415,11 @@ class EvaluationConfig(Settings):
             comes from the split itself.
         by: for the section transfer: name of an attribute of the data. The error is then also given for each of its
             values, for example "pattern" for the patterns of drawn people's shirts.
-        max_examples: number of examples measured per split, evenly spread over it; 0 for all.
+        max_examples: number of examples measured per split, evenly spread over it; 0 for all. The sections likelihood
+            and pose never take more than 256, and samples never more than 512.
         batch_size: number of pictures made at a time.
-        samples: for the section likelihood: number of samples of z in the tighter (importance-weighted) bound.
+        samples: for the section likelihood: number of samples of z in the tighter (importance-weighted) bound. With
+            --model=realnvp, which needs no bound: number of draws of the dequantisation noise.
         vgg_weights: weights of VGG19 for the VGG19 distance: "imagenet" (Keras downloads them once), or a file. Without
             it, this distance is not measured.
         inception_weights: a file of Keras InceptionV3 weights, for inception score and FID. Without it, these two are

@@ -39,7 +39,11 @@ _PICTURES = flags.DEFINE_list(
 _OUT = flags.DEFINE_string("out", None, "show: PNG file for the contact sheet.")
 _KEYPOINTS = flags.DEFINE_string("keypoints", None, "show: JSON file for the joints of all pictures.")
 _MOST = flags.DEFINE_integer(
-    "most", 40, "show: largest number of pictures on the sheet. The first ones are shown.", 1, 1000
+    "most",
+    40,
+    "show: largest number of pictures on the sheet. The first ones are shown. Without --keypoints, no others are read.",
+    1,
+    1000,
 )
 _TRUTH = flags.DEFINE_string(
     "truth", None, "measure: JSON file with the true keypoints of --pictures, in COCO's format."
@@ -47,7 +51,7 @@ _TRUTH = flags.DEFINE_string(
 _LEAVE_OUT = flags.DEFINE_list(
     "leave_out", [], "measure: patterns of file names that are left out, for example holiday*."
 )
-_POSE_MODEL = define_pose_model()
+_POSE_MODEL = define_pose_model("get: folder to write the estimator's weights to. Others: folder to read them from.")
 _WORKERS = flags.DEFINE_integer(
     "workers", None, "Number of pictures read at once. By default one for each core.", lower_bound=1
 )

@@ -82,12 +82,15 @@ _PART = flags.DEFINE_multi_string(
     "part",
     [],
     "transfer, animate: PARTS:INPUT takes the appearance of these parts from another input, for example torso:valid:3. "
-    "PARTS are head, torso, arms, legs, background, or the numbers that the mode parts shows, with + between. For a "
-    "model with --texture_codes, texture names these codes, and torso includes them. The flag can be given more than "
-    "once.",
+    "For runs with --latent=laid. PARTS are head, torso, arms, legs, background (these names need a dataset with "
+    "joints), or the numbers that the mode parts shows, with + between. For a model with --texture_codes, texture "
+    "names these codes, and torso includes them. The flag can be given more than once.",
 )
 _VARY = flags.DEFINE_string(
-    "vary", None, "sample: only these parts are sampled, named as in --part. The others are those of --appearances."
+    "vary",
+    None,
+    "sample: only these parts are sampled, named as in --part. The others are those of --appearances. For runs with "
+    "--latent=laid, but not with --prior=flow.",
 )
 _SAMPLES = flags.DEFINE_integer("samples", 8, "sample: number of samples for each shape.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "sample: seed of the noise. Another seed gives other samples.", 0, 2**31 - 1)
@@ -95,13 +98,21 @@ _STEPS = flags.DEFINE_integer(
     "steps",
     None,
     "interpolate: number of pictures from one input to the next, both included (by default 8). animate: number of "
-    "frames from one pose to the next, both included (by default only the poses themselves). manifold: number of rows "
-    "and of columns (by default 12). attribute: number of columns (by default 8).",
+    "frames from one pose to the next, both included (by default only the poses themselves); refused for shape maps, "
+    "which have no frames between them. manifold: number of rows and of columns (by default 12). attribute: number of "
+    "columns (by default 8).",
     lower_bound=2,
 )
-_DIMENSIONS = flags.DEFINE_list("dimensions", "0,1", "manifold: which two numbers of z vary, counted from 0.")
+_DIMENSIONS = flags.DEFINE_list(
+    "dimensions",
+    "0,1",
+    "manifold: which two numbers of z vary. They must be different, and are counted from 0 to --code_size less 1.",
+)
 _ATTRIBUTE = flags.DEFINE_string(
-    "attribute", None, "attribute: KEY=VALUE, an attribute that the dataset's examples have, for example digit=3."
+    "attribute",
+    None,
+    "attribute: KEY=VALUE, an attribute that the dataset's examples have, for example digit=3. The means are those of "
+    "up to 2,000 examples of the split train. A preset has no such split: give --dataset_dir.",
 )
 _STRENGTH = flags.DEFINE_float(
     "strength",
@@ -112,7 +123,8 @@ _STRENGTH = flags.DEFINE_float(
 _FPS = flags.DEFINE_float(
     "fps",
     None,
-    ".gif and .mp4: frames per second. By default 10, or the rate of the video in --shapes.",
+    ".gif and .mp4: frames per second; a .gif has at most 50. By default 10, or the rate of the video in --shapes. An "
+    ".mp4 keeps the sound of that video, unless --steps or another rate is given.",
     lower_bound=0.1,
     upper_bound=120,
 )
@@ -134,7 +146,8 @@ _FIT = flags.DEFINE_enum(
     ["person", *pictures.FITS],
     "How your own pictures become square. person: a square around the person. stretch: the whole picture, stretched. "
     "pad: the short side is continued with the edge. crop: the middle. By default as in the run's dataset. For a run "
-    "on drawn people, photographs without keypoints become a square around the person, who is cut out.",
+    "on drawn people, the person in a photograph without keypoints is cut out, and person takes the place of pad, also "
+    "if you give --fit=pad.",
 )
 _POSE_MODEL = define_pose_model()
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Number of pictures made at once.", lower_bound=1)

@@ -7,7 +7,7 @@ r"""Makes a dataset out of pictures, or a contact sheet of one.
   python -m vunet_tf.prepare --preview=datasets/figures --out=sheet.png
 
 A dataset is a folder with TFRecords, `dataset.json` (what it holds and how it was made) and `rejects.csv` (what was
-left out, and why). The folder gets its name only when it is complete.
+left out, and why). The folder gets its name only when it is complete. A flag that the source does not take is refused.
 """
 
 from pathlib import Path
@@ -28,19 +28,22 @@ _SOURCE = flags.DEFINE_enum(
     "source",
     None,
     list(SOURCES),
-    "Where the pictures come from. coco: a JSON file of person keypoints and a folder of photographs. deepfashion, "
-    "market: a folder and a keypoint file with lines name:keypoints_y:keypoints_x. index: the file index.p of the "
-    "original release. pairs: pictures of two halves, one the edge map and one the photograph. folder: any pictures; "
-    "their shape is their edges, or with --estimate the joints of the people in them. sprites: sheets in the format "
-    "vunet-sprites-1. figures: people drawn by this program, which need no input. digits: the handwritten digits of "
-    "scikit-learn, 8 x 8 pixels, which need no input.",
+    "Where the pictures come from. coco: a JSON file of person keypoints and a folder of photographs (needs --images "
+    "and --annotations). deepfashion, market: a folder and a keypoint file with lines name:keypoints_y:keypoints_x "
+    "(needs --images, and --annotations or --estimate). index: the file index.p of the original release (needs "
+    "--input). pairs: pictures of two halves, one the edge map and one the photograph (needs --input). folder: any "
+    "pictures; their shape is their edges, or with --estimate the joints of the people in them (needs --input). "
+    "sprites: sheets in the format vunet-sprites-1, see docs/data.md (needs --input). figures: people drawn by this "
+    "program, which need no input. digits: the handwritten digits of scikit-learn, 8 x 8 pixels, which need no input.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the dataset that is made.")
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Replace the dataset at --output. The old one stays until the new one is complete."
 )
 define(Options)
-_WORKERS = flags.DEFINE_integer("workers", None, "Number of processes. By default one for each core.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer(
+    "workers", None, "Number of processes. By default one for each core. Refused with --scheduler.", lower_bound=1
+)
 _SCHEDULER = flags.DEFINE_string(
     "scheduler",
     None,

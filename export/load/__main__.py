@@ -12,8 +12,10 @@ server: several clients at once ask for transfers between drawn people. A reques
 phone: calls the signature "generate" many times with several inputs. Every answer is compared with the first answer to
   the same input.
 
-With --out, the numbers are also written as JSON. The exit status is 1 if an answer is wrong or lost, or if memory grows
-by 5 % or more after the first tenth.
+With --out, the numbers are also written as JSON. The exit status is 1 if an answer is wrong or lost, if a damaged
+request gets an answer, or if memory grows by 5 % or more after the first tenth. Below 10,000 requests this growth may
+be the server's warming up. The server's answer is wrong if a pixel differs by more than one grey level, since batches
+of other sizes are rounded otherwise; the phone's if any bit differs.
 """
 
 import json
@@ -36,13 +38,19 @@ _RULES = flags.DEFINE_string(
     "server: file with the rules of batching, in the format of --batching_parameters_file of TensorFlow Serving.",
 )
 _REQUESTS = flags.DEFINE_integer(
-    "requests", 10_000, "server: number of requests without batching, and again with it.", lower_bound=20
+    "requests",
+    10_000,
+    "server: number of requests without batching, and again with it. They are sent in ten turns, so the number is "
+    "rounded down to a multiple of ten.",
+    lower_bound=20,
 )
 _CLIENTS = flags.DEFINE_integer("clients", 8, "server: number of clients that ask at once.", lower_bound=1)
 _WRONG = flags.DEFINE_float("wrong", 0.0, "server: the part of the requests that is damaged, as a fraction.", 0.0, 0.5)
 _TFLITE = flags.DEFINE_string("tflite", None, "phone: the TFLite file.")
 _CALLS = flags.DEFINE_integer("calls", 100_000, "phone: number of calls.", lower_bound=20)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the requests. Another seed gives other requests.", lower_bound=0)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the requests (phone: of the inputs). Another seed gives others.", lower_bound=0
+)
 _OUT = flags.DEFINE_string("out", None, "JSON file for the numbers.")
 
 

@@ -55,8 +55,9 @@ class _Way:
 
     def __init__(self):
         self.seconds, self.times, self.right, self.same, self.farthest = 0.0, [], 0, 0, 0
-        # Right requests without an answer; wrong requests that were refused; requests that were asked again.
-        self.lost, self.refused, self.again = 0, 0, 0
+        # Right requests without an answer; wrong requests that were refused, and those that got an answer; requests
+        # that were asked again.
+        self.lost, self.refused, self.accepted, self.again = 0, 0, 0, 0
         self.lock = threading.Lock()
 
 
@@ -220,6 +221,7 @@ def _ask_one(connection, number, way, batched, signature, requests, alone, wrong
         error, _ = _ask(connection, wrong[which], signature, batched)
         with way.lock:
             way.refused += bool(error[0])
+            way.accepted += not error[0]
         return
     tried = 0
 
@@ -261,13 +263,14 @@ def _distance(first: bytes, second: bytes) -> int:
 def _told(way) -> dict:
     percentiles = statistics.quantiles(way.times, n=100)
     return {
-        "per_second": (way.right + way.refused + way.lost) / way.seconds,
+        "per_second": (way.right + way.refused + way.accepted + way.lost) / way.seconds,
         "ms": {str(p): round(percentiles[p - 1], 2) for p in (50, 95, 99)},
         "answered": way.right,
         "same": way.same,
         "farthest": way.farthest,
         "lost": way.lost,
         "refused": way.refused,
+        "accepted": way.accepted,
         "asked_again": way.again,
     }
 
@@ -298,6 +301,8 @@ def faults(found: dict) -> list[str]:
     for name, way in found["ways"].items():
         if way["lost"]:
             told.append(f"{name}: {way['lost']} right requests got no answer")
+        if way["accepted"]:
+            told.append(f"{name}: {way['accepted']} damaged requests were answered and not refused")
         if way["farthest"] > 1:
             told.append(f"{name}: an answer is {way['farthest']} grey levels from that to the same request alone")
     if found["growth"] >= GROWTH:

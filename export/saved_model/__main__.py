@@ -26,7 +26,9 @@ from vunet_tf.files.errors import InputError
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run to export, or name of a preset.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the versions. The model is served under the folder's name.")
-_VERSION = flags.DEFINE_integer("version", None, "Number of the version. By default the next free one.", lower_bound=1)
+_VERSION = flags.DEFINE_integer(
+    "version", None, "Number of the version. By default one more than the largest.", lower_bound=1
+)
 
 
 def _export() -> None:

@@ -43,7 +43,9 @@ _TARGET = flags.DEFINE_string(
     "pixels need the picture of the same name beside them.",
 )
 _OUT = flags.DEFINE_string("out", "transfer.png", "PNG file for the answer.")
-_TIMEOUT = flags.DEFINE_float("timeout", 30.0, "Seconds to wait for the answer.", lower_bound=0.1)
+_TIMEOUT = flags.DEFINE_float(
+    "timeout", 30.0, "Seconds to wait for the answer, in each of up to four tries.", lower_bound=0.1
+)
 
 
 def _ask() -> None:

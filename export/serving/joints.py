@@ -27,8 +27,8 @@ _OF = flags.DEFINE_string(
     "of",
     None,
     "Whose joints. SPLIT:NUMBER or SPLIT:NAME: an example of --dataset_dir. PICTURE+FILE.json: a picture and its "
-    "keypoints (COCO or OpenPose). PICTURE: the same with the JSON file of that name beside it. Without such a file, "
-    "the joints are estimated. drawn:NUMBER: a person drawn by vunet_tf.people.",
+    "keypoints (COCO, OpenPose or vunet-joints-1). PICTURE: the same with the JSON file of that name beside it. "
+    "Without such a file, the joints are estimated. drawn:NUMBER: a person drawn by vunet_tf.people.",
 )
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Folder of the dataset, for --of=SPLIT:NUMBER.")
 _POSE_MODEL = define_pose_model()

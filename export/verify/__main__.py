@@ -12,9 +12,9 @@ pictures.
   PSNR       to Keras, in dB: mean over the pictures, and the worst. "exact" where all bytes are equal
   SSIM       to the truth (TensorFlow's, on RGB). In brackets: how far it is from the SSIM of Keras
   error      mean absolute difference to the truth inside the mask, mean over the pictures, 0 to 255
-  load       milliseconds until the first answer
-  ms         "generate" for one picture: median and 90th percentile, on 1 and on 2 threads
-  memory     MiB that the artefact takes at its peak, beyond its library
+  load       milliseconds until the first answer, on 2 threads
+  ms         "generate" for one picture: median and 90th percentile, on 1 and on 2 threads, of at least ten calls each
+  memory     MiB that the artefact takes at its peak, beyond its library, on 2 threads
   XNNPACK    number of partitions of "generate", and number of ops outside them
 """
 

@@ -37,8 +37,8 @@ _PRECISION = flags.DEFINE_enum(
     "precision",
     "float32",
     list(PRECISIONS),
-    "Number format of the weights (docs/export.md). LiteRT.js turns float16 weights into float32 at every call, which "
-    "takes longer than the picture itself.",
+    "Number format of the weights (docs/export.md). int8 of a preset needs --dataset_dir, a dataset with a split "
+    "train. LiteRT.js turns float16 weights into float32 at every call, which takes longer than the picture itself.",
 )
 _SAMPLE = flags.DEFINE_bool(
     "sample", True, "Whether the page can sample new appearances. The page then also loads the weights of the prior."
@@ -51,9 +51,9 @@ _LITERT = flags.DEFINE_string(
 _POSE_MODEL = flags.DEFINE_string(
     "pose_model",
     None,
-    "Weights of the pose estimator (9.4 MB), with which the page finds the person in a photograph: a folder, or auto "
-    "for those that `python -m vunet_tf.estimate get` has put into the user's cache folder. Without them, the user "
-    "puts the joints onto a photograph by hand.",
+    "Puts the pose estimator (9.4 MB) on the page, which then finds the person in a photograph by itself. The value is "
+    "the folder of its weights, or auto for the user's cache folder, where `python -m vunet_tf.estimate get` puts "
+    "them. By default the page has no estimator, and the user puts the joints onto a photograph by hand.",
 )
 _OPEN = flags.DEFINE_bool("open", False, "Serve the folder to this machine and show the page in the browser.")
 _PORT = flags.DEFINE_integer("port", 0, "With --open: port of the server. 0, the default, takes a free one.", 0, 65535)

@@ -3,6 +3,7 @@
 Each is made and read in a process of its own. Shown are MiB: the kernel's peak beyond what the process had before.
 """
 
+import argparse
 import io
 import tempfile
 from pathlib import Path
@@ -48,7 +49,8 @@ def peak(kind: str, path: Path) -> float:
 
 
 def main() -> None:
-    """Prints a line for each kind."""
+    """Prints a line for each kind. It takes no arguments, and --help shows what it measures."""
+    argparse.ArgumentParser("tests.fuzz.largest", description=__doc__).parse_args()
     for kind in KINDS:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "picture"

@@ -30,6 +30,11 @@ LIGHT = (
 )
 
 
+def test_help_for_the_largest_pictures_measures_nothing():
+    shown = subprocess.run([sys.executable, "-m", "tests.fuzz.largest", "--help"], capture_output=True, text=True)
+    assert shown.returncode == 0 and "the largest pictures" in shown.stdout and "CMYK (JPEG):" not in shown.stdout
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("name", LIGHT)
 def test_a_short_campaign_finds_nothing(name, tmp_path):

@@ -65,11 +65,9 @@ def define(settings_class: type, from_dataset: Sequence[str] = (), into: flags.F
         define_one(field.name, default, f"{text} {_ending(told(field.metadata))}".strip(), flag_values=into)
 
 
-def define_pose_model() -> flags.FlagHolder:
-    """Defines --pose_model, for a command that may estimate joints."""
-    return flags.DEFINE_string(
-        "pose_model", None, "Folder of the pose estimator's weights. By default the user's cache folder."
-    )
+def define_pose_model(text: str = "Folder of the pose estimator's weights.") -> flags.FlagHolder:
+    """Defines --pose_model, for a command that may estimate joints. `text` says what the folder is for."""
+    return flags.DEFINE_string("pose_model", None, f"{text} By default the user's cache folder.")
 
 
 def values(settings_class: type, of: flags.FlagValues = flags.FLAGS) -> dict:

@@ -19,7 +19,7 @@ def is_stickman(picture: np.ndarray) -> bool:
 
 
 def is_shape_map(picture: np.ndarray) -> bool:
-    """Whether [H, W, C] uint8 can be a mask, edges or a doll: one colour (within 2 levels) fills 0.4 of it.
+    """Whether [H, W, C] uint8 can be a mask, edges or a body map: one colour (within 2 levels) fills 0.4 of it.
 
     Photographs have at most 0.18, pictures of drawn people 0.38, maps at least 0.66.
     """

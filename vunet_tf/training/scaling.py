@@ -64,7 +64,7 @@ def tables(parameters: int, steps: list[Step], record_bytes: float, latency: flo
 
     cases = [(name, gigabits) for name in GRADIENTS for gigabits in GIGABITS]
     first = [
-        f"{parameters:,} parameters.",
+        f"What each worker sends in a step, and how long it is on the wire, for {parameters:,} parameters:",
         "",
         "| workers | float32: MB sent | 25 Gbit/s | 200 Gbit/s | bfloat16: MB sent | 25 Gbit/s | 200 Gbit/s |",
         "|--:|--:|--:|--:|--:|--:|--:|",
@@ -78,6 +78,8 @@ def tables(parameters: int, steps: list[Step], record_bytes: float, latency: flo
 
     heads = [f"{name}, {gigabits} Gbit/s" for name, gigabits in cases]
     second = [
+        "The part of the speed that is left, by the format of the gradients and the network:",
+        "",
         _row(["step of one worker", "workers", *heads]),
         f"|---|--:|{'--:|' * len(cases)}",
     ]
@@ -86,13 +88,12 @@ def tables(parameters: int, steps: list[Step], record_bytes: float, latency: flo
             left = [efficiency(step.seconds, seconds(GRADIENTS[name], workers, speed)) for name, speed in cases]
             second.append(_row([_told(step), f"{workers:,}", *(f"{part:.1%}" for part in left)]))
     needed = [9 * seconds(GRADIENTS[name], WORKERS[-1], speed) for name, speed in cases]
-    second.append(
-        _row(["90 % is left of a step of", f"{WORKERS[-1]:,}", *(f"{1000 * each:,.0f} ms" for each in needed)])
-    )
+    steps_needed = [f"{1000 * each:,.0f} ms ({head})" for each, head in zip(needed, heads, strict=True)]
+    second += ["", f"With {WORKERS[-1]:,} workers, 90 % is left if a step takes {', '.join(steps_needed)}."]
 
     record_bytes = round(record_bytes, -1)
     third = [
-        f"{record_bytes / 1000:,.2f} kB for each example.",
+        f"What the workers read, with {record_bytes / 1000:,.2f} kB for each example:",
         "",
         "| step of one worker | workers | images/s of each | images/s of all | MB/s read by each | by all |",
         "|---|--:|--:|--:|--:|--:|",

@@ -24,9 +24,9 @@ from vunet_tf.files.errors import InputError
 
 
 def open_source(options: Options) -> Source:
-    """All pictures below --input. With --shapes, the shapes are the maps (silhouettes, dolls, edges) of the same names.
+    """All pictures below --input, or with --estimate all people in these pictures.
 
-    With --estimate, all people in these pictures.
+    With --shapes, the shapes are the maps (silhouettes, body maps, edges) of the same names.
 
     Raises:
         InputError: if --input is missing or has no pictures, or --shapes is no folder.

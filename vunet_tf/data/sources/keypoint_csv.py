@@ -86,6 +86,11 @@ def _open(options: Options, identity_of: Callable[[str], str | None], default_si
     options.require("images")
     if not (options.annotations or options.estimate):
         raise InputError("this source needs --annotations, or --estimate, which finds the joints without them")
+    if options.valid_annotations and not options.annotations:  # its pictures would also be among all of --images
+        raise InputError(
+            f"--valid_annotations={options.valid_annotations} needs --annotations, the pictures for training; or leave "
+            "it out, and a hash of the identity decides the split"
+        )
     options.require_estimator()
     if not options.images.is_dir():
         raise InputError(f"--images={options.images} is not a folder")

@@ -33,46 +33,53 @@ class Options(Settings):
     """How `prepare` reads a source. Each field is a flag of the same name. A source takes the flags that it needs.
 
     Attributes:
-        input: for the sources pairs, folder and sprites: folder of the pictures. For the source index: the file
-            index.p, or its folder.
-        images: for the sources coco, deepfashion and market: folder of the pictures.
+        input: for the sources pairs, folder and sprites, which need it: folder of the pictures. For the source index,
+            which needs it too: the file index.p, or its folder.
+        images: for the sources coco, deepfashion and market, which need it: folder of the pictures.
         annotations: for the sources coco, deepfashion and market: file that says where the joints of the people are, in
-            the format that --source names.
+            the format that --source names. Only deepfashion and market with --estimate can do without it.
         valid_annotations: for the sources coco, deepfashion and market: a file like --annotations, of the valid split.
-            Without it, the hash of each name decides the split.
-        image_size: side of the square pictures in pixels. By default 256; for market 128, for figures 64, for digits 8,
-            and for sprites the side of their cells.
+            It needs --annotations, whose pictures are then all for training. Without it, a hash decides the split
+            (--valid_fraction).
+        image_size: side of the square pictures in pixels. Training needs a power of two, such as 32, 64, 128 or 256. By
+            default 256; for market 128, for figures 64 (they need at least 16), for digits 8 (a multiple of 8), and for
+            sprites the side of their cells.
         fit: for the sources deepfashion, market, index, pairs and folder: how a picture becomes square. stretch: it is
             stretched (default of all but folder). pad: its short side is continued with the edge (default of folder).
-            crop: its middle is cut out.
+            crop: its middle is cut out. For folder with --estimate the default is a square around each person
+            (--margin); with --fit, the picture as a whole becomes square in this way, once for each person.
         encoding: how pictures are stored: jpeg (quality 95; default for photographs) or png (exact; default of sprites,
             figures and digits). Shape maps are always png.
-        valid_fraction: the part of the pictures that the valid split gets, where the hash of each name decides the
-            split.
+        valid_fraction: the part for the valid split, where a hash decides the split. It is the hash of the identity for
+            deepfashion and market, of person and sequence for coco (where they are annotated), and otherwise of the
+            file name. 0 makes no split valid.
         margin: for the source coco, and for folder with --estimate: what is added to a person's box on each side, as a
             fraction of its longer side.
         min_person: for the source coco, and for folder with --estimate: people are left out if the longer side of their
-            box has fewer pixels than this.
-        estimate: a pose estimator finds people and joints. For the sources coco, deepfashion and market: the joints
-            that the annotations lack; deepfashion and market then need no annotations. For the source folder: the
-            people, each of whom becomes an example.
+            box, without --margin, has fewer pixels than this in the original picture.
+        estimate: a pose estimator finds people and their joints. For the sources coco, deepfashion and market: each
+            joint that the annotations lack; deepfashion and market then need no annotations, and take the largest
+            person of a picture. For the source folder: the people, each of whom becomes an example. The dataset also
+            gets masks, which say where the people are.
         pose_model: folder of the pose estimator's weights, for --estimate. By default the user's cache folder, where
             `python -m vunet_tf.estimate get` puts them.
-        cutout: people are cut out, and the background gets this colour. By default the background stays. Needs
-            --estimate.
+        cutout: people are cut out, and the background gets this colour; grey is 128 of 255. People whom the estimator
+            does not find are left out. By default the background stays. Needs --estimate.
         min_score: for the source folder with --estimate: people are left out if the estimator's score of them is lower
             than this.
-        min_joints: for sources of people: people are left out if fewer than so many of their 15 joints are seen.
+        min_joints: for sources of people: people are left out if fewer than so many of their 15 joints are seen. Both
+            shoulders and both hips must always be seen.
         shape_map: for the source sprites: which shape map to use: body (default), mask, edges or joints.
-        shapes: for the source folder: a folder of ready shape maps with the same names as the pictures. Without it, the
-            shape is the edges of the picture.
+        shapes: for the source folder: a folder of ready shape maps with the same names as the pictures, with the ending
+            of any picture format. They are stored with 3 channels. Without it, the shape is the edges of the picture.
+            Not with --estimate.
         edges_side: for the source pairs: which half of the picture is the edge map.
         seed: for the source figures: seed of the people that are drawn. Another seed gives other people.
         looks: for the source figures: number of looks (hair, clothes and colours) of the training pictures; at least
             24.
         poses: for the source figures: number of poses of the training pictures; at least 24.
-        examples: for the source figures: number of training pictures; at least 1. Each of the three other splits has
-            576 besides.
+        examples: for the source figures: number of training pictures; at least 1. There are never more than --looks
+            times --poses. Each of the three other splits has 576 besides.
     """
 
     input: Path | None = None
