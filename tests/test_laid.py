@@ -324,3 +324,7 @@ def test_int8_stays_in_one_piece_and_near_to_keras(laid_run, batch, tmp_path):
     made = file.call("generate", {"shape": one["shape"], "z_0": true_z})["image"]
     true = np.clip(exported.model.generate(one["shape"], [true_z]), -1, 1)
     assert np.abs(made - true).mean() < 0.1
+    sampled = file.call("sample", {"shape": one["shape"], "noise_0": np.zeros_like(z)})
+    image, (true_z,) = exported.model.sample(one["shape"], noise=[np.zeros_like(z)])
+    assert np.abs(sampled["z_0"] - true_z).mean() < 0.05 * np.abs(true_z).mean()
+    assert np.abs(sampled["image"] - np.clip(image, -1, 1)).mean() < 0.1

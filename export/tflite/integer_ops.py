@@ -102,9 +102,11 @@ def _give_float(model, graph, kinds):
             continue
         for output in signature.outputs:
             named = graph.tensors[output.tensorIndex]
-            comes_out = [t for t in graph.outputs if graph.tensors[t].name in (named.name, named.name + b"_quantized")]
+            names = [named.name + ending for ending in (b"", b"_quantized", b"_dequant")]  # the quantizer's endings
+            comes_out = [tensor for tensor in graph.outputs if graph.tensors[tensor].name in names]
             if named.type == schema.TensorType.INT8:
-                output.tensorIndex = _dequantised(graph, kinds, output.tensorIndex)
+                floats = [t for t in comes_out if graph.tensors[t].type == schema.TensorType.FLOAT32]
+                output.tensorIndex = floats[0] if floats else _dequantised(graph, kinds, output.tensorIndex)
             graph.outputs = [output.tensorIndex if tensor in comes_out else tensor for tensor in graph.outputs]
 
 
