@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from export import runtime
 from export.tflite import PRECISIONS, calibration, graph, model_file, quantise
 from export.trained import describe
 from vunet_tf.files import atomic
@@ -27,7 +28,7 @@ def write(
     count: int = 64,
     all_int8: bool = False,
 ) -> list[Path]:
-    """Writes the files, each completely or not at all.
+    """Writes the files, each completely or not at all, and only if LiteRT can run all of its signatures.
 
     Args:
         run: as `trained.load` gives it.
@@ -70,6 +71,9 @@ def write(
         for precision in precisions:
             bar.set_postfix_str(precision)
             made = quantise.quantised(content, precision, ranges, float_layers=float_layers)
+            tried = runtime.TFLiteFile(made)
+            for use in uses:
+                tried.call(use, tried.example(use))
             put(file_name(precision), model_file.with_description(made, {**about, "precision": precision}))
             bar.update()
         put(model_file.METADATA, (json.dumps(about, indent=1) + "\n").encode())
