@@ -79,7 +79,9 @@ def _export() -> None:
         _LITERT.value,
         _POSE_MODEL.value,
     )
-    print(f"{_OUT.value}: the page")
+    print(
+        f"{_OUT.value}: the page. Browsers load it only from a server: --open, or python -m http.server -d {_OUT.value}"
+    )
     if _OPEN.value:
         _show(_OUT.value)
 
