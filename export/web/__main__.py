@@ -80,7 +80,7 @@ def _export() -> None:
         _POSE_MODEL.value,
     )
     print(
-        f"{_OUT.value}: the page. Browsers load it only from a server: --open, or python -m http.server -d {_OUT.value}"
+        f"{_OUT.value}: the page. Browsers load it from a server only: --open or python -m http.server -d {_OUT.value}"
     )
     if _OPEN.value:
         _show(_OUT.value)
