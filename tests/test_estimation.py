@@ -396,6 +396,24 @@ def test_pictures_of_any_kind(blazepose, photos_dir, tmp_path):
     assert inside[:, :256].mean() > 0.05 > inside[:, 256:].mean()
 
 
+def test_a_client_gets_the_square_that_generate_makes_of_a_photograph(tmp_path, monkeypatch):
+    picture, estimate = drawn(1)
+    (tmp_path / "me.png").write_bytes(encode(picture, "png"))
+    monkeypatch.setattr(shapes, "open_estimator", lambda *_, **__: KnowsTheTruth((picture, [estimate])))
+    joints, square = shapes.cut_person(str(tmp_path / "me.png"), 64)
+    of_drawings = Fitting(64, "pad", Options.margin, 3, stickmen=True, edges=False, drawn=True)
+    theirs = of_drawings.photograph("me", picture, estimate)
+    np.testing.assert_array_equal(joints, theirs.joints)
+    assert square == theirs.image and (read_picture(square)[0] == 255).all()
+    _, kept = shapes.cut_person(str(tmp_path / "me.png"), 64, None)
+    assert kept == of_drawings._replace(drawn=False, fit="person").photograph("me", picture, estimate).image != square
+    keypoint_files.write_joints(tmp_path / "other.json", estimate.joints)
+    beside, _ = shapes.cut_person(f"{tmp_path}/me.png+{tmp_path}/other.json", 64)
+    np.testing.assert_allclose(beside, joints, atol=0.05)  # another box: that of the joints
+    with pytest.raises(InputError, match=r"none\.png"):
+        shapes.cut_person(f"{tmp_path}/none.png+{tmp_path}/other.json", 64)
+
+
 def test_a_person_is_followed_without_the_detector(blazepose, photos_dir, monkeypatch):
     frames = [read_picture(path) for path in sorted(photos_dir.glob("images/p2s_cam2_00*.jpg"))[:6]]
     asked = []

@@ -1,11 +1,13 @@
 """The load on what is exported: the stand-in keeps TensorFlow Serving's rules, and a short load loses nothing."""
 
+import io
 import threading
 import time
 
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from PIL import ExifTags, Image
 
 from export.load import RULES, batching, clients, phone
 from export.load.batching import FAILED_PRECONDITION, INVALID_ARGUMENT, UNAVAILABLE, Batcher, Rules
@@ -96,7 +98,9 @@ def test_a_short_load_on_the_server(parts_version):
         assert way["answered"] + way["refused"] == 60 and way["ms"]["50"] <= way["ms"]["99"]
     assert found["ways"]["alone"]["same"] == found["ways"]["alone"]["answered"]
     text = clients.table(found)
-    assert "60 requests each way by 4 clients, 10.0% of them wrong" in text and "times as many requests/s" in text
+    wrong = [found["ways"][name]["refused"] for name in ("alone", "batched")]
+    told = "60 requests each way by 4 clients; wrong ones: alone {}, batched {}\n".format(*wrong)
+    assert text.startswith(told) and "times as many requests/s" in text
     growing = {**found, "growth": 0.06}
     assert any(told.startswith("memory grew by 6.0%; a server may still warm") for told in clients.faults(growing))
     assert "memory grew by 6.0%" in clients.faults({**growing, "requests": 10_000})
@@ -177,6 +181,24 @@ def test_a_wrong_request_is_not_sent(question, told):
         checks.check(*question)
     checks.check(PICTURE, JOINTS, JOINTS)
     checks.check(PICTURE, MAP, MAP)
+
+
+@pytest.mark.parametrize(("kind", "largest"), [("JPEG", 3), ("PNG", 0)])
+def test_a_picture_with_an_exif_rotation_is_sent_upright(kind, largest):
+    ramp = np.linspace(0, 255, 24).astype(np.uint8)[:, None, None]
+    seen = np.broadcast_to(ramp, (24, 16, 3)).copy()  # dark above
+    exif, files = Image.Exif(), {}
+    for orientation, stored in ((1, seen), (6, np.rot90(seen))):  # 6: turn it clockwise to see it
+        exif[ExifTags.Base.Orientation] = orientation
+        buffer = io.BytesIO()
+        Image.fromarray(stored).save(buffer, kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {}))
+        files[orientation] = buffer.getvalue()
+    assert checks.upright(files[1]) is files[1] and checks.upright(PICTURE) is PICTURE
+    sent = checks.upright(files[6])
+    checks.check(sent, JOINTS, JOINTS)
+    with Image.open(io.BytesIO(sent)) as image:  # as the graph reads it: without EXIF
+        assert image.format == kind and image.size == (16, 24)
+        assert np.abs(np.asarray(image, int) - seen).max() <= largest
 
 
 def test_a_right_request_is_asked_again_after_a_refusal():

@@ -356,8 +356,25 @@ quick.versions.write(quick.trained.load({str(grey_maps_run)!r}), Path({str(tmp_p
 
 def test_an_unwritable_folder_is_a_clear_error(grey_maps_export, tmp_path, quick):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot write .*--out"):
+    with pytest.raises(InputError, match=r"cannot write .*file is a file; name another --out"):
         versions.write(grey_maps_export, tmp_path / "file/vunet")
+
+
+def test_where_nothing_can_be_written_is_told_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "vunet/3").mkdir(parents=True)
+    for out, version, told in (
+        (tmp_path / "file", None, r"^--out=.*/file is a file; name a folder$"),
+        ("/proc/vunet/a", None, r"^cannot write /proc/vunet: .*; name another --out$"),
+        (tmp_path / "vunet", 3, r"vunet/3 exists.*--version"),
+    ):
+        with pytest.raises(InputError, match=told):
+            versions.free_path(out, version)
+    assert versions.free_path(tmp_path / "new/vunet").name == "1" and not (tmp_path / "new").exists()
+    assert versions.free_path(tmp_path / "vunet").name == "4"
+    arguments = [sys.executable, "-m", "export.saved_model", f"--run_dir={tmp_path}/none", f"--out={tmp_path}/file"]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert done.returncode == 1 and "file is a file; name a folder" in done.stderr and not done.stdout
 
 
 def test_runs_that_cannot_be_exported_are_named(parts_run, tmp_path):

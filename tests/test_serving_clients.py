@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
-from PIL import Image
+from PIL import ExifTags, Image
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -224,8 +224,20 @@ def test_no_server_is_a_clear_error(question):
         grpc_client.transfer("127.0.0.1:1", "vunet", *question, timeout=2)
     with pytest.raises(InputError, match=r"--rest=http://127.0.0.1:1"):
         rest_client.transfer("http://127.0.0.1:1", "vunet", *question, timeout=2)
+    with pytest.raises(InputError, match=r"^--rest=localhost:8501: write http://localhost:8501$"):
+        rest_client.transfer("localhost:8501", "vunet", *question)
     with pytest.raises(InputError, match="no answer of TensorFlow Serving"):
         rest_client.answer(b"<html>")
+
+
+def test_both_clients_send_a_rotated_picture_upright(grpc_server, rest_server, question, expected):
+    stored = Image.fromarray(np.rot90(np.asarray(Image.open(io.BytesIO(question[0])))))
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Orientation] = 6
+    stored.save(buffer, "PNG", exif=exif)
+    rotated = (buffer.getvalue(), *question[1:])
+    assert grpc_client.transfer(grpc_server, "vunet", *rotated) == expected
+    assert rest_client.transfer(rest_server, "vunet", *rotated) == expected
 
 
 def test_shapes_are_read_from_joints_and_pictures(tmp_path):

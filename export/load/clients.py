@@ -278,7 +278,8 @@ def _told(way) -> dict:
 def table(found: dict) -> str:
     """The same as text."""
     lines = [
-        f"{found['requests']:,} requests each way by {found['clients']} clients, {found['wrong']:.1%} of them wrong",
+        f"{found['requests']:,} requests each way by {found['clients']} clients; wrong ones: "
+        + ", ".join(f"{name} {way['refused'] + way['accepted']:,}" for name, way in found["ways"].items()),
         f"{'':<10}{'requests/s':>11}{'50 %':>9}{'95 %':>9}{'99 %':>9}  ms   answers, equal to those alone, farthest",
     ]
     for name, way in found["ways"].items():

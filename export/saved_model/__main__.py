@@ -25,7 +25,11 @@ from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files.errors import InputError
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run to export, or name of a preset.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the versions. The model is served under the folder's name.")
+_OUT = flags.DEFINE_string(
+    "out",
+    None,
+    "Folder of the versions. The server's configuration names the model; export/serving/models.config has vunet.",
+)
 _VERSION = flags.DEFINE_integer(
     "version", None, "Number of the version. By default one more than the largest.", lower_bound=1
 )
@@ -38,10 +42,15 @@ def _export() -> None:
     from export import trained
     from export.saved_model import versions
 
+    def tell(step):
+        print(step, flush=True)
+
+    versions.free_path(_OUT.value, _VERSION.value)  # before the work begins
+    tell(f"reading {_RUN_DIR.value}")
     run = trained.load(_RUN_DIR.value)
-    path = versions.write(run, _OUT.value, _VERSION.value)
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 2**20
-    print(f"{path}: {size:.1f} MiB; shapes are sent as {'joints' if run.fitting.stickmen else 'shape maps'}")
+    path = versions.write(run, _OUT.value, _VERSION.value, tell)
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 1e6
+    print(f"{path}: {size:.2f} MB; shapes are sent as {'joints' if run.fitting.stickmen else 'shape maps'}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A folder of versions for TensorFlow Serving: 1, 2, 3, ... Each is a complete SavedModel."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -20,13 +21,42 @@ def versions(out: Path) -> list[int]:
     return sorted(int(path.name) for path in out.iterdir() if path.name.isdecimal()) if out.is_dir() else []
 
 
-def write(run: Run, out: Path | str, version: int | None = None) -> Path:
+def free_path(out: Path | str, version: int | None = None) -> Path:
+    """The folder of the next version, or of `version`, which is not there yet. Makes nothing.
+
+    Call it before long work.
+
+    Raises:
+        InputError: the version exists, or nothing can be written to `out`.
+    """
+    out = Path(out)
+    whole = out.absolute()
+    try:
+        there = next(path for path in (whole, *whole.parents) if path.exists())
+        if out.exists() and not out.is_dir():
+            raise InputError(f"--out={out} is a file; name a folder")
+        if not there.is_dir():
+            raise InputError(f"cannot write {out}: {there} is a file; name another --out")
+        path = out / str(version or max(versions(out), default=0) + 1)
+        taken = path.exists()
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}; name another --out") from error
+    if taken:
+        raise InputError(f"{path} exists and may be in use; name another --version, or none for the next free one")
+    atomic.check_writable(there / path.absolute().relative_to(there).parts[0])
+    return path
+
+
+def write(
+    run: Run, out: Path | str, version: int | None = None, tell: Callable[[str], object] = lambda step: None
+) -> Path:
     """Writes a version.
 
     Args:
         run: as `trained.load` gives it.
         out: folder of the versions. It is made if it is not there.
         version: number of the version. By default one more than the last.
+        tell: is called before each step, with a sentence about it.
 
     Returns:
         The version's folder.
@@ -34,12 +64,8 @@ def write(run: Run, out: Path | str, version: int | None = None) -> Path:
     Raises:
         InputError: the version exists, or cannot be written.
     """
-    out = Path(out)
-    if version is None:
-        version = max(versions(out), default=0) + 1
-    path = out / str(version)
-    if path.exists():
-        raise InputError(f"{path} exists and may be in use; name another --version, or none for the next free one")
+    out, path = Path(out), free_path(out, version)
+    tell("making the graph of each signature")
     functions = Graph(run.model, run.fitting.stickmen).functions()
     module = tf.Module()
     # Only the variables that the graph reads, without the states of dropout and those that only training needs.
@@ -49,9 +75,11 @@ def write(run: Run, out: Path | str, version: int | None = None) -> Path:
     signatures = {"serving_default": functions[default], **functions}
     try:
         with atomic.new_folder(path) as folder:
+            tell(f"writing {', '.join(functions)}")
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
             tf.saved_model.save(module, str(folder), signatures, options)
             specs = {name: dict(function.structured_input_signature[1]) for name, function in signatures.items()}
+            tell("writing the warm-up requests")
             warmup.write(folder, specs, run.model.config.image_size, out.resolve().name)
             (folder / DESCRIPTION).parent.mkdir(exist_ok=True)
             (folder / DESCRIPTION).write_text(json.dumps(describe(run), indent=1) + "\n")

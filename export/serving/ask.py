@@ -10,6 +10,9 @@ list of 15 pairs [x, y], in fractions of the picture. For a model on shape maps 
 
 Without --shape, --picture is a photograph whose joints are estimated here. A --target that is no JSON file is then
 estimated too. This needs the pose estimator (once before: python -m vunet_tf.estimate get).
+
+The whole picture is sent, with its background. A model of drawn people needs a person who is cut out:
+`python -m export.serving.joints --of=me.jpg --out=me.json --picture=me.png` writes this picture and its joints.
 """
 
 from pathlib import Path
@@ -22,13 +25,19 @@ from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
 
-_REST = flags.DEFINE_string("rest", "http://localhost:8501", "Address of the server for REST.")
+_REST = flags.DEFINE_string(
+    "rest", "http://localhost:8501", "Address of the server for REST, with http:// or https://."
+)
 _GRPC = flags.DEFINE_string(
     "grpc", None, "Address of the server for gRPC, for example localhost:8500. With it, REST is not used."
 )
 _MODEL = flags.DEFINE_string("model", "vunet", "Name under which the model is served.")
 _VERSION = flags.DEFINE_integer("version", None, "Version of the model. By default the server's newest.")
-_PICTURE = flags.DEFINE_string("picture", None, "PNG or JPEG file of the person whose appearance is wanted.")
+_PICTURE = flags.DEFINE_string(
+    "picture",
+    None,
+    "PNG or JPEG file of the person whose appearance is wanted. If it has an EXIF rotation, it is sent upright.",
+)
 _SHAPE = flags.DEFINE_string(
     "shape",
     None,
@@ -42,7 +51,7 @@ _TARGET = flags.DEFINE_string(
     "The shape that gets the appearance: a file like --shape, or a photograph if --shape is not given. Joints in "
     "pixels need the picture of the same name beside them.",
 )
-_OUT = flags.DEFINE_string("out", "transfer.png", "PNG file for the answer.")
+_OUT = flags.DEFINE_string("out", "transfer.png", "PNG file for the answer. Its folder is made if it is not there.")
 _TIMEOUT = flags.DEFINE_float(
     "timeout", 30.0, "Seconds to wait for the answer, in each of up to four tries.", lower_bound=0.1
 )

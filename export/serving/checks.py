@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from vunet_tf.body.skeleton import JOINTS
+from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 
 MAX_SIDE = 8192  # pixels of a side of a picture that is sent
@@ -54,6 +55,17 @@ def check(picture: bytes, shape: tuple[str, np.ndarray], target: tuple[str, np.n
         raise InputError(f"image_bytes must be whole PNG or JPEG files, one is cut or damaged ({error})") from error
     for prefix, (name, value) in (("", shape), ("target_", target)):
         _check_shape(prefix + name, np.asarray(value))
+
+
+def upright(picture: bytes) -> bytes:
+    """A PNG or JPEG file that shows the same without an EXIF rotation, since the graph does not apply one.
+
+    Joints are those of the upright picture. A file without a rotation is given back as it is. The other files are
+    written again as they came, a JPEG with `pictures.JPEG_QUALITY`. Use it after `check`.
+    """
+    with Image.open(io.BytesIO(picture), formats=("PNG", "JPEG")) as image:
+        kind, rotated = str(image.format).lower(), image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    return pictures.encode(pictures.read_picture(picture), kind) if rotated else picture
 
 
 def _check_shape(name, value):

@@ -46,13 +46,14 @@ def transfer(
 
     Args:
         server: its gRPC address, such as "localhost:8500".
-        model, picture, shape, target, version: see `request`.
+        model, picture, shape, target, version: see `request`. A picture with an EXIF rotation is sent upright.
         timeout: seconds to wait for the answer.
 
     Raises:
         InputError: the request is wrong, or the server cannot be reached or refuses it.
     """
     checks.check(picture, shape, target)
+    picture = checks.upright(picture)
     message = request(model, picture, shape, target, version)
     options = [("grpc.max_send_message_length", MAX_MESSAGE), ("grpc.max_receive_message_length", MAX_MESSAGE)]
     with grpc.insecure_channel(server, options) as channel:

@@ -49,13 +49,16 @@ def transfer(
     Args:
         server: its REST address, such as "http://localhost:8501".
         model, version: the name of the model, and its version; None is the newest.
-        picture, shape, target: see `request_body`.
+        picture, shape, target: see `request_body`. A picture with an EXIF rotation is sent upright.
         timeout: seconds to wait for the answer.
 
     Raises:
         InputError: the request is wrong, or the server cannot be reached or refuses it.
     """
+    if not server.startswith(("http://", "https://")):
+        raise InputError(f"--rest={server}: write http://{server}")
     checks.check(picture, shape, target)
+    picture = checks.upright(picture)
     chosen = "" if version is None else f"/versions/{version}"
     url = f"{server.rstrip('/')}/v1/models/{model}{chosen}:predict"
     body, headers = request_body(picture, shape, target), {"Content-Type": "application/json"}

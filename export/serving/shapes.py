@@ -67,7 +67,7 @@ def joints_of(
         InputError: there is no such file or example, or it has no joints.
     """
     picture, plus, beside = named.partition("+")
-    if plus or Path(picture).is_file():
+    if is_picture_file(named):
         beside = Path(beside) if plus else Path(picture).with_suffix(".json")
         if plus or beside.is_file():
             return keypoint_files.read_joints(beside, picture), None
@@ -82,23 +82,59 @@ def joints_of(
     return _of_dataset(named, Path(dataset_dir))
 
 
+def is_picture_file(named: str) -> bool:
+    """Whether a value of --of names a picture file, and no example or drawn person."""
+    picture, plus, _ = named.partition("+")
+    return bool(plus) or Path(picture).is_file()
+
+
+def cut_person(
+    named: str, size: int, cutout: str | None = "white", pose_model: Path | None = None
+) -> tuple[np.ndarray, bytes]:
+    """The square that `vunet_tf.generate` makes of a photograph, as PNG, and its joints [15, 2] in fractions of it.
+
+    Args:
+        named: PICTURE or PICTURE+FILE.json.
+        size: side of the square in pixels.
+        cutout: the colour behind the person, one of `source.CUTOUTS`; None keeps the background.
+        pose_model: the folder of the estimator's weights; by default the user's cache folder.
+
+    Raises:
+        InputError: the picture cannot be read, shows nobody, or shoulders or hips are unseen.
+    """
+    start_tensorflow()
+    from vunet_tf.data.own_pictures import Fitting
+    from vunet_tf.data.sources.source import Options
+
+    fitting = Fitting(size, "person", Options.margin, 3, stickmen=True, edges=False, cutout=cutout)
+    example = _the_example(named, fitting, estimator=lambda: open_estimator(pose_model, workers=1))
+    return example.joints, example.image
+
+
 def _of_dataset(named: str, dataset_dir: Path) -> tuple[np.ndarray, bytes]:
-    start_tensorflow()  # only a dataset needs it
+    start_tensorflow()  # joints alone do not need it
     from vunet_tf.data.dataset import read_info
     from vunet_tf.data.own_pictures import Fitting
+
+    info = read_info(dataset_dir)
+    if info.joints is None:
+        raise InputError(f"--dataset_dir={dataset_dir} has shape maps, not joints: its shapes are pictures")
+    example = _the_example(named, Fitting.of_dataset(info), dataset_dir, info)
+    return example.joints, example.image
+
+
+def _the_example(named, fitting, dataset_dir=None, info=None, **options):
+    """The one example that --of names, read as `vunet_tf.generate` reads it."""
     from vunet_tf.generation.inputs import Inputs
 
     def refuse(rejected):
         raise InputError(f"--of={rejected.file}: {rejected.reason}")
 
-    info = read_info(dataset_dir)
-    if info.joints is None:
-        raise InputError(f"--dataset_dir={dataset_dir} has shape maps, not joints: its shapes are pictures")
-    inputs = Inputs([named], Fitting.of_dataset(info), dataset_dir, info, refuse)
+    inputs = Inputs([named], fitting, dataset_dir, info, refuse, **options)
     if len(inputs) != 1:
         raise InputError(f"--of={named} names {len(inputs)} examples: name one")
     (given,) = inputs
-    return given.example.joints, given.example.image
+    return given.example
 
 
 def _drawn(number: int) -> tuple[np.ndarray, bytes]:

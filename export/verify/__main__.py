@@ -8,6 +8,7 @@ makes transfers on a split of the run's dataset. Every transfer is onto an examp
 picture is known. It prints a table. With --out it also writes --out.json with all numbers and --out.png with a strip of
 pictures.
 
+  MB         size of the file, or of all files of the SavedModel's version, in 10^6 bytes
   max        largest difference to Keras of any pixel, in grey levels
   PSNR       to Keras, in dB: mean over the pictures, and the worst. "exact" where all bytes are equal
   SSIM       to the truth (TensorFlow's, on RGB). In brackets: how far it is from the SSIM of Keras
