@@ -20,9 +20,9 @@ PYTHON = [
     for path in sorted(DOCUMENTS)
     for i, code in enumerate(re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL))
 ]
-# Only the reader has these: a photograph, joints, a network, a dataset named on the command line, another run. Such
+# Only the reader has these: a photograph, joints, a network, a dataset named on the command line, exports, another run. Such
 # code is only compiled.
-OWN = ("me.jpg", "clothes.json", "my_network", "sys.argv", "digits_bigan")
+OWN = ("me.jpg", "clothes.json", "my_network", "sys.argv", "exports/phone", "digits_bigan")
 
 
 def pixels(png):
