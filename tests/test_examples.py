@@ -20,8 +20,8 @@ PYTHON = [
     for path in sorted(DOCUMENTS)
     for i, code in enumerate(re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL))
 ]
-# Only the reader has these: a photograph, joints, a network, a dataset named on the command line, exported files, another
-# run. Such code is only compiled.
+# Only the reader has these: a photograph, joints, a network, a dataset named on the command line, exported files, some
+# other run. Such code is only compiled.
 OWN = ("me.jpg", "clothes.json", "my_network", "sys.argv", "exports/phone", "digits_bigan")
 
 
