@@ -66,10 +66,10 @@ def structural_similarity(a: tf.Tensor, b: tf.Tensor, window: int = 7) -> tf.Ten
     return ops.mean(luminance * (2 * covariance + c2) / (variances + c2))
 
 
-def _window_means(x, side):
+def _window_means(x: tf.Tensor, side: int) -> tf.Tensor:
     """Means over all windows of [B, H, W, C]: pooling as two matrix products, which take a sixth of the time."""
 
-    def means_of(length):
+    def means_of(length: int) -> tf.Tensor:
         """[length - window + 1, length]: row i is the mean over a window that begins at i."""
         window = min(side, length)
         rows = length - window + 1
