@@ -84,8 +84,7 @@ class PartPrior(keras.layers.Layer):
 
     def _below_diagonal(self):
         """[c, c]: 1 where the column comes before the row."""
-        every = tf.ones((self.channels, self.channels))
-        return every - tf.linalg.band_part(every, 0, -1)
+        return tf.transpose(_mask(self.channels, 1, 1, below=True))
 
     def _within(self):
         """L [K, c, c]."""

@@ -21,7 +21,7 @@ ReconstructionLoss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Te
 
 LAMBDA = 5.0  # released program; the paper's lambda is 1 / (number of elements), i.e. means instead of sums
 HALF_RANGE = 127.5  # from [-1, 1] to 0-255
-STRUCTURE = 1.0  # weight of structural similarity beside L1; after 600 steps .1 and .3 were worse (docs/laid.md)
+STRUCTURE = 1.0  # weight of structural similarity beside L1; .1 and .3 were worse after 600 steps of an earlier state
 
 
 def mean_absolute(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -86,7 +86,7 @@ def l1_ssim(image: tf.Tensor, image_hat: tf.Tensor) -> dict[str, tf.Tensor]:
     """L1 plus structural similarity: `l1` and LAMBDA * `STRUCTURE` * (1 - SSIM) / 2 on the 0-255 scale.
 
     Zhao et al. 2017 ("Loss functions for image restoration with neural networks") found that training with such a sum
-    gives a lower L1 than training with L1 alone. Here this holds in short runs (docs/laid.md).
+    gives a lower L1 than training with L1 alone. Here this holds in short runs on drawn people (docs/laid.md).
     """
     structure = LAMBDA * STRUCTURE * HALF_RANGE * (1 - structural_similarity(image, image_hat))
     return {**l1(image, image_hat), "ssim": structure}
