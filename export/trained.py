@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vunet_tf import __version__, runs
+from vunet_tf import __version__, pretrained, runs
 from vunet_tf.body.skeleton import JOINTS
+from vunet_tf.data.sources.source import CUTOUTS
 from vunet_tf.files.errors import InputError
+from vunet_tf.generation import Generator
 from vunet_tf.runs import Run
 
 LICENCE = "Apache-2.0 (the program; the weights: as the licence of the training data allows)"
@@ -32,12 +34,13 @@ def load(run_dir: Path | str | None, dataset_dir: Path | str | None = None) -> R
 
 def describe(run: Run) -> dict:
     """What a client must know about a run, as JSON values."""
-    config = run.model.config
+    config, fitting = run.model.config, run.fitting.of_photographs()
+    licence = pretrained.licence(run.directory)
     return {
         "model": "VU-Net (Esser, Sutter, Ommer, CVPR 2018)" if config.model == "vunet" else f"--model={config.model}",
         "made_by": f"vunet_tf {__version__} from {run.directory.resolve().name}",
         "made_on": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "licence": LICENCE,
+        "licence": f"{licence} (program and weights)" if licence else LICENCE,
         "image_size": config.image_size,
         "shape_channels": config.shape_channels,
         "shape_from": "joints" if run.fitting.stickmen else "shape map",
@@ -45,4 +48,10 @@ def describe(run: Run) -> dict:
         "appearance": config.appearance,
         "parts": config.parts if "parts" in config.seen else None,
         "latents": [list(shape) for shape in config.latent_shapes],
+        "regions": Generator(run).codes_of_regions(),
+        "photographs": {
+            "fit": fitting.fit,
+            "margin": fitting.margin,
+            "cutout": None if fitting.cutout is None else CUTOUTS[fitting.cutout],
+        },
     }

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import vunet_tf
+from export import trained
 from export.preset import folder
 from vunet_tf import pretrained
+from vunet_tf.body.body_parts import body_regions
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.data.dataset import read_examples
 from vunet_tf.files.errors import InputError
@@ -97,6 +99,28 @@ def test_a_transfer_of_the_preset_is_near_the_truth():
         errors.append([np.abs(shown - truth).mean() for shown in (cell.picture, reference)])
     model, copied = np.mean(errors, axis=0)
     assert model < 8 < copied
+
+
+def test_an_app_can_exchange_the_trousers_by_what_the_export_says():
+    """The rows of z that its description names for the legs change the legs, and hardly anything else."""
+    run = vunet_tf.load("figures-64")
+    told = trained.describe(run)
+    assert told["licence"] == "Apache-2.0 (program and weights)"
+    assert set(told["regions"]) <= {"head", "torso", "arms", "legs", "background"}
+    rows = [row for numbers in told["regions"].values() for row in numbers]
+    assert sorted(rows) == list(range(told["latents"][0][0]))  # each row is in one region
+    generator = vunet_tf.Generator(run)
+    (_, _, z), (_, _, other) = generator.appearances("valid:0,1")
+    mixed = np.array(z[0])
+    mixed[told["regions"]["legs"]] = np.asarray(other[0])[told["regions"]["legs"]]
+    changes = {True: [], False: []}
+    for example in read_examples(run.dataset(), "valid", count=8):
+        shape = draw_stickman(example.joints[None], 64, 64)
+        pictures = [run.model.generate(shape, [codes[None]])[0].numpy() for codes in (np.array(z[0]), mixed)]
+        legs = body_regions(example.joints, 64)["legs"]
+        for inside in changes:
+            changes[inside].append(np.abs(pictures[0] - pictures[1])[legs == inside].mean())
+    assert np.mean(changes[True]) > 5 * np.mean(changes[False])
 
 
 def test_the_frame_of_the_preset_turns_with_people_who_face_the_viewer():

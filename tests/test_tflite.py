@@ -204,6 +204,7 @@ def test_files_say_how_to_feed_them(parts_phone):
         inside = model_file.description(path.read_bytes())
         assert {key: inside[key] for key in told} == told
     assert told["joints"][6] == "reye" and "Apache-2.0" in told["licence"]
+    assert told["photographs"] == {"fit": "person", "margin": 0.15, "cutout": 255}  # drawn people: cut out, on white
     feeding = told["feeding"]
     assert_feeding(File(written[2].read_bytes()), feeding)
     assert_feeding(File(written[0].read_bytes()), feeding["drawing.tflite"])

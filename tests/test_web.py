@@ -22,7 +22,6 @@ from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_float, to_uint8
-from vunet_tf.generation import Generator
 from vunet_tf.people import draw, sample_look, sample_pose
 
 READY = "#stage[aria-busy=false]"
@@ -369,7 +368,7 @@ def test_where_there_are_no_joints_a_shape_map_is_chosen(browser, maps_run, tmp_
 
 
 def test_a_model_with_joints_but_without_parts_has_a_page_without_regions(figures_run):
-    assert site._regions(Generator(trained.load(figures_run))) == {}
+    assert trained.describe(trained.load(figures_run))["regions"] == {}
 
 
 def test_the_pose_estimator_needs_its_weights(people_site, tmp_path):

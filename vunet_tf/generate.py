@@ -6,12 +6,12 @@ r"""Makes pictures with a trained model.
     ... reconstruct --run_dir=runs/quickstart --inputs=valid:0-15 --out=reconstructed.png
   transfer      every appearance (rows) in every shape (columns)
     ... transfer --run_dir=runs/quickstart --appearances=valid:0-4 --shapes=valid:10-17 --out=matrix.png
-    ... transfer --run_dir=runs/demo --appearances=valid:0 --part=legs:valid:30 --shapes=valid:10-17 --out=mixed.png
+    ... transfer --run_dir=runs/quickstart --appearances=valid:0 --part=legs:valid:30 --shapes=valid:10-17 --out=x.png
   sample        appearances from the prior, for each shape (rows: shapes, columns: samples)
     ... sample --run_dir=runs/quickstart --shapes=valid:0-3 --samples=8 --seed=1 --out=samples.png
-    ... sample --run_dir=runs/demo --appearances=valid:5 --vary=torso+arms --shapes=valid:0-3 --out=shirts.png
+    ... sample --run_dir=runs/quickstart --appearances=valid:5 --vary=torso+arms --shapes=valid:0-3 --out=shirts.png
   parts         a picture of where the parts lie that the model has found (runs with --latent=laid)
-    ... parts --run_dir=runs/demo --inputs=valid:0-3 --out=parts.png
+    ... parts --run_dir=runs/quickstart --inputs=valid:0-3 --out=parts.png
   interpolate   from one appearance to the next, for each shape; or one appearance along a path of poses
     ... interpolate --run_dir=runs/quickstart --appearances=valid:0,9 --shapes=valid:3 --out=between.png
     ... interpolate --run_dir=runs/quickstart --appearances=valid:0 --shapes=valid:3,9,14 --out=path.png

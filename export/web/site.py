@@ -9,17 +9,14 @@ from export.tflite import files as tflite
 from export.tflite.model_file import METADATA
 from export.web import litert
 from vunet_tf.body import pose_weights
-from vunet_tf.body.body_parts import BACKGROUND, REGIONS
 from vunet_tf.body.skeleton import JOINTS, LEFT_BONES, MEDIAPIPE_33, REQUIRED_JOINTS, RIGHT_BONES, TORSO
 from vunet_tf.data.batches import shape_of
 from vunet_tf.data.dataset import read_examples, read_info
-from vunet_tf.data.sources.source import CUTOUTS
 from vunet_tf.files import atomic, pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_rgb, to_uint8
 from vunet_tf.generation import Generator
 from vunet_tf.generation.generator import Names
-from vunet_tf.generation.parts import chosen
 from vunet_tf.runs import Run
 
 PAGE = Path(__file__).with_name("page")
@@ -81,9 +78,7 @@ def write(
         "drawn": run.fitting.drawn,
         "weights": f"{MODEL}/{tflite.file_name(precision)}",
         "skeleton": _skeleton() if run.fitting.stickmen else None,
-        "photographs": _photographs(run.fitting.of_photographs()),
         "pose": _pose() if estimator else None,
-        "regions": _regions(generator),
         "appearances": [],
         "shapes": [],
     }
@@ -145,20 +140,6 @@ def _pose():
         "landmarks": f"{POSE}/{pose_weights.LANDMARKS}",
         "landmark_of": [MEDIAPIPE_33.index(name) for name in JOINTS],
     }
-
-
-def _photographs(fitting):
-    cutout = None if fitting.cutout is None else CUTOUTS[fitting.cutout]
-    return {"fit": fitting.fit, "margin": fitting.margin, "cutout": cutout}
-
-
-def _regions(generator):
-    """{region: numbers of its codes}. {} if the model has no parts, or its dataset no joints."""
-    config = generator.config
-    if config.latent != "laid" or not (regions := generator.regions):
-        return {}
-    named = [name for name in (*REGIONS, BACKGROUND) if name in regions]
-    return {name: chosen(name, regions, config.parts, config.texture_codes) for name in named}
 
 
 def _joints(example):

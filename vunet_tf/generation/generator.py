@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from vunet_tf.body import keypoints
-from vunet_tf.body.body_parts import regions_of
+from vunet_tf.body.body_parts import BACKGROUND, REGIONS, regions_of
 from vunet_tf.body.estimation import Estimator, open_estimator
 from vunet_tf.data.batches import batch_of, shape_of
 from vunet_tf.data.dataset import evenly_spread, read_examples, read_info
@@ -369,6 +369,13 @@ class Generator:
         """The numbers of the parts that a text names, see `parts.chosen`."""
         self.model.require("parts")
         return parts.chosen(names, self.regions, self.config.parts, self.config.texture_codes)
+
+    def codes_of_regions(self) -> dict[str, list[int]]:
+        """{region: numbers of its codes in z}. {} without parts, without the dataset, or if that has no joints."""
+        if self.config.latent != "laid" or not (regions := self.regions):
+            return {}
+        named = [name for name in (*REGIONS, BACKGROUND) if name in regions]
+        return {name: parts.chosen(name, regions, self.config.parts, self.config.texture_codes) for name in named}
 
     @functools.cached_property
     def regions(self) -> list[str] | None:

@@ -35,6 +35,16 @@ def presets() -> dict[str, dict]:
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(_HERE.glob(f"*/{INFO}"))}
 
 
+def licence(folder: Path) -> str | None:
+    """The licence of a preset's weights. None if the folder is that of a run, whose data may have any licence."""
+    try:
+        return str(json.loads(read_bytes(folder / INFO, _MOST_INFO_BYTES))["licence"])
+    except FileNotFoundError:
+        return None
+    except (OSError, *DOCUMENT_ERRORS) as error:
+        raise InputError(f"the preset {folder} is damaged: {shortened(repr(error))}") from error
+
+
 def folder_of(run_dir: Path | str, flag: str = "--run_dir") -> Path:
     """The folder that a flag names: a folder of that path, or else the preset of that name.
 
