@@ -6,7 +6,7 @@ r"""Makes pictures with a trained model.
     ... reconstruct --run_dir=runs/quickstart --inputs=valid:0-15 --out=reconstructed.png
   transfer      every appearance (rows) in every shape (columns)
     ... transfer --run_dir=runs/quickstart --appearances=valid:0-4 --shapes=valid:10-17 --out=matrix.png
-    ... transfer --run_dir=runs/quickstart --appearances=valid:0 --part=legs:valid:30 --shapes=valid:10-17 --out=x.png
+    ... transfer --run_dir=runs/quickstart --appearances=valid:0 --part=legs:valid:30 --shapes=valid:1-8 --out=mixed.png
   sample        appearances from the prior, for each shape (rows: shapes, columns: samples)
     ... sample --run_dir=runs/quickstart --shapes=valid:0-3 --samples=8 --seed=1 --out=samples.png
     ... sample --run_dir=runs/quickstart --appearances=valid:5 --vary=torso+arms --shapes=valid:0-3 --out=shirts.png

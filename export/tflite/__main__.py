@@ -8,7 +8,7 @@ This makes the following files in --out. Files of the same names are replaced.
   vunet_float32.tflite, vunet_float16.tflite, vunet_dynamic.tflite, vunet_int8.tflite
                    signatures encode, generate and sample, which share their weights; float32 in and out
   drawing.tflite   for data with joints: draws the stickman and cuts the body parts; it has no weights
-  vunet.json       sizes, ranges, joint order, licence and how to feed the files; each file also holds a copy
+  vunet.json       sizes, ranges, joint order, regions, licence, how to feed the files; each file also holds a copy
 
 int8 is calibrated with examples of the run's training split. A preset has none, so it needs --dataset_dir for int8. The
 decoder computes its last scale in float32 (weights in float16), unless --all_int8 is given. docs/export.md and

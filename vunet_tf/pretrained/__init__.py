@@ -36,13 +36,24 @@ def presets() -> dict[str, dict]:
 
 
 def licence(folder: Path) -> str | None:
-    """The licence of a preset's weights. None if the folder is that of a run, whose data may have any licence."""
+    """The licence of a preset's weights. None if the folder is that of a run, whose data may have any licence.
+
+    Raises:
+        InputError: preset.json is damaged.
+    """
+    return str(_info(folder, "licence")) if (folder / INFO).is_file() else None
+
+
+def _info(folder, key):
+    """One value of preset.json."""
     try:
-        return str(json.loads(read_bytes(folder / INFO, _MOST_INFO_BYTES))["licence"])
-    except FileNotFoundError:
-        return None
+        return json.loads(read_bytes(folder / INFO, _MOST_INFO_BYTES))[key]
     except (OSError, *DOCUMENT_ERRORS) as error:
-        raise InputError(f"the preset {folder} is damaged: {shortened(repr(error))}") from error
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder, error):
+    return InputError(f"the preset {folder} is damaged: {shortened(repr(error))}; install the package again")
 
 
 def folder_of(run_dir: Path | str, flag: str = "--run_dir") -> Path:
@@ -99,11 +110,10 @@ def read_weights(folder: Path) -> list[np.ndarray]:
     """
     path = folder / WEIGHTS
     try:
-        content, wanted = read_bytes(path), json.loads(read_bytes(folder / INFO, _MOST_INFO_BYTES))["sha256"]
-    except (OSError, *DOCUMENT_ERRORS) as error:
-        raise InputError(
-            f"the preset {folder} is damaged: {shortened(repr(error))}; install the package again"
-        ) from error
+        content = read_bytes(path)
+    except OSError as error:
+        raise _damaged(folder, error) from error
+    wanted = _info(folder, "sha256")
     if hashlib.sha256(content).hexdigest() != wanted:
         raise InputError(f"{path} is damaged: its hash is not that of {INFO}; install the package again")
     try:
