@@ -264,6 +264,22 @@ def test_transparent_pixels_are_laid_on_white_and_jpeg_is_read(parts_export):
     assert np.abs(grey.astype(int) - 77).max() <= 1
 
 
+@pytest.mark.parametrize("transparency", [None, 0])
+@pytest.mark.parametrize("colours", [2, 4, 16, 17])
+def test_png_files_of_few_colours_are_read(parts_export, colours, transparency):
+    gradient = np.add.outer(np.arange(0, 64, 4), np.arange(0, 64, 4)).astype(np.uint8)
+    palette = Image.fromarray(np.stack([gradient, 255 - gradient, gradient // 2], axis=-1)).quantize(colours)
+    buffer = io.BytesIO()
+    palette.save(buffer, "PNG", **({} if transparency is None else {"transparency": transparency}))
+    (bits,) = buffer.getvalue()[24:25]
+    assert bits == {2: 1, 4: 2, 16: 4, 17: 8}[colours]
+    graph = Graph(parts_export.model, True)
+    decoded = graph._decoded(tf.constant([buffer.getvalue()]))[0].numpy()
+    seen = pictures.cut(pictures.read_picture(buffer.getvalue()), pictures.Box(0, 0, 16, 16), 16)
+    assert np.ptp(seen) > 50
+    np.testing.assert_array_equal(decoded, seen)
+
+
 def test_nothing_of_training_is_in_the_graph(case):
     kind, model, _, _, version = case
     (graph,) = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes()).meta_graphs

@@ -250,7 +250,19 @@ def _jpeg_size(file):
 
 def _rgb(file):
     """The picture of a PNG or JPEG file, uint8 [H, W, 3]."""
-    return tf.cond(_is_png(file), lambda: _on_white(tf.io.decode_png(file, 4)), lambda: tf.io.decode_jpeg(file, 3))
+    return tf.cond(_is_png(file), lambda: _png(file), lambda: tf.io.decode_jpeg(file, 3))
+
+
+def _png(file):
+    """The picture of a PNG file laid on white, uint8 [H, W, 3].
+
+    A file of 1, 2 or 4 bits per pixel that says nothing of transparency is opaque, but `decode_png` gives its pixels an
+    opacity of 2^bits - 1 and not of 255.
+    """
+    rgba = tf.io.decode_png(file, 4)
+    bits = tf.cast(tf.io.decode_raw(tf.strings.substr(file, 24, 1), tf.uint8)[0], tf.int32)
+    opaque = tf.reduce_all(tf.equal(tf.cast(rgba[..., 3], tf.int32), 2**bits - 1))
+    return tf.cond(opaque, lambda: rgba[..., :3], lambda: _on_white(rgba))
 
 
 def _on_white(rgba):
