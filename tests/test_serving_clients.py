@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import threading
+import urllib.error
 from concurrent import futures
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from vunet_tf.files import pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.people import sample_pose
 
+ASKED = {"picture": "picture.png", "shape": "joints.json", "target": "picture.png"}
 SERVING = Path(runtime.__file__).parent / "serving"
 
 
@@ -78,7 +80,7 @@ def test_the_batching_configuration_is_what_the_server_reads():
 
 def test_compose_names_files_that_are_there():
     named = set(re.findall(r"\w+\.config", (SERVING / "compose.yaml").read_text()))
-    assert named == {"models.config", "batching.config"} and all((SERVING / name).is_file() for name in named)
+    assert named == {"models.config", "batching.config", "monitoring.config"} and all((SERVING / name).is_file() for name in named)
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +219,29 @@ def test_a_right_request_that_was_in_a_refused_batch_is_asked_again(model, quest
 
     monkeypatch.setattr("urllib.request.urlopen", answered)
     assert rest_client.transfer("http://127.0.0.1:1", "vunet", *question) == expected
+
+
+def test_a_model_that_is_not_served_is_asked_for_once(question, monkeypatch):
+    asked = []
+
+    def refused(request, timeout):
+        asked.append(request.full_url)
+        body = io.BytesIO(b'{"error": "Servable not found for request: Latest(other)"}')
+        raise urllib.error.HTTPError(request.full_url, 404, "Not Found", None, body)
+
+    monkeypatch.setattr("urllib.request.urlopen", refused)
+    with pytest.raises(InputError, match=r"the server answers: Servable not found"):
+        rest_client.transfer("http://127.0.0.1:1", "other", *question)
+    assert asked == ["http://127.0.0.1:1/v1/models/other:predict"]
+
+
+def test_ask_refuses_joints_beside_a_picture(tmp_path):
+    keypoint_files.write_joints(tmp_path / "joints.json", sample_pose(0, 1).joints)
+    (tmp_path / "picture.png").write_bytes(pictures.encode(np.zeros((8, 8, 3), np.uint8), "png"))
+    options = [f"--{name}={tmp_path / file}" for name, file in ASKED.items()]
+    done = subprocess.run([sys.executable, "-m", "export.serving.ask", *options], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "--shape is joints and --target=" in done.stderr and "is a picture: give a JSON file of joints" in done.stderr
 
 
 def test_no_server_is_a_clear_error(question):

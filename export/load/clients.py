@@ -280,13 +280,14 @@ def table(found: dict) -> str:
     lines = [
         f"{found['requests']:,} requests each way by {found['clients']} clients; wrong ones: "
         + ", ".join(f"{name} {way['refused'] + way['accepted']:,}" for name, way in found["ways"].items()),
-        f"{'':<10}{'requests/s':>11}{'50 %':>9}{'95 %':>9}{'99 %':>9}  ms   answers, equal to those alone, farthest",
+        f"{'':<10}{'requests/s':>11}{'50 %':>9}{'95 %':>9}{'99 %':>9}  ms",
     ]
     for name, way in found["ways"].items():
         lines.append(
             f"{name:<10}{way['per_second']:>11.1f}" + "".join(f"{value:>9.1f}" for value in way["ms"].values()) + "  ms"
-            f"   {way['answered']:,}, {way['same']:,}, {way['farthest']} grey levels; wrong ones refused "
-            f"{way['refused']}, asked again {way['asked_again']}, lost {way['lost']}"
+            f"   {way['answered']:,} answers, {way['same']:,} of them equal to the answer to the same request alone, "
+            f"largest difference {way['farthest']} grey levels; {way['refused']} wrong requests refused, "
+            f"{way['asked_again']} right ones asked again, {way['lost']} lost"
         )
     ways = found["ways"]
     ratio = ways["batched"]["per_second"] / ways["alone"]["per_second"]

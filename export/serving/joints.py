@@ -77,6 +77,8 @@ def _write() -> None:
     with atomic.writing(_OUT.value):
         keypoint_files.write_joints(_OUT.value, joints)
     print(f"{_OUT.value}: {keypoints.seen(joints).sum()} of {len(joints)} joints")
+    if _PICTURE.value:
+        print(f"{_PICTURE.value}: the picture that has them")
 
 
 if __name__ == "__main__":

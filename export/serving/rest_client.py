@@ -69,7 +69,12 @@ def transfer(
             with urllib.request.urlopen(request, timeout=timeout) as response:
                 return answer(response.read())
         except urllib.error.HTTPError as error:
-            return answer(error.read())
+            try:
+                return answer(error.read())
+            except checks.Refused as refused:
+                if error.code == 404:  # no such model or version: to ask again does not help
+                    raise InputError(str(refused)) from error
+                raise
         except (OSError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
