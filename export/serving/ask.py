@@ -66,10 +66,10 @@ def _ask() -> None:
         shape = shapes.estimated(_PICTURE.value, _POSE_MODEL.value)
         is_file = Path(_TARGET.value).suffix.lower() == ".json"
         target = shapes.read_shape(_TARGET.value) if is_file else shapes.estimated(_TARGET.value, _POSE_MODEL.value)
-    if shape[0] != target[0]:
-        wanted = "give a JSON file of joints for both" if _SHAPE.value else "give a JSON file or a photograph as --target"
-        one, other = (("joints", "a picture") if shape[0] == "joints" else ("a picture", "joints"))
-        raise InputError(f"--shape is {one} and --target={_TARGET.value} is {other}: {wanted} (export.serving.joints)")
+    if shape[0] != target[0]:  # only with --shape
+        one, other = ("joints", "a picture") if shape[0] == "joints" else ("a picture", "joints")
+        told = "give two JSON files of joints (export.serving.joints), or two shape maps"
+        raise InputError(f"--shape={_SHAPE.value} is {one} and --target={_TARGET.value} is {other}: {told}")
     question = shapes.read_bytes(_PICTURE.value), shape, target
     if _GRPC.value:
         start_tensorflow()  # for the messages

@@ -64,9 +64,10 @@ def transfer(
                 return stub.Predict(message, timeout=timeout)
             except grpc.RpcError as error:
                 kind = checks.Refused if error.code() in _REFUSALS else InputError
-                there = "; does a server run there? (docs/export.md)" if error.code() == grpc.StatusCode.UNAVAILABLE else ""
-                told = " ".join(error.details().split())
-                raise kind(f"--grpc={server}: {error.code().name}: {told}{there}") from error
+                told = f"--grpc={server}: {error.code().name}: {' '.join(error.details().split())}"
+                if error.code() == grpc.StatusCode.UNAVAILABLE:
+                    told += "; does a server run there? (docs/export.md)"
+                raise kind(told) from error
 
         response = checks.until_answered(ask)
     if not response.outputs["image_bytes"].string_val:

@@ -6,7 +6,7 @@ r"""Compares every exported artefact with the Keras model and with the truth, an
 The arguments are folders of versions (the newest is taken), versions, folders of TFLite files, or TFLite files. Each
 makes transfers on a split of the run's dataset. Every transfer is onto an example that the dataset has, so the true
 picture is known. It prints a table. With --out it also writes --out.json with all numbers and --out.png with a strip of
-pictures.
+pictures. The row "keras" is the run itself, which the others are compared with.
 
   MB         size of the file, or of all files of the SavedModel's version, in 10^6 bytes
   max        largest difference to Keras of any pixel, in grey levels
@@ -28,7 +28,11 @@ from vunet_tf.command_line.startup import run, start_tensorflow
 from vunet_tf.files.errors import InputError
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run that was exported, or name of a preset.")
-_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Folder of the dataset. By default that of the training.")
+_DATASET_DIR = flags.DEFINE_string(
+    "dataset_dir",
+    None,
+    "Folder of the dataset. By default that of the training; for a preset, the examples that it carries.",
+)
 _SPLIT = flags.DEFINE_string("split", "valid", "Split of the dataset on which to make transfers.")
 _EXAMPLES = flags.DEFINE_integer("examples", 100, "Number of transfers, evenly spread over the split.", lower_bound=1)
 _OUT = flags.DEFINE_string(
