@@ -6,6 +6,7 @@ import io
 import json
 import re
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,6 +25,7 @@ from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_float, to_uint8
 from vunet_tf.people import draw, sample_look, sample_pose
 
+DOCUMENT = Path(site.__file__).parents[2] / "docs/export.md"
 READY = "#stage[aria-busy=false]"
 STATE = """import('./main.js').then(({ state }) =>
     ({ frames: state.frames, joints: state.shown.joints, z: state.shown.z.map((values) => [...values]) }))"""
@@ -326,6 +328,50 @@ def test_a_lost_file_of_the_page_is_named(browser, people_site, lost):
     page.wait_for_selector("#message:not([hidden])")
     assert lost in page.inner_text("#message")
     page.close()
+
+
+def test_a_server_that_sends_its_own_page_for_a_lost_model_is_told(browser, people_site):
+    page = browser.new_page()
+    page.route("**/model/vunet_float32.tflite", lambda route: route.fulfill(body="<!doctype html>"))
+    page.goto(people_site.url)
+    page.wait_for_selector("#message:not([hidden])")
+    assert page.inner_text("#message").startswith(
+        "model/vunet_float32.tflite is no model: the server sent something else"
+    )
+    assert page.locator("button.model:enabled").count() == 0
+    page.close()
+
+
+def test_from_the_disk_the_page_asks_for_a_server(browser, people_site):
+    page = browser.new_page()
+    page.goto((people_site.folder / "index.html").as_uri())
+    page.wait_for_selector("#message:not([hidden])")
+    assert page.inner_text("#message").startswith("Browsers open this page only from a server")
+    assert page.inner_text("#waiting") == ""
+    page.close()
+
+
+def test_a_page_of_ones_own_dresses_a_pose(browser, people_site):
+    """The example in docs/export.md."""
+    (own,) = re.findall(r"^```html\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    page = browser.new_page()
+    page.route("**/own.html", lambda route: route.fulfill(body=own, content_type="text/html"))
+    page.goto(f"{people_site.url}own.html")
+    page.wait_for_selector("#dressed[data-ready]")
+    about = json.loads((people_site.folder / site.ABOUT).read_text())
+    wanted = by_python(people_site.run, about["shapes"][0]["joints"], about["appearances"][0]["z"])
+    assert same(pixels(page, "#dressed"), wanted)
+    page.close()
+
+
+def test_another_page_is_not_overwritten(people_site, tmp_path):
+    (tmp_path / "index.html").write_text("mine")
+    with pytest.raises(InputError, match=r"has an index\.html that export.web did not write"):
+        site.write(people_site.run, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+    with pytest.raises(InputError, match=r"index\.html is a file: name a folder"):
+        site.write(people_site.run, tmp_path / "index.html")
+    assert (tmp_path / "index.html").read_text() == "mine"
 
 
 def test_the_page_runs_no_text_as_program_and_asks_no_other_host(browser, people_site):

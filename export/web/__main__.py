@@ -21,7 +21,10 @@ from vunet_tf.files.errors import InputError
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of the run to show, or name of a preset.")
 _OUT = flags.DEFINE_string(
-    "out", None, "Folder of the page. It is made if it is not there; files of an earlier page are replaced."
+    "out",
+    None,
+    "Folder of the page. It is made if it is not there. Files of an earlier page are replaced; a folder with another "
+    "index.html is refused.",
 )
 _APPEARANCES = flags.DEFINE_string(
     "appearances", None, "Appearances that the page offers. By default the first different ones of the run's dataset."
@@ -31,7 +34,10 @@ _SHAPES = flags.DEFINE_string(
 )
 _COUNT = flags.DEFINE_integer("count", 12, "Number of appearances and of shapes, where none are named.", lower_bound=1)
 _DATASET_DIR = flags.DEFINE_string(
-    "dataset_dir", None, "Folder of the run's dataset. By default the one named in its flags.txt."
+    "dataset_dir",
+    None,
+    "Folder of the dataset from which the page's appearances and poses come, and with which int8 is calibrated. By "
+    "default the one named in the run's flags.txt; for a preset, the examples that it carries.",
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",

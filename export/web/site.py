@@ -27,6 +27,11 @@ FROM_CACHE = "auto"  # value of --pose_model: take the weights from the cache
 _POSE_NOTICE = f"""BlazePose: {" and ".join(pose_weights.FILES)}, unchanged, out of the package {pose_weights.PACKAGE}.
 Copyright Google LLC. Licensed under the Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0
 """
+_NOTICE = """The program of this page, and the model in model/, were made by vunet_tf.
+Program: Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0
+Model: {licence}
+Others' work in this folder: litert/NOTICE.txt and, if it is there, pose/NOTICE.txt.
+"""
 _SEARCHED = 2000  # examples that are searched for different appearances and shapes
 _SIDES = {"l": "left ", "r": "right ", "c": ""}
 # {joint: the joints that hang on it and move along with it}.
@@ -65,10 +70,12 @@ def write(
             onto a photograph by hand.
 
     Raises:
-        InputError: an input cannot be used, the run's dataset is not there, or a file cannot be written; or
-            `pose_model` is given and the weights are not there, or the run is on shape maps.
+        InputError: `out` is a file, or a folder with another page; an input cannot be used, the run's dataset is not
+            there, or a file cannot be written; or `pose_model` is given and the weights are not there, or the run is on
+            shape maps.
     """
     out = Path(out)
+    _check_free(out)
     program = litert.files(litert_dir)
     estimator = _estimator(run, pose_model) if pose_model else {}
     uses = ("encode", "generate", *(["sample"] if sample else []))
@@ -82,7 +89,8 @@ def write(
         "appearances": [],
         "shapes": [],
     }
-    found = {f"litert/{name}": content for name, content in program.items()}
+    found = {ABOUT: b""}  # it comes first: a folder with an index.html but without it holds another page
+    found |= {f"litert/{name}": content for name, content in program.items()}
     found |= {f"{POSE}/{name}": content for name, content in estimator.items()}
     found |= {path.name: path.read_bytes() for path in PAGE.iterdir()}
     for i, (given, picture, z) in enumerate(generator.appearances(appearances or _different(run, "appearance", count))):
@@ -95,10 +103,20 @@ def write(
         found[name] = pictures.encode(to_rgb(to_uint8(shape_of(given.example, run.model.config.image_size))), "png")
         about["shapes"].append({"label": given.label, "picture": name, "joints": _joints(given.example)})
     tflite.write(run, out / MODEL, [precision], uses)
-    found[ABOUT] = json.dumps({**about, **json.loads((out / MODEL / METADATA).read_text())}).encode()
+    described = json.loads((out / MODEL / METADATA).read_text())
+    found[ABOUT] = json.dumps({**about, **described}).encode()
+    found["NOTICE.txt"] = _NOTICE.format(licence=described["licence"]).encode()
     for name, content in found.items():
         with atomic.writing(out / name):
             atomic.write_bytes(out / name, content)
+
+
+def _check_free(out):
+    """Looks whether the page may be written there, before the work: an earlier page may be replaced, no other one."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out={out} is a file: name a folder")
+    if (out / "index.html").exists() and not (out / ABOUT).exists():
+        raise InputError(f"--out={out} has an index.html that export.web did not write; name another folder")
 
 
 def _skeleton():

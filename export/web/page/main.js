@@ -85,7 +85,7 @@ async function start() {
     const mean = state.times.reduce((sum, time) => sum + time) / state.times.length;
     const rate = play && last ? `, ${Math.round(1000 / (now - last))} frames/s` : "";
     last = play ? now : 0;
-    element("speed").textContent = `${mean.toFixed(1)} ms${rate}`;
+    element("speed").textContent = `${mean.toFixed(1)} ms a picture${rate}`;
   }
 
   function run(step) {
@@ -204,6 +204,7 @@ async function start() {
   });
 
   repaint();
+  for (const control of document.querySelectorAll(".model")) control.disabled = false;
   element("waiting").remove();
   element("stage").setAttribute("aria-busy", "false");
 }

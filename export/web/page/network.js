@@ -17,6 +17,15 @@ function lost(path) {
   return new Error(`A file of this page did not load: ${path}. Make the page again, or load it again.`);
 }
 
+/** The content of a TFLite file. Throws an Error if the server sent something else, as some do for a missing file. */
+async function model(path) {
+  const content = new Uint8Array(await (await file(path)).arrayBuffer());
+  if (String.fromCharCode(...content.subarray(4, 8)) !== "TFL3") {
+    throw new Error(`${path} is no model: the server sent something else. Put this file onto the server.`);
+  }
+  return content;
+}
+
 async function start() {
   await file(LITERT.replace(".js", ".wasm")); // without this, LiteRT.js would fail with a message about its own code
   self.Module = { printErr: () => {} }; // LiteRT reports every step as an error; real failures are thrown
@@ -26,10 +35,10 @@ async function start() {
 export class Network {
   /** @param path of the TFLite file. */
   static async load(path) {
-    const content = file(path).then((answer) => answer.arrayBuffer());
+    const content = model(path);
     content.catch(() => {}); // reported below, also if LiteRT.js fails first
     await (started ??= start());
-    return new Network(await loadAndCompile(new Uint8Array(await content), { accelerator: "wasm" }));
+    return new Network(await loadAndCompile(await content, { accelerator: "wasm" }));
   }
 
   constructor(compiled) {

@@ -5,12 +5,14 @@ import { seen, show, taken } from "./pixels.js";
 import { Stage } from "./stage.js";
 
 const MOST = 1024; // pixels: about the side at which a photograph is shown
-const BY_HAND = "Drag the joints onto the person.";
+const BY_HAND = "Drag all joints onto the person.";
+const GROUND = "The background is taken too, and disturbs: choose a person before a plain, light wall.";
 
 export class Photo {
   /** @param about page.json. */
   constructor(about) {
     this.#about = about.photographs;
+    this.#by_hand = about.photographs.cutout === null ? BY_HAND : `${BY_HAND} ${GROUND}`;
     this.#pose = about.pose && new Pose(about);
     this.#required = about.skeleton.required;
     this.#dialog = document.getElementById("fit");
@@ -20,7 +22,7 @@ export class Photo {
     document.getElementById("drawn").hidden = !about.drawn;
   }
 
-  #about; #pose; #required; #dialog; #canvas; #found; #stage;
+  #about; #by_hand; #pose; #required; #dialog; #canvas; #found; #stage;
   #open = null; // the picture that the dialog shows
 
   /**
@@ -39,7 +41,7 @@ export class Photo {
     this.#open = picture;
     this.#show(picture, null);
     this.#stage.joints = joints;
-    this.#tell(BY_HAND, false);
+    this.#tell(this.#by_hand, false);
     this.#dialog.returnValue = "cancel";
     this.#dialog.showModal();
     const closed = new Promise((done) => this.#dialog.addEventListener("close", done, { once: true }));
@@ -66,7 +68,7 @@ export class Photo {
     this.#stage.joints = whole ? joints : by_hand;
     this.#tell(whole
       ? "The person was found. Drag the joints that are not in their places."
-      : `No person with shoulders and hips was found in this picture. ${BY_HAND}`, false);
+      : `No person with shoulders and hips was found in this picture. ${this.#by_hand}`, false);
   }
 
   #tell(text, busy) {

@@ -9,8 +9,12 @@ function tell(file) {
     return;
   }
   const path = new URL(file).pathname;
-  if (message.hidden) message.textContent = `A file of this page did not load: ${path}. Make the page again, or load it again.`;
+  const lost = `A file of this page did not load: ${path}. Make the page again, or load it again.`;
+  const disk = "Browsers open this page only from a server. In its folder, run python -m http.server, and open http://localhost:8000";
+  if (message.hidden) message.textContent = location.protocol === "file:" ? disk : lost;
   message.hidden = false;
+  const waiting = document.getElementById("waiting");
+  if (waiting) waiting.textContent = "";
 }
 
 addEventListener("error", ({ target }) => {
