@@ -178,7 +178,9 @@ class ModelConfig(Settings):
         if self.seen == ("parts",):
             wanted = f"must be {' or '.join(map(str, CUT_PARTS))} with --appearance=parts"
             self.demand(self.parts in CUT_PARTS, "parts", wanted)
-        self.demand(self.latent_scales <= scales, "latent_scales", f"must be at most {scales}: F has {scales} scales")
+        if self.latent == "maps":
+            few = f"must be at most {scales}, the number of scales of F; a smaller --bottleneck_factor gives F more"
+            self.demand(self.latent_scales <= scales, "latent_scales", few)
         self.demand(not self.linear or self.model == "ae", "linear", "only --model=ae can be linear")
         self.demand(self.picture_scale > 0, "picture_scale", "must be a number above 0")
         if self.model == "vae_joint":
@@ -260,7 +262,8 @@ class TrainingConfig(Settings):
             0.9 and 0.99.
         learning_rate: the largest learning rate, above 0. It stays for a hundredth of the steps, then falls linearly to
             0. With --optimizer=muon, the steps of 3x3 convolutions have singular values of about 10 times this rate.
-        warmup: number of steps in which the learning rate first rises from 0. The released program has none.
+        warmup: number of steps in which the learning rate first rises from 0. It is multiplied with the fall of
+            --learning_rate. It does not scale with --steps: give less for a short run. The released program has none.
         reconstruction: the loss that compares pictures: "l1_ssim" (L1 of the pixels and structural similarity), "l1",
             "vgg19" (the paper's), or "mse". Some models do not use it: vae, vae_joint, cvae and realnvp state a
             likelihood by themselves, and bigan is trained by a discriminator alone.

@@ -135,13 +135,9 @@ def open_for_training(
     """
     run_dir = Path(run_dir)
     if (run_dir / CONFIG).exists():
-        theirs, ours = _read_config(run_dir)["config"], dataclasses.asdict(model_config)
-        before = {**dataclasses.asdict(ModelConfig()), **theirs}  # an earlier version did not know every setting
-        differing = [f"--{key}={before[key]}" for key in ours if before[key] != ours[key]]
+        differing = _differing(_read_config(run_dir)["config"], model_config)
         if differing:
-            raise InputError(
-                f"{run_dir} holds another model, trained with {' '.join(differing)}; name another --run_dir"
-            )
+            raise InputError(f"{run_dir} holds another model, trained with {differing}; name another --run_dir")
     if not chief:
         yield lambda step, flags, dataset=None: []
         return
@@ -153,6 +149,17 @@ def open_for_training(
         if is_new:
             with contextlib.suppress(OSError):  # it is not empty if training has begun
                 run_dir.rmdir()
+
+
+def different_settings(run: Run, model_config: ModelConfig) -> str:
+    """The settings of a run's model that differ from these, as flags with the run's values: "--width=8 --parts=16"."""
+    return _differing(dataclasses.asdict(run.model.config), model_config)
+
+
+def _differing(theirs, model_config):
+    ours = dataclasses.asdict(model_config)
+    before = {**dataclasses.asdict(ModelConfig()), **theirs}  # an earlier version did not know every setting
+    return " ".join(f"--{key}={before[key]}" for key in ours if before[key] != ours[key])
 
 
 def _begin(run_dir, step, flags, dataset):

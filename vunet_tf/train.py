@@ -91,8 +91,9 @@ def _warn_of_slow_bfloat16(config: TrainingConfig) -> None:
 
 def _train() -> None:
     settings = RunConfig(**values(RunConfig))
-    if not settings.dataset_dir or not settings.run_dir:
-        raise InputError("give --dataset_dir and --run_dir; `python -m vunet_tf.train --help` explains")
+    missing = [f"--{name}" for name in ("dataset_dir", "run_dir") if not getattr(settings, name)]
+    if missing:
+        raise InputError(f"give {' and '.join(missing)}; `python -m vunet_tf.train --help` explains")
     if settings.init_from:
         folder_of(settings.init_from, "--init_from")
     config = TrainingConfig(**values(TrainingConfig))
@@ -100,6 +101,12 @@ def _train() -> None:
     model_config = _model_config(info, settings.dataset_dir)
     config.check_size(model_config.image_size)
 
+    if config.warmup > config.steps / 4:
+        print(
+            f"warning: --warmup={config.warmup} is a large part of --steps={config.steps}: the learning rate stays far "
+            f"below --learning_rate={config.learning_rate:g}; give a tenth of the steps",
+            file=sys.stderr,
+        )
     start_tensorflow()  # only now: --help and wrong flags need not wait for it
     _warn_of_slow_bfloat16(config)
     strategy, chief = _strategy(settings)

@@ -133,7 +133,11 @@ class Loop:
         try:
             self.training_step.model.set_weights(trained.model.get_weights())
         except ValueError as error:
-            raise InputError(f"--init_from={init_from} is another model: {error}") from error
+            theirs = runs.different_settings(trained, self.training_step.model.config)
+            raise InputError(
+                f"--init_from={init_from} is another model, whose weights have other shapes; it has {theirs}. "
+                "Give the same flags; for another --image_size, a --bottleneck_factor that leaves equally many scales"
+            ) from error
         self._say(f"{trained.directory}: weights taken")
 
     @property
