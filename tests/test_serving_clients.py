@@ -26,6 +26,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from export import runtime
 from export.serving import grpc_client, rest_client, shapes
+from vunet_tf import pretrained
 from vunet_tf.body import keypoint_files, keypoints
 from vunet_tf.body.skeleton import JOINT_INDEX, OPENPOSE_18
 from vunet_tf.data.dataset import read_examples
@@ -339,6 +340,8 @@ def test_joints_of_an_example_of_a_file_and_of_nothing(figures_dataset, tmp_path
     keypoint_files.write_joints(tmp_path / "me.json", joints)
     for named in (f"{tmp_path}/me.png", f"{tmp_path}/me.png+{tmp_path}/me.json"):
         np.testing.assert_allclose(shapes.joints_of(named)[0], example.joints, atol=1e-6)
+    (of_preset,) = read_examples(pretrained.folder_of("figures-64") / pretrained.EXAMPLES, "valid", 3, 1)
+    np.testing.assert_array_equal(shapes.joints_of("valid:3", "figures-64")[0], of_preset.joints)
     for named, directory, said in (
         ("valid:3", None, "--of=valid:3 is no file: give --dataset_dir"),
         ("valid:0-3", figures_dataset, "names 4 examples: name one"),

@@ -1,6 +1,6 @@
 r"""Writes a person's joints to a file, in the form in which a client sends them to a server.
 
-  python -m export.serving.joints --of=valid:3 --dataset_dir=datasets/figures --out=pose.json --picture=clothes.png
+  python -m export.serving.joints --of=valid:3 --dataset_dir=figures-64 --out=pose.json --picture=clothes.png
   python -m export.serving.joints --of=me.jpg+keypoints.json --out=pose.json
   python -m export.serving.joints --of=me.jpg --out=pose.json
   python -m export.serving.joints --of=me.jpg --out=me.json --picture=me.png
@@ -37,7 +37,11 @@ _OF = flags.DEFINE_string(
     "keypoints (COCO, OpenPose or vunet-joints-1). PICTURE: the same with the JSON file of that name beside it. "
     "Without such a file, the joints are estimated. drawn:NUMBER: a person drawn by vunet_tf.people.",
 )
-_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Folder of the dataset, for --of=SPLIT:NUMBER.")
+_DATASET_DIR = flags.DEFINE_string(
+    "dataset_dir",
+    None,
+    "For --of=SPLIT:NUMBER: folder of the dataset, or name of a preset for the examples that it carries.",
+)
 _POSE_MODEL = define_pose_model()
 _OUT = flags.DEFINE_string("out", "pose.json", "JSON file for the joints.")
 _PICTURE = flags.DEFINE_string(

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from vunet_tf import pretrained
 from vunet_tf.body import keypoint_files, keypoints
 from vunet_tf.body.estimation import open_estimator
 from vunet_tf.command_line.startup import start_tensorflow
@@ -79,6 +80,8 @@ def joints_of(
         return _drawn(int(number))
     if not dataset_dir:
         raise InputError(f"--of={named} is no file: give --dataset_dir if it is of a dataset")
+    if str(dataset_dir) in pretrained.presets():
+        dataset_dir = pretrained.folder_of(dataset_dir) / pretrained.EXAMPLES
     return _of_dataset(named, Path(dataset_dir))
 
 
