@@ -27,9 +27,8 @@ FROM_CACHE = "auto"  # value of --pose_model: take the weights from the cache
 _POSE_NOTICE = f"""BlazePose: {" and ".join(pose_weights.FILES)}, unchanged, out of the package {pose_weights.PACKAGE}.
 Copyright Google LLC. Licensed under the Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0
 """
-_NOTICE = """The program of this page, and the model in model/, were made by vunet_tf.
-Program: Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0
-Model: {licence}
+_NOTICE = """This page was made by vunet_tf. Licence: {licence}
+Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0
 Others' work in this folder: litert/NOTICE.txt and, if it is there, pose/NOTICE.txt.
 """
 _SEARCHED = 2000  # examples that are searched for different appearances and shapes
