@@ -24,7 +24,7 @@ from vunet_tf.files import atomic, pictures
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import counted
 
-FEW = 20  # examples of the split valid, of which a mean says little
+_FEW = 20  # examples of the split valid, of which a mean says little
 
 _SOURCE = flags.DEFINE_enum(
     "source",
@@ -111,8 +111,8 @@ def _prepare() -> None:
         print(f"  {split}: {counted(info.examples(split), 'example')}, {counts}")
     if "valid" not in info.splits:
         print("  no split 'valid': training then has no validation, and evaluate needs --split=train")
-    elif info.examples("valid") < FEW:
-        print(f"  valid has fewer than {FEW} examples: too few to choose a model by, or to measure one")
+    elif info.examples("valid") < _FEW:
+        print(f"  valid has fewer than {_FEW} examples: too few to choose a model by, or to measure one")
     if info.rejected:
         print(f"  left out: {info.rejected}, listed in {Path(_OUTPUT.value) / 'rejects.csv'}")
 

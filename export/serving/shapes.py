@@ -80,7 +80,7 @@ def joints_of(
         return _drawn(int(number))
     if not dataset_dir:
         raise InputError(f"--of={named} is no file: give --dataset_dir if it is of a dataset")
-    if str(dataset_dir) in pretrained.presets():
+    if not Path(dataset_dir).is_dir() and str(dataset_dir) in pretrained.presets():
         dataset_dir = pretrained.folder_of(dataset_dir) / pretrained.EXAMPLES
     return _of_dataset(named, Path(dataset_dir))
 

@@ -88,8 +88,7 @@ def write(
         "appearances": [],
         "shapes": [],
     }
-    found = {ABOUT: b""}  # it comes first: a folder with an index.html but without it holds another page
-    found |= {f"litert/{name}": content for name, content in program.items()}
+    found = {f"litert/{name}": content for name, content in program.items()}
     found |= {f"{POSE}/{name}": content for name, content in estimator.items()}
     found |= {path.name: path.read_bytes() for path in PAGE.iterdir()}
     for i, (given, picture, z) in enumerate(generator.appearances(appearances or _different(run, "appearance", count))):
@@ -103,9 +102,9 @@ def write(
         about["shapes"].append({"label": given.label, "picture": name, "joints": _joints(given.example)})
     tflite.write(run, out / MODEL, [precision], uses)
     described = json.loads((out / MODEL / METADATA).read_text())
-    found[ABOUT] = json.dumps({**about, **described}).encode()
     found["NOTICE.txt"] = _NOTICE.format(licence=described["licence"]).encode()
-    for name, content in found.items():
+    # page.json comes first: a folder with an index.html but without it holds another page.
+    for name, content in {ABOUT: json.dumps({**about, **described}).encode(), **found}.items():
         with atomic.writing(out / name):
             atomic.write_bytes(out / name, content)
 
