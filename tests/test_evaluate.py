@@ -21,7 +21,7 @@ from vunet_tf.data.own_pictures import Fitting
 from vunet_tf.data.preparation import prepare
 from vunet_tf.data.sources.registry import SOURCES
 from vunet_tf.data.sources.source import Options
-from vunet_tf.evaluation import comparison, inception, likelihood, pose, references, report
+from vunet_tf.evaluation import comparison, inception, likelihood, metrics, per_example, pose, references, report
 from vunet_tf.evaluation.evaluation import Evaluation
 from vunet_tf.evaluation.examples import batches, read_index
 from vunet_tf.evaluation.measures import MODEL, Measure, Missing
@@ -97,7 +97,16 @@ def test_the_command_writes_table_json_page_and_pictures(run, tmp_path):
     assert page.count("<img") == len(names) and 'src="data:image/png;base64,' in page
     assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
 
-    table = comparison.as_markdown([results, results], "the command")
+    examples = per_example.read(per_example.path_beside(out))
+    of_transfers = examples["transfer", "valid"]
+    assert len(of_transfers.examples) == len(set(of_transfers.examples)) == 24
+    assert of_transfers.values["error_figure"].mean() == pytest.approx(
+        find(results.measures, "transfer", "mean |error| inside").value, rel=1e-5
+    )
+
+    table = comparison.as_markdown([results, results], [examples, examples], "the command")
+    assert "Difference from one, example by example" in table
+    assert "| transfer: error inside the figure | +0.00 [+0.00, +0.00] |" in table
     assert table.count(f"; {CHANGE}.") == 2
     assert report.number(find(results.measures, "transfer", "mean |error| inside")) in table
     assert "| VU-Net | 3.214 | 0.353 |" in table and "not measured (needs the dataset and GPUs)" in table
@@ -119,6 +128,44 @@ def test_wrong_flags_are_one_clear_error(tmp_path, arguments, message):
     assert made.returncode == 1 and "Traceback" not in made.stderr
     assert message in made.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def scores_of(values, appearances="aabbcc"):
+    examples = tuple((str(position), appearance, "s") for position, appearance in enumerate(appearances))
+    return per_example.ExampleScores(examples, {"error": np.array(values, float)})
+
+
+def test_a_difference_of_two_runs_is_surer_than_their_scores():
+    random = np.random.default_rng(0)
+    hard = random.uniform(0, 50, 200)  # how hard an example is, for both runs
+    names = [f"{i // 2}" for i in range(200)]
+    noise = random.normal(0, 0.5, 200)
+    first, second = scores_of(hard, names), scores_of(hard - 1 + noise - noise.mean(), names)
+    value, low, high = per_example.difference(first, second, "error")
+    assert value == pytest.approx(-1) and low < -1 < high and high - low < 0.3
+    _, least, most = metrics.mean_interval(hard, names)
+    assert most - least > 10 * (high - low)
+    value, low, high = per_example.difference(first, first, "error")
+    assert value == low == high == 0
+
+
+def test_a_difference_needs_the_same_examples_and_leaves_out_what_has_no_score():
+    first = scores_of([1, 2, 3, 4, 5, 6])
+    assert per_example.difference(first, scores_of([1, 2, 3, 4, 5], "aabbc"), "error") is None
+    assert per_example.difference(first, scores_of([1, 2, 3, 4, 5, 6], "aabbca"), "error") is None
+    assert per_example.difference(first, first, "ssim") is None
+    value, low, high = per_example.difference(first, scores_of([2, np.nan, 4, 5, np.inf, 7]), "error")
+    assert value == low == high == 1
+    assert per_example.difference(first, scores_of([np.nan] * 6), "error") is None
+
+
+@pytest.mark.parametrize("damage", ["section\n1", "section,split,position\na,b,c\n", 'section,"split\na,b', "\0\n1\n"])
+def test_a_damaged_table_of_scores_is_told(tmp_path, damage):
+    path = tmp_path / "x_examples.csv"
+    assert per_example.read(path) == {}
+    path.write_text(damage)
+    with pytest.raises(InputError, match=r"x_examples.csv is no table of scores of `evaluate`"):
+        per_example.read(path)
 
 
 def run_of(model, dataset):

@@ -54,6 +54,24 @@ def test_makes_a_dataset_and_shows_it(noise, tmp_path):
     assert sheet.shape[0] > 3 * 16 and sheet.shape[1] > 12 * 16 and len(np.unique(sheet.reshape(-1, 3), axis=0)) > 500
 
 
+def test_a_part_of_a_source_is_drawn_at_random_and_always_the_same(noise, tmp_path):
+    def names(directory):
+        return {example.name for split in ("train", "valid") for example in read_examples(tmp_path / directory, split)}
+
+    source = SOURCES["folder"](Options(input=noise, image_size=16, valid_fraction=0.5))
+    for count in (10, 20, 1000):
+        prepare(source, tmp_path / str(count), "folder", {}, workers=1, max_items=count)
+    assert [len(names(directory)) for directory in ("10", "20", "1000")] == [10, 20, 40]
+    assert names("10") < names("20")
+    assert names("10") != {path.name for path in source.items[:10]}
+
+    made = run(
+        "--source=folder", f"--input={noise}", f"--output={tmp_path / 'by_flag'}", "--max_items=10", "--workers=1"
+    )
+    assert made.returncode == 0, made.stderr
+    assert names("by_flag") == names("10")
+
+
 def test_small_folders_have_a_validation_split_and_one_picture_has_none(tmp_path):
     """If the hash puts no picture into the split valid, one is put there anyway. A broken picture does not count."""
     random = np.random.default_rng(0)

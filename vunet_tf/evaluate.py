@@ -4,10 +4,11 @@ r"""Measures a trained run: how good its pictures are, and whether shape and app
   python -m vunet_tf.evaluate --run_dir=runs/sprites --sections=transfer --max_examples=0 --out=results/transfer.json
   python -m vunet_tf.evaluate --compare=results/sprites.json,results/figures.json --out=docs/results.md
 
-It prints a table and writes it as JSON. Beside that file it writes an HTML page with pictures (sprites.html), and its
-plots and pictures as PNG files (sprites_curve.png, ...). What cannot be measured on a dataset is listed with the
-reason. docs/evaluation.md says what each number means. The same seed gives the same numbers. The section pose needs the
-pose estimator (once before: python -m vunet_tf.estimate get).
+It prints a table and writes it as JSON. Beside that file it writes an HTML page with pictures (sprites.html), its plots
+and pictures as PNG files (sprites_curve.png, ...), and the model's scores of every single example as a table
+(sprites_examples.csv). --compare needs that table for the differences between runs. What cannot be measured on a
+dataset is listed with the reason. docs/evaluation.md says what each number means. The same seed gives the same numbers.
+The section pose needs the pose estimator (once before: python -m vunet_tf.estimate get).
 """
 
 import dataclasses
@@ -40,7 +41,8 @@ define(EvaluationConfig)
 _COMPARE = flags.DEFINE_list(
     "compare",
     None,
-    "JSON files of evaluations, with commas between: join them into a Markdown table, and measure nothing.",
+    "JSON files of evaluations, with commas between: join them into a Markdown table, and measure nothing. Runs that "
+    "were measured on the same examples are also compared example by example with the first one named.",
 )
 
 PACKAGES = ("vunet-tf", "tensorflow", "keras", "numpy", "scikit-learn")
@@ -70,7 +72,7 @@ def _evaluate() -> None:
 
     start_tensorflow()  # only now: --help and wrong flags need not wait for it
     from vunet_tf import runs
-    from vunet_tf.evaluation import plots, report
+    from vunet_tf.evaluation import per_example, plots, report
     from vunet_tf.evaluation.evaluation import Evaluation
     from vunet_tf.evaluation.page import Picture, as_html
 
@@ -97,6 +99,8 @@ def _evaluate() -> None:
     print(report.as_text(results))
     with atomic.writing(out):
         report.write(results, out)
+        if evaluation.examples:
+            atomic.write_csv(per_example.path_beside(out), per_example.table(evaluation.examples))
         for picture in pictures:
             atomic.write_bytes(out.with_name(f"{out.stem}_{picture.name}.png"), picture.png)
         atomic.write_text(out.with_suffix(".html"), as_html(results, pictures))
@@ -106,12 +110,13 @@ def _evaluate() -> None:
 def _compare() -> None:
     out = _writable(_OUT.value, ".md")
     start_tensorflow()
-    from vunet_tf.evaluation import comparison, report
+    from vunet_tf.evaluation import comparison, per_example, report
 
     results = [report.read(path) for path in _COMPARE.value]
+    examples = [per_example.read(per_example.path_beside(path)) for path in _COMPARE.value]
     command = shlex.join(["python", "-m", "vunet_tf.evaluate", *sys.argv[1:]])
     with atomic.writing(out):
-        atomic.write_text(out, comparison.as_markdown(results, command))
+        atomic.write_text(out, comparison.as_markdown(results, examples, command))
     print(f"{out}: {len(results)} evaluations side by side")
 
 

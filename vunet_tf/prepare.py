@@ -43,6 +43,14 @@ _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Replace the dataset at --output. The old one stays until the new one is complete."
 )
 define(Options)
+_MAX_ITEMS = flags.DEFINE_integer(
+    "max_items",
+    None,
+    "Take at most so many items of the source, drawn at random: for a first try with a large dataset. An item is what "
+    "the progress bar counts: a character for sprites, else a picture. The same number draws the same items, and a "
+    "larger one draws these and more. At least 1; by default all.",
+    lower_bound=1,
+)
 _WORKERS = flags.DEFINE_integer(
     "workers", None, "Number of processes. By default one for each core. Refused with --scheduler.", lower_bound=1
 )
@@ -61,7 +69,7 @@ _SPLIT = flags.DEFINE_string("split", "train", "With --preview: split of the dat
 _ROWS = flags.DEFINE_integer("rows", 8, "With --preview: number of examples to show.", lower_bound=1, upper_bound=200)
 
 _OF_PREVIEW = ("preview", "out", "split", "rows")
-_OF_ALL_SOURCES = ("source", "output", "overwrite", "image_size", "encoding", "workers", "scheduler")
+_OF_ALL_SOURCES = ("source", "output", "overwrite", "image_size", "encoding", "max_items", "workers", "scheduler")
 _NOT_OF_THE_DATA = ("output", "overwrite", "workers", "scheduler")  # the dataset is the same without them
 
 
@@ -104,7 +112,16 @@ def _prepare() -> None:
     start_tensorflow()  # only now: --help and wrong flags need not wait for it
     from vunet_tf.data.preparation import prepare
 
-    info = prepare(source, _OUTPUT.value, _SOURCE.value, of_the_data, _OVERWRITE.value, _WORKERS.value, scheduler)
+    info = prepare(
+        source,
+        _OUTPUT.value,
+        _SOURCE.value,
+        of_the_data,
+        overwrite=_OVERWRITE.value,
+        workers=_WORKERS.value,
+        scheduler=scheduler,
+        max_items=_MAX_ITEMS.value,
+    )
     print(f"{_OUTPUT.value}: {info.image_size} x {info.image_size} pixels")
     for split in info.splits:
         counts = f"{counted(info.appearances[split], 'appearance')}, {counted(info.shapes[split], 'shape')}"

@@ -25,6 +25,7 @@ def prepare(
     overwrite: bool = False,
     workers: int | None = None,
     scheduler: Scheduler | None = None,
+    max_items: int | None = None,
 ) -> DatasetInfo:
     """Makes every picture of a source and writes the dataset. The same source gives the same bytes.
 
@@ -36,6 +37,8 @@ def prepare(
         overwrite: whether a dataset of that name may be replaced.
         workers: number of processes. By default one for each core.
         scheduler: a cluster that makes the pictures instead. The dataset is written here, and is the same.
+        max_items: make at most so many items, drawn at random. The same number draws the same items, and a larger
+            number draws these and more. By default all.
 
     Returns:
         What `dataset.json` says.
@@ -43,7 +46,7 @@ def prepare(
     Raises:
         InputError: if it cannot be written, no picture is left, or the cluster cannot do the work.
     """
-    order = np.random.default_rng(_ORDER_SEED).permutation(len(source.items))
+    order = np.random.default_rng(_ORDER_SEED).permutation(len(source.items))[:max_items]
     with write_dataset(directory, overwrite) as writer:
         for rejected in source.rejects:
             writer.reject(rejected)

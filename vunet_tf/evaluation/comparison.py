@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from vunet_tf.evaluation import (
     appearance,
     inception,
     likelihood,
+    per_example,
     probes,
     published,
     reconstruction,
@@ -57,8 +60,16 @@ ROWS = (
 )
 
 
-def as_markdown(all_results: list[Results], command: str) -> str:
-    """The page: one table for each split, baselines, published numbers, and how each run was made and measured."""
+def as_markdown(
+    all_results: list[Results], examples: list[dict[tuple[str, str], per_example.ExampleScores]], command: str
+) -> str:
+    """The page: tables for each split, baselines, published numbers, and how each run was made and measured.
+
+    Args:
+        all_results: the evaluations.
+        examples: the scores of every example of each, as `per_example.read` gives them.
+        command: the command line that makes the page.
+    """
     lines = [
         "# Results",
         "",
@@ -69,6 +80,7 @@ def as_markdown(all_results: list[Results], command: str) -> str:
         with_it = [results for results in all_results if any(each.split == split for each in results.measures)]
         lines += ["", f"## {split}: {with_it[0].settings['splits'].get(split, '')}", ""]
         lines += _runs(with_it, split)
+        lines += _differences(all_results, examples, split)
         lines += ["", f"Transfers of {split} without a model:", ""]
         lines += _baselines(with_it, split)
     lines += ["", "## Published", "", *_published(all_results)]
@@ -115,6 +127,42 @@ def _runs(all_results, split):
         if any(found):
             rows.append([title, *(_shown(measure) for measure in found)])
     return _table(["", *map(_name, all_results)], rows)
+
+
+def _differences(all_results, examples, split):
+    """A table. Rows: scores that every example has; columns: runs on the same examples as the first run."""
+    keys = {quantity.name: key for key, quantity in QUANTITIES.items()}
+    references = [results.settings.get(f"references of {split}") for results in all_results]
+    rows = []
+    for title, section, quantity, of in ROWS:
+        if of != MODEL or quantity not in keys:
+            continue
+        first, *others = (each.get((section, split)) for each in examples)
+        differences = [
+            per_example.difference(first, each, keys[quantity]) if first and each and rule == references[0] else None
+            for each, rule in zip(others, references[1:], strict=True)
+        ]
+        if any(differences):
+            rows.append([title, *(_change(each, QUANTITIES[keys[quantity]]) for each in differences)])
+    if not rows:
+        return []
+    return [
+        "",
+        f"Difference from {_name(all_results[0])}, example by example, with appearances resampled. If the interval "
+        "does not contain 0, the difference is more than chance in the choice of these examples. It does not say how "
+        "much two trainings of the same run differ.",
+        "",
+        *_table(["", *map(_name, all_results[1:])], rows),
+    ]
+
+
+def _change(found, quantity):
+    if found is None:
+        return "other examples"
+    digits = 2 if quantity.unit else 3
+    if np.isnan(found[1]):
+        return f"{found[0]:+.{digits}f}"
+    return f"{found[0]:+.{digits}f} [{found[1]:+.{digits}f}, {found[2]:+.{digits}f}]"
 
 
 def _shown(measure):

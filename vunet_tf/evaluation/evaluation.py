@@ -9,6 +9,7 @@ from vunet_tf.evaluation import (
     inception,
     likelihood,
     parts,
+    per_example,
     plots,
     pose,
     probes,
@@ -48,7 +49,8 @@ class Evaluation:
         config: what to measure. Without `split`, it is valid, valid_appearance and valid_shape, as far as the dataset
             has them.
 
-    After `run`, `found` has the measures and what is missing, `pictures` the pictures, and `settings` the protocols.
+    After `run`, `found` has the measures and what is missing, `examples` the scores of each example
+    (`per_example.rows`), `pictures` the pictures, and `settings` the protocols.
 
     Raises:
         InputError: the dataset does not fit, there is no such split, or weights cannot be read.
@@ -66,6 +68,7 @@ class Evaluation:
         self._vgg = VGG19Features(config.vgg_weights) if config.vgg_weights else None
         self._inception = inception.Inception(config.inception_weights) if config.inception_weights else None
         self.found: list[Measure | Missing] = []
+        self.examples: list[dict[str, str]] = []
         self.pictures: list[Picture] = []
         self.settings = {
             "seed": config.seed,
@@ -103,12 +106,14 @@ class Evaluation:
                 model, directory, split, positions, scorer, config.batch_size, config.seed
             )
             self.found += found
+            self.examples += per_example.rows(tally, index)
             sheet = showcase.reconstructed(model, directory, split, tally)
             self._add(f"reconstruction_{split}", f"Reconstructions of {split}", "Best, median and worst.", sheet)
         if "transfer" in config.sections and self._can("transfer", TRANSFER, split):
             found, tally = measure_transfers(task, scorer, config.seed, config.by)
             self.found += found
             if tally.positions:
+                self.examples += per_example.rows(tally, index)
                 sheet = showcase.transfers(task, tally)
                 caption = f"Best, median and worst by the model's error. The model sees: {task.references.rule}."
                 self._add(f"transfer_{split}", f"Transfers of {split}", caption, sheet)
