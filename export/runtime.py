@@ -19,7 +19,7 @@ import numpy as np
 
 
 class SavedModel:
-    """A version of a SavedModel. `call(signature, inputs)` gives {output: array}."""
+    """A version of a SavedModel. `call(signature, inputs)` gives {output: array}, for each of `signatures`."""
 
     def __init__(self, path: Path | str, threads: int | None = None):
         import tensorflow as tf
@@ -29,6 +29,7 @@ class SavedModel:
             tf.config.threading.set_inter_op_parallelism_threads(threads)
         self._loaded = tf.saved_model.load(str(path))
         self._signatures = self._loaded.signatures
+        self.signatures = tuple(sorted(self._signatures))
         self._tensor = tf.constant
 
     def call(self, signature: str, inputs: dict) -> dict[str, np.ndarray]:
@@ -37,19 +38,29 @@ class SavedModel:
         return {name: value.numpy() for name, value in self._signatures[signature](**given).items()}
 
     def example(self, signature: str) -> dict[str, np.ndarray]:
-        """Inputs of a signature for a batch of one: pictures of 64 pixels if the size is free, joints in the middle."""
+        """Inputs of a signature for a batch of one, grey pictures and joints in the middle.
+
+        Pictures have 64 pixels a side if the size is free, and 512 as PNG files.
+        """
+        from vunet_tf.files import pictures
+
         specs = self._signatures[signature].structured_input_signature[1]
-        return {
-            name: np.full([1, *(side or 64 for side in spec.shape[1:])], 0.5).astype(spec.dtype.as_numpy_dtype)
-            for name, spec in specs.items()
-        }
+        made = {}
+        for name, spec in specs.items():
+            shape = [1, *(side or 64 for side in spec.shape[1:])]
+            if spec.dtype.as_numpy_dtype is object:
+                made[name] = np.array([pictures.encode(np.full((512, 512, 3), 128, np.uint8), "png")], object)
+            else:
+                made[name] = np.full(shape, 0.5).astype(spec.dtype.as_numpy_dtype)
+        return made
 
 
 class TFLiteFile:
     """A TFLite file, given by its path or its content. `call(signature, inputs)` gives {output: array}.
 
-    It runs in LiteRT's CompiledModel, as it does in apps and browsers. CompiledModel crashes on a damaged file that it
-    opens itself, so the file is read here. It also takes inputs of any size, so `call` compares their shapes.
+    `signatures` are their names. The file runs in LiteRT's CompiledModel, as it does in apps and browsers. This crashes
+    on a damaged file that it opens itself, so the file is read here. It also takes inputs of any size, so `call`
+    compares their shapes.
 
     Raises:
         OSError: the file cannot be read.
@@ -63,11 +74,12 @@ class TFLiteFile:
         options, environment = Options(cpu_options=CpuOptions(num_threads=threads)), _environment()
         with _silent():
             self._model = CompiledModel.from_buffer(content, environment=environment, options=options)
+        self.signatures = tuple(sorted(self._model.get_signature_list()))
         self._signatures = {}
 
     def _signature(self, name):
         """Inputs and outputs of a signature, each {name: (shape, buffer)}."""
-        if name not in self._model.get_signature_list():
+        if name not in self.signatures:
             raise ValueError(f"it has no signature {name}")
         if name not in self._signatures:
             inputs = (self._model.get_input_tensor_details, self._model.create_input_buffer_by_name)
@@ -153,6 +165,9 @@ def measure(path: Path | str, signature: str, threads: int, seconds: float = 2.0
     """Loads an artefact and calls a signature with a batch of one for some seconds, at least ten times.
 
     Call it in a new process: TensorFlow's threads can be set only once, and memory is that of the process.
+
+    Raises:
+        LookupError: the artefact has no such signature.
     """
     if is_saved_model(path):
         import tensorflow  # noqa: F401  (its memory is not the model's)
@@ -161,6 +176,8 @@ def measure(path: Path | str, signature: str, threads: int, seconds: float = 2.0
     before = _peak_mib()
     start = time.perf_counter()
     model = load(path, threads)
+    if signature not in model.signatures:
+        raise LookupError(f"{path} has the signatures {', '.join(model.signatures)}")
     inputs = model.example(signature)
     model.call(signature, inputs)
     load_ms = 1000 * (time.perf_counter() - start)

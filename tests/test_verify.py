@@ -82,9 +82,24 @@ def test_every_artefact_is_measured_against_keras(parts_export, exported):
     assert two_rows.shape[1] > 7 * 128 and 2 * 128 < two_rows.shape[0] < 3 * 128
 
 
-def test_speed_has_its_units(exported):
-    speed = runtime.measure(exported / "phone/vunet_int8.tflite", "generate", threads=1, seconds=0.01)
-    assert 0 < speed.median_ms <= speed.p90_ms and speed.load_ms > 0
+def test_speed_has_its_units_and_is_that_of_a_signature(exported):
+    file = exported / "phone/vunet_int8.tflite"
+    for signature in ("generate", "encode"):
+        speed = runtime.measure(file, signature, threads=1, seconds=0.01)
+        assert 0 < speed.median_ms <= speed.p90_ms and speed.load_ms > 0
+    with pytest.raises(LookupError, match=r"vunet_int8.tflite has the signatures encode, generate"):
+        runtime.measure(file, "transfer", threads=1)
+
+
+def test_an_artefact_without_the_signature_has_no_speeds(parts_export, exported, monkeypatch):
+    monkeypatch.setattr(measurements, "THREADS", (2,))
+    paths = measurements.artefacts([exported / "vunet", exported / "phone/vunet_int8.tflite"])
+    _, _, results = measurements.measured(parts_export, "train", 2, paths, 0.01, "transfer_bytes")
+    assert results["SavedModel 1"]["speed"]["2"]["median_ms"] > 0
+    assert "speed" not in results["int8"]
+    assert measurements.table(results).count(" /") == 1
+    with pytest.raises(InputError, match=r"--signature=dress: nothing to verify has it; .*int8.tflite has the"):
+        measurements.measured(parts_export, "train", 2, paths[1:], 0.01, "dress")
 
 
 def test_memory_is_that_of_the_process_alone():

@@ -20,12 +20,18 @@ def request_body(picture: bytes, shape: tuple[str, np.ndarray], target: tuple[st
     return json.dumps({"signature_name": "transfer_bytes", "instances": [instance]}).encode()
 
 
-def answer(body: bytes) -> bytes:
-    """The PNG file in an answer. Raises `checks.Refused`, with the server's words, if the server refused."""
+def answer(body: bytes, status: int = 200) -> bytes:
+    """The PNG file in an answer with an HTTP status.
+
+    Raises:
+        checks.Refused: the server refused, in its words.
+        InputError: it is no answer, or there is no such model or version (404): to ask again does not help.
+    """
     try:
         content = json.loads(body)
         if "error" in content:
-            raise checks.Refused(f"the server answers: {shortened(' '.join(content['error'].split()))}")
+            kind = InputError if status == 404 else checks.Refused
+            raise kind(f"the server answers: {shortened(' '.join(content['error'].split()))}")
         (prediction,) = content["predictions"]
         # With a single output the server leaves its name out.
         return base64.b64decode(prediction.get("image_bytes", prediction)["b64"])
@@ -69,12 +75,7 @@ def transfer(
             with urllib.request.urlopen(request, timeout=timeout) as response:
                 return answer(response.read())
         except urllib.error.HTTPError as error:
-            try:
-                return answer(error.read())
-            except checks.Refused as refused:
-                if error.code == 404:  # no such model or version: to ask again does not help
-                    raise InputError(str(refused)) from error
-                raise
+            return answer(error.read(), error.code)
         except (OSError, ValueError) as error:
             if isinstance(error, InputError):
                 raise

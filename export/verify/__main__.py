@@ -14,7 +14,7 @@ pictures. The row "keras" is the run itself, which the others are compared with.
   SSIM       to the truth (TensorFlow's, on RGB). In brackets: how far it is from the SSIM of Keras
   error      mean absolute difference to the truth inside the mask, mean over the pictures, 0 to 255
   load       milliseconds until the first answer, on 2 threads
-  ms         "generate" for one picture: median and 90th percentile, on 1 and on 2 threads, of at least ten calls each
+  ms         --signature for one picture: median and 90th percentile, on 1 and on 2 threads, of at least ten calls each
   memory     MiB that the artefact takes at its peak, beyond its library, on 2 threads
   XNNPACK    number of partitions of "generate", and number of ops outside them
 """
@@ -43,6 +43,12 @@ _OUT = flags.DEFINE_string(
 _SECONDS = flags.DEFINE_float(
     "seconds", 2.0, "How many seconds each speed is measured. 0 leaves speeds out.", lower_bound=0.0
 )
+_SIGNATURE = flags.DEFINE_string(
+    "signature",
+    "generate",
+    "Which function the speeds are of: of all artefacts encode or generate, of a SavedModel also transfer_bytes or "
+    "another one (docs/export.md lists them). An artefact without it is compared, and has no speeds.",
+)
 _ROWS = flags.DEFINE_integer("rows", 6, "Number of transfers in the picture.", lower_bound=1)
 
 
@@ -59,7 +65,9 @@ def _verify(arguments) -> None:
     trained_run = trained.load(_RUN_DIR.value, _DATASET_DIR.value)
     trained_run.model.require("animate")  # transfers onto shape maps are compared
     paths = measurements.artefacts(arguments)
-    given, made, results = measurements.measured(trained_run, _SPLIT.value, _EXAMPLES.value, paths, _SECONDS.value)
+    given, made, results = measurements.measured(
+        trained_run, _SPLIT.value, _EXAMPLES.value, paths, _SECONDS.value, _SIGNATURE.value
+    )
     count, dataset_dir = len(given.truth), str(trained_run.dataset())
     print(f"{count} transfers on {dataset_dir}, split {_SPLIT.value}")
     print(measurements.table(results))

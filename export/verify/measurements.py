@@ -73,10 +73,14 @@ def size_mb(path: Path) -> float:
     return sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file()) / 1e6
 
 
-def speeds(path: Path, seconds: float) -> dict[str, dict]:
-    """{"1", "2": `runtime.Speed` of "generate" on so many threads}. Each is measured in a new process."""
+def speeds(path: Path, seconds: float, signature: str) -> dict[str, dict]:
+    """{"1", "2": `runtime.Speed` of the signature on so many threads}. Each is measured in a new process.
+
+    Raises:
+        LookupError: the artefact has no such signature.
+    """
     return {
-        str(threads): in_own_process(runtime.measure, path, "generate", threads, seconds)._asdict()
+        str(threads): in_own_process(runtime.measure, path, signature, threads, seconds)._asdict()
         for threads in THREADS
     }
 
@@ -144,7 +148,7 @@ def strip(transfers: "Transfers", made: dict[str, np.ndarray], count: int) -> np
 
 
 def measured(
-    run: Run, split: str, examples: int, paths: list[Path], seconds: float
+    run: Run, split: str, examples: int, paths: list[Path], seconds: float, signature: str = "generate"
 ) -> tuple["Transfers", dict[str, np.ndarray], dict[str, dict]]:
     """Compares every artefact with the run's Keras model.
 
@@ -153,9 +157,13 @@ def measured(
         split, examples: number of transfers onto examples of this split. The examples are the truth.
         paths: the artefacts, see `artefacts`.
         seconds: seconds for each speed; 0 leaves speeds out.
+        signature: what the speeds are of. An artefact without it has none.
 
     Returns:
         tuple: (transfers, {name: [n, S, S, 3] uint8 pictures}, {name: results}). "keras" is the first name.
+
+    Raises:
+        InputError: an artefact cannot be read or is not of this run, or none has the signature.
     """
     from export.tflite import model_file
     from export.verify import transfers
@@ -167,6 +175,7 @@ def measured(
     keras = to_uint8(np.asarray(runs.load(run.directory).model.transfer(given.batch, given.shape)))
     made = {"keras": keras}
     results = {"keras": closeness(keras, keras, given.truth, given.masks)}
+    without: list[str] = []  # what artefacts without the signature have
     for path in tqdm(paths, unit=" artefacts", disable=None):
         name = f"SavedModel {path.name}" if runtime.is_saved_model(path) else path.stem.removeprefix("vunet_")
         if name in made:  # a file of the same name from another export
@@ -181,6 +190,11 @@ def measured(
             graph = model_file.signature(path.read_bytes(), "generate")
             found |= {"partitions": graph.partitions, "outside": dict(graph.outside), "ops": dict(graph.ops)}
         if seconds:
-            found["speed"] = speeds(path, seconds)
+            try:
+                found["speed"] = speeds(path, seconds, signature)
+            except LookupError as error:
+                without.append(str(error))
         results[name] = found
+    if paths and len(without) == len(paths):
+        raise InputError(f"--signature={signature}: nothing to verify has it; {'; '.join(without)}")
     return given, made, results
