@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vunet_tf import __version__, pretrained, runs
-from vunet_tf.body.skeleton import JOINTS
+from vunet_tf.body.skeleton import JOINTS, SCHEMAS
 from vunet_tf.data.sources.source import CUTOUTS
 from vunet_tf.files.errors import InputError
 from vunet_tf.generation import Generator
@@ -45,6 +45,7 @@ def describe(run: Run) -> dict:
         "shape_channels": config.shape_channels,
         "shape_from": "joints" if run.fitting.stickmen else "shape map",
         "joints": list(JOINTS) if run.fitting.stickmen else None,
+        "keypoints": _order_in_schemas() if run.fitting.stickmen else None,
         "appearance": config.appearance,
         "parts": config.parts if "parts" in config.seen else None,
         "latents": [list(shape) for shape in config.latent_shapes],
@@ -55,3 +56,8 @@ def describe(run: Run) -> dict:
             "cutout": None if fitting.cutout is None else CUTOUTS[fitting.cutout],
         },
     }
+
+
+def _order_in_schemas() -> dict[str, list[int]]:
+    """{keypoint schema: where each of the 15 joints stands in it}, for clients that have a pose estimator."""
+    return {name: [schema.index(joint) for joint in JOINTS] for name, schema in SCHEMAS.items() if name != "vunet15"}

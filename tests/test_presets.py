@@ -14,8 +14,11 @@ from export import trained
 from export.preset import folder
 from vunet_tf import pretrained
 from vunet_tf.body.body_parts import body_regions
+from vunet_tf.body.keypoints import to_canonical
+from vunet_tf.body.skeleton import SCHEMAS
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.data.dataset import read_examples
+from vunet_tf.data.sources.source import square_around
 from vunet_tf.files.errors import InputError
 from vunet_tf.models import texture
 from vunet_tf.people import draw, sample_look, sample_pose
@@ -99,6 +102,26 @@ def test_a_transfer_of_the_preset_is_near_the_truth():
         errors.append([np.abs(shown - truth).mean() for shown in (cell.picture, reference)])
     model, copied = np.mean(errors, axis=0)
     assert model < 8 < copied
+
+
+@pytest.mark.parametrize("schema", ["mediapipe33", "coco17", "openpose18", "body25"])
+def test_an_app_finds_square_and_joints_from_landmarks_as_this_package_does(schema):
+    """The code of docs/export.md, with what the export of a preset says."""
+    document = (Path(__file__).parent.parent / "docs/export.md").read_text()
+    (code,) = re.findall(r"^### From a camera\n.*?^```python\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
+    names = {}
+    exec(code, names)
+    about = json.loads(json.dumps(trained.describe(vunet_tf.load("figures-64"))))
+    points = np.random.default_rng(0).uniform(50, 400, (len(SCHEMAS[schema]), 2))
+    points[5] = np.nan
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+    box = square_around([*low, *(high - low)], about["photographs"]["margin"])
+    square = names["square_around"](points, about)
+    np.testing.assert_allclose(square, [box.left, box.top, box.width], atol=1)  # of a picture: whole pixels
+    made = names["joints_of"](points, square, about, schema)
+    expected = (to_canonical(points, schema) - square[:2]) / square[2]
+    assert made.shape == (1, 15, 2) and 0 < np.isnan(made).sum() < 6
+    np.testing.assert_allclose(made[0], expected, rtol=1e-5)
 
 
 def test_an_app_can_exchange_the_trousers_by_what_the_export_says():

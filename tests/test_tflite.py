@@ -16,6 +16,7 @@ import vunet_tf
 from export import runtime, trained
 from export.tflite import PRECISIONS, calibration, files, graph, integer_ops, model_file, quantise
 from vunet_tf.body.body_parts import crop_body_parts
+from vunet_tf.body.skeleton import SCHEMAS
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.pixels import to_float
@@ -232,6 +233,7 @@ def test_apps_fit_every_model(app):
     code = (Path(runtime.__file__).parent / "mobile" / app).read_text()
     named = set(re.findall(r'"([a-z_0-9]+)"', code))
     known = {"vunet_int8", "drawing", "tflite", "image_size", "feeding", "inputs", "outputs", "shape"}
+    known |= {"photographs", "margin", "keypoints", *SCHEMAS}
     for appearance, keypoints in (("picture", True), ("picture", False), ("parts", True)):
         feeding = graph.feeding(vunet_tf.ModelConfig(appearance=appearance), keypoints)
         drawing = feeding.get("drawing.tflite", {})

@@ -7,9 +7,14 @@
 // vunet.json, pairs x, y as fractions of the picture, NaN where unseen; or a shape map, if the model has no joints. A
 // bitmap of any size is stretched to the model's square. Inside, pictures and shape maps are FloatArrays, rows from the
 // top, [-1, 1].
+//
+// From a camera: give the landmarks of a pose estimator (MediaPipe, ML Kit, MoveNet) to `square` and `pose`. Cut the
+// photograph that shows the clothes out with `cut`. To let a figure follow a person, keep the square of one frame for all
+// frames, so that steps and jumps stay visible.
 
 import android.content.res.AssetManager
 import android.graphics.Bitmap
+import android.graphics.Canvas
 import android.graphics.Color
 import com.google.ai.edge.litert.Accelerator
 import com.google.ai.edge.litert.CompiledModel
@@ -34,6 +39,44 @@ class Dresser(assets: AssetManager, file: String = "vunet_int8.tflite") : AutoCl
     fun dress(looks: Map<String, FloatArray>, pose: FloatArray): Bitmap =
         bitmap(model.call("generate", shape(pose) + looks).getValue("image"))
 
+    /**
+     * The square around a person, with the margin of the training pictures.
+     *
+     * @param points x and y of each landmark in pixels of the picture, NaN where the estimator is not sure. If it gives
+     *     fractions, multiply them by width and height.
+     */
+    fun square(points: FloatArray): Square {
+        fun range(axis: Int): Pair<Float, Float> {
+            val values = points.filterIndexed { i, value -> i % 2 == axis && !value.isNaN() }
+            require(values.isNotEmpty()) { "no landmark is seen" }
+            return Pair(values.fold(values[0]) { a, b -> minOf(a, b) }, values.fold(values[0]) { a, b -> maxOf(a, b) })
+        }
+        val (left, right) = range(0)
+        val (top, bottom) = range(1)
+        val margin = about.getJSONObject("photographs").getDouble("margin").toFloat()
+        val side = maxOf(right - left, bottom - top) * (1f + 2f * margin)
+        return Square((left + right - side) / 2f, (top + bottom - side) / 2f, side)
+    }
+
+    /** The pose of these landmarks in a square. Their order is a key of "keypoints" in vunet.json. */
+    fun pose(points: FloatArray, square: Square, schema: String = "mediapipe33"): FloatArray {
+        val order = about.getJSONObject("keypoints").getJSONArray(schema)
+        return FloatArray(2 * order.length()) { i ->
+            val start = if (i % 2 == 0) square.left else square.top
+            (points[2 * order.getInt(i / 2) + i % 2] - start) / square.side
+        }
+    }
+
+    /** A square of a photograph, for `looks`. What lies outside of the photograph becomes white. */
+    fun cut(picture: Bitmap, square: Square): Bitmap {
+        val side = square.side.roundToInt()
+        val made = Bitmap.createBitmap(side, side, Bitmap.Config.ARGB_8888)
+        val canvas = Canvas(made)
+        canvas.drawColor(Color.WHITE)
+        canvas.drawBitmap(picture, -square.left, -square.top, null)
+        return made
+    }
+
     private fun shape(pose: FloatArray): Map<String, FloatArray> =
         drawing?.call("stickman", mapOf("joints" to pose)) ?: mapOf("shape" to pose)
 
@@ -41,8 +84,13 @@ class Dresser(assets: AssetManager, file: String = "vunet_int8.tflite") : AutoCl
         drawing!!.call("parts", mapOf("image" to image, "joints" to joints)).getValue("parts")
 
     private fun floats(picture: Bitmap): FloatArray {
+        var smaller = picture
+        // Android's filter looks at 2 x 2 pixels, so a large picture is halved until it is near the size.
+        while (minOf(smaller.width, smaller.height) >= 2 * size) {
+            smaller = Bitmap.createScaledBitmap(smaller, smaller.width / 2, smaller.height / 2, true)
+        }
         val pixels = IntArray(size * size)
-        Bitmap.createScaledBitmap(picture, size, size, true).getPixels(pixels, 0, size, 0, 0, size, size)
+        Bitmap.createScaledBitmap(smaller, size, size, true).getPixels(pixels, 0, size, 0, 0, size, size)
         return FloatArray(3 * pixels.size) { i ->
             val pixel = pixels[i / 3]
             val byte = when (i % 3) { 0 -> Color.red(pixel); 1 -> Color.green(pixel); else -> Color.blue(pixel) }
@@ -61,6 +109,9 @@ class Dresser(assets: AssetManager, file: String = "vunet_int8.tflite") : AutoCl
         drawing?.close()
     }
 }
+
+/** A square of a picture, in pixels. It may reach beyond the picture. */
+class Square(val left: Float, val top: Float, val side: Float)
 
 /** A file and what vunet.json says about its signatures. */
 private class Graph(assets: AssetManager, file: String, private val signatures: JSONObject) : AutoCloseable {

@@ -6,9 +6,33 @@
 // All pictures are [Float], rows from the top, RGB, [-1, 1], of the size in vunet.json, which lies beside the files. The app
 // resizes them to this square. A pose is 15 joints in the order of vunet.json, pairs x, y as fractions of the picture, NaN
 // where unseen; or a shape map, if there is no drawing.tflite. The names of inputs are read from the files.
+//
+// From a camera: give the landmarks of a pose estimator to `Square` and to its `pose`. To let a figure follow a person, keep
+// the square of one frame for all frames, so that steps and jumps stay visible.
 
 import Foundation
 import TensorFlowLite
+
+/// A square of a picture, in pixels. It may reach beyond the picture.
+struct Square {
+  var left, top, side: Float
+
+  /// The square around a person. `points`: x and y of each landmark in pixels of the picture, NaN where the estimator is not
+  /// sure. `margin`: that of "photographs" in vunet.json.
+  init?(around points: [Float], margin: Float) {
+    let x = points.indices.filter { $0 % 2 == 0 }.map { points[$0] }.filter { !$0.isNaN }
+    let y = points.indices.filter { $0 % 2 == 1 }.map { points[$0] }.filter { !$0.isNaN }
+    guard let left = x.min(), let right = x.max(), let top = y.min(), let bottom = y.max() else { return nil }
+    side = max(right - left, bottom - top) * (1 + 2 * margin)
+    self.left = (left + right - side) / 2
+    self.top = (top + bottom - side) / 2
+  }
+
+  /// The pose of these landmarks. `order`: the list of their schema in "keypoints" of vunet.json, such as "mediapipe33".
+  func pose(points: [Float], order: [Int]) -> [Float] {
+    order.flatMap { [(points[2 * $0] - left) / side, (points[2 * $0 + 1] - top) / side] }
+  }
+}
 
 final class Dresser {
   private let model: Interpreter
