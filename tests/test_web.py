@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gzip
 import io
 import json
 import re
@@ -340,6 +341,26 @@ def test_a_server_that_sends_its_own_page_for_a_lost_model_is_told(browser, peop
         "model/vunet_float32.tflite is no model: the server sent something else"
     )
     assert page.locator("button.model:enabled").count() == 0
+    page.close()
+
+
+@pytest.mark.parametrize("size_is_told", [True, False])
+def test_the_page_says_how_much_of_the_model_has_come(browser, people_site, size_is_told):
+    page = browser.new_page()
+    page.add_init_script("""
+        self.told = [];
+        addEventListener("DOMContentLoaded", () => new MutationObserver(() =>
+            told.push(document.getElementById("loaded")?.textContent)
+        ).observe(document.getElementById("waiting"), { childList: true, subtree: true }));
+    """)
+    weights = (people_site.folder / "model/vunet_float32.tflite").read_bytes()
+    if not size_is_told:  # as a server does that compresses files while it sends them
+        headers = {"content-encoding": "gzip"}
+        page.route("**/vunet_float32.tflite", lambda way: way.fulfill(body=gzip.compress(weights), headers=headers))
+    page.goto(people_site.url)
+    page.wait_for_selector(READY)
+    megabytes = f"{len(weights) / 1e6:.1f} MB"
+    assert (f"100 % of {megabytes}" if size_is_told else megabytes) in page.evaluate("told")
     page.close()
 
 

@@ -6,7 +6,7 @@ import { file } from "./network.js";
 import { Photo } from "./photo.js";
 import { read, show } from "./pixels.js";
 import { Stage } from "./stage.js";
-import { Wardrobe } from "./wardrobe.js";
+import { called, Wardrobe } from "./wardrobe.js";
 
 const element = (id) => document.getElementById(id);
 const MORPH = 350; // milliseconds from one pose to the next
@@ -40,7 +40,11 @@ function told(work) {
 async function start() {
   const about = await (await file("page.json")).json();
   element("name").textContent = about.name;
-  const model = await Model.load(about);
+  const loaded = element("loaded");
+  const model = await Model.load(about, (come, all) => {
+    const megabytes = ((all || come) / 1e6).toFixed(1);
+    loaded.textContent = all ? `${Math.floor((100 * come) / all)} % of ${megabytes} MB` : `${megabytes} MB`;
+  });
   const joints = about.skeleton !== null;
   const stage = joints ? new Stage(element("stage"), about.skeleton, () => { stop(); repaint(); }) : null;
   let map = null; // the shape map that is shown, if there are no joints
@@ -126,7 +130,7 @@ async function start() {
   const images = about.shapes.map((shape, i) => {
     const image = new Image();
     image.src = shape.picture;
-    offer(image, shape.label, () => (joints ? pose(shape.joints) : choose(i)));
+    offer(image, called(shape.label, i), () => (joints ? pose(shape.joints) : choose(i)));
     return image;
   });
   if (joints) {

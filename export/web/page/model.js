@@ -3,10 +3,13 @@
 import { Network } from "./network.js";
 
 export class Model {
-  /** @param about content of page.json: sizes, and every signature's inputs and outputs. */
-  static async load(about) {
-    const names = about.skeleton ? [about.weights, "model/drawing.tflite"] : [about.weights];
-    return new Model(about, ...(await Promise.all(names.map(Network.load))));
+  /**
+   * @param about content of page.json: sizes, and every signature's inputs and outputs.
+   * @param loading is called while the weights load, with the bytes that have come and with all, NaN if this is unknown.
+   */
+  static async load(about, loading) {
+    const drawing = about.skeleton ? [Network.load("model/drawing.tflite")] : [];
+    return new Model(about, ...(await Promise.all([Network.load(about.weights, loading), ...drawing])));
   }
 
   constructor(about, weights, drawing) {

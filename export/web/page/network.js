@@ -17,9 +17,23 @@ function lost(path) {
   return new Error(`A file of this page did not load: ${path}. Make the page again, or load it again.`);
 }
 
-/** The content of a TFLite file. Throws an Error if the server sent something else, as some do for a missing file. */
-async function model(path) {
-  const content = new Uint8Array(await (await file(path)).arrayBuffer());
+/**
+ * The content of a TFLite file. Throws an Error if the server sent something else, as some do for a missing file.
+ * @param loading is called with the number of bytes that have come, and of all bytes if the server tells (else NaN).
+ */
+async function model(path, loading) {
+  const { body, headers } = await file(path);
+  const size = headers.has("content-encoding") ? NaN : Number(headers.get("content-length") ?? NaN);
+  const pieces = [];
+  let come = 0;
+  const reader = body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read().catch(() => { throw lost(path); });
+    if (done) break;
+    pieces.push(value);
+    loading(come += value.length, size);
+  }
+  const content = new Uint8Array(await new Blob(pieces).arrayBuffer());
   if (String.fromCharCode(...content.subarray(4, 8)) !== "TFL3") {
     throw new Error(`${path} is no model: the server sent something else. Put this file onto the server.`);
   }
@@ -33,9 +47,12 @@ async function start() {
 }
 
 export class Network {
-  /** @param path of the TFLite file. */
-  static async load(path) {
-    const content = model(path);
+  /**
+   * @param path of the TFLite file.
+   * @param loading is called while it loads, see `model`.
+   */
+  static async load(path, loading = () => {}) {
+    const content = model(path, loading);
     content.catch(() => {}); // reported below, also if LiteRT.js fails first
     await (started ??= start());
     return new Network(await loadAndCompile(await content, { accelerator: "wasm" }));

@@ -2,6 +2,11 @@
 
 const EVERYTHING = "everything";
 
+/** What the i-th appearance or shape is called: its file, or its number if it is an example of a dataset ("valid:3"). */
+export function called(label, i) {
+  return /^\w+:\d+$/.test(label) ? `${i + 1}` : label;
+}
+
 export class Wardrobe {
   /**
    * @param about page.json.
@@ -15,10 +20,10 @@ export class Wardrobe {
     this.#row = document.getElementById("appearances");
     this.#slots = [...document.querySelectorAll(".slot")];
     this.#slider = document.getElementById("blend");
-    for (const { label, picture, z } of about.appearances) {
+    for (const [i, { label, picture, z }] of about.appearances.entries()) {
       const image = new Image();
       image.src = picture;
-      this.add(image, `appearance ${label}`, z.map((values) => Float32Array.from(values)));
+      this.add(image, `appearance ${called(label, i)}`, z.map((values) => Float32Array.from(values)));
     }
     this.#choices(document.getElementById("parts"));
     const [first] = this.#offered;
