@@ -183,6 +183,10 @@ def test_runs_and_datasets_that_are_none(made, name, message):
             ["sample", "--run_dir=.", "--shapes=a", "--separate", "--out=file"],
             "cannot write file/index.csv: File exists",
         ),
+        (
+            ["sample", "--run_dir=.", "--shapes=a.png+b.json,c", "--out=o.png"],
+            "--shapes=a.png+b.json,c: there is no such",
+        ),
         (["sample", "--run_dir=.", "--shapes=a", "--out=o.png", "--fps=3"], "--fps is for animations"),
         (
             ["sample", "--run_dir=.", "--shapes=a", "--out=o.png", "--steps=3"],

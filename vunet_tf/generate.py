@@ -43,6 +43,7 @@ Exit status: 0 if everything was made, 1 after an error, 2 if inputs were left o
 after SIGTERM.
 """
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -204,6 +205,18 @@ def _out(mode: str) -> Path:
     return out
 
 
+def _check_files(mode: str) -> None:
+    """Raises InputError if a flag names only files that are not there. Otherwise those that are not are listed later."""
+    needed, taken = MODES[mode]
+    for name in ("inputs", "appearances", "shapes"):
+        value = flags.FLAGS[name].value
+        if name not in (*needed, *taken) or not value:
+            continue
+        files = [each.strip().removeprefix("map:").partition("+")[0] for each in value.split(",")]
+        if not any(":" in file or os.path.exists(file) for file in files):
+            raise InputError(f"--{name}={value}: there is no such file (an example of the dataset is named valid:0)")
+
+
 def _generate(mode: str) -> bool:
     """Makes and writes the pictures. Returns whether all inputs could be used."""
     _check_flags(mode)
@@ -211,6 +224,7 @@ def _generate(mode: str) -> bool:
     if _DATASET_DIR.value:
         read_info(_DATASET_DIR.value)
     out = _out(mode)
+    _check_files(mode)
 
     start_tensorflow()  # only now: --help and wrong flags need not wait for it
     from vunet_tf import runs
