@@ -206,7 +206,7 @@ def _out(mode: str) -> Path:
 
 
 def _check_files(mode: str) -> None:
-    """Raises InputError if a flag names only files that are not there. Otherwise those that are not are listed later."""
+    """Raises InputError if a flag names only files that are not there. If some are there, the rest is listed later."""
     needed, taken = MODES[mode]
     for name in ("inputs", "appearances", "shapes"):
         value = flags.FLAGS[name].value
