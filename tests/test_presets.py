@@ -5,6 +5,7 @@ import re
 import runpy
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from export.preset import folder
 from vunet_tf import pretrained
 from vunet_tf.body.body_parts import body_regions
 from vunet_tf.body.keypoints import to_canonical
-from vunet_tf.body.skeleton import SCHEMAS
+from vunet_tf.body.skeleton import MEDIAPIPE_33, REQUIRED_JOINTS, SCHEMAS
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.data.dataset import read_examples
 from vunet_tf.data.sources.source import square_around
@@ -118,10 +119,15 @@ def test_an_app_finds_square_and_joints_from_landmarks_as_this_package_does(sche
     box = square_around([*low, *(high - low)], about["photographs"]["margin"])
     square = names["square_around"](points, about)
     np.testing.assert_allclose(square, [box.left, box.top, box.width], atol=1)  # of a picture: whole pixels
-    made = names["joints_of"](points, square, about, schema)
+    made = names["joints_in"](square, points, about, schema)
     expected = (to_canonical(points, schema) - square[:2]) / square[2]
     assert made.shape == (1, 15, 2) and 0 < np.isnan(made).sum() < 6
     np.testing.assert_allclose(made[0], expected, rtol=1e-5)
+    marks = [SimpleNamespace(x=0.5, y=0.25, visibility=0.2 if i % 2 else 0.9) for i in range(33)]
+    read = names["points_of"](marks, 640, 480)
+    unsure = {int(i) for i in np.flatnonzero(np.isnan(read).all(1))}
+    assert unsure == {*range(1, 33, 2)} - {MEDIAPIPE_33.index(joint) for joint in REQUIRED_JOINTS}
+    np.testing.assert_array_equal(read[0], [320, 120])
 
 
 def test_an_app_can_exchange_the_trousers_by_what_the_export_says():

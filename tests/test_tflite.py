@@ -15,7 +15,7 @@ from conftest import saved_run
 import vunet_tf
 from export import runtime, trained
 from export.tflite import PRECISIONS, calibration, files, graph, integer_ops, model_file, quantise
-from vunet_tf.body.body_parts import crop_body_parts
+from vunet_tf.body.body_parts import BACKGROUND, REGIONS, crop_body_parts
 from vunet_tf.body.skeleton import SCHEMAS
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.files.errors import InputError
@@ -232,8 +232,8 @@ def test_apps_fit_every_model(app):
     """Each name in an app is one that files have; what a model takes is there; and no size or number of latents."""
     code = (Path(runtime.__file__).parent / "mobile" / app).read_text()
     named = set(re.findall(r'"([a-z_0-9]+)"', code))
-    known = {"vunet_int8", "drawing", "tflite", "image_size", "feeding", "inputs", "outputs", "shape"}
-    known |= {"photographs", "margin", "keypoints", *SCHEMAS}
+    known = {"vunet_dynamic", "drawing", "tflite", "image_size", "feeding", "inputs", "outputs", "shape"}
+    known |= {"photographs", "margin", "keypoints", "latents", "regions", *REGIONS, BACKGROUND, *SCHEMAS}
     for appearance, keypoints in (("picture", True), ("picture", False), ("parts", True)):
         feeding = graph.feeding(vunet_tf.ModelConfig(appearance=appearance), keypoints)
         drawing = feeding.get("drawing.tflite", {})

@@ -386,6 +386,36 @@ def test_a_page_of_ones_own_dresses_a_pose(browser, people_site):
     page.close()
 
 
+def test_the_javascript_for_cameras_does_what_the_python_beside_it_does(browser, people_site):
+    text = DOCUMENT.read_text()
+    python, javascript = (
+        re.search(rf"^### From a camera\n.*?^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+        for language in ("python", "js")
+    )
+    about = json.loads((people_site.folder / site.ABOUT).read_text())
+    random = np.random.default_rng(0)
+    marks = [dict(zip(("x", "y", "visibility"), map(float, random.uniform(0, 1, 3)), strict=True)) for _ in range(33)]
+    page = browser.new_page()
+    found = page.evaluate(
+        f"""([marks, about]) => {{
+            {javascript}
+            const points = pointsOf(marks, 640, 480);
+            const square = squareAround(points, about);
+            return [square, jointsIn(square, points, about)];
+        }}""",
+        [marks, about],
+    )
+    page.close()
+    names = {}
+    exec(python, names)
+    points = names["points_of"]([SimpleNamespace(**mark) for mark in marks], 640, 480)
+    square = names["square_around"](points, about)
+    np.testing.assert_allclose(found[0], square)
+    joints = np.array([joint or [np.nan, np.nan] for joint in found[1]])
+    np.testing.assert_allclose(joints, names["joints_in"](square, points, about)[0], rtol=1e-5)
+    assert 0 < np.isnan(joints).sum() < 22
+
+
 def test_another_page_is_not_overwritten(people_site, tmp_path):
     (tmp_path / "index.html").write_text("mine")
     with pytest.raises(InputError, match=r"has an index\.html that export.web did not write"):

@@ -1,16 +1,25 @@
 // Dresses one person's pose in another's clothes on Android, with LiteRT and the files of `python -m export.tflite`.
 //
 // build.gradle.kts:  implementation("com.google.ai.edge.litert:litert:2.3.0")
-// app/src/main/assets:  vunet_int8.tflite, vunet.json and, if there is one, drawing.tflite
+// app/src/main/assets:  vunet_dynamic.tflite, vunet.json and, if there is one, drawing.tflite
 //
 // vunet.json says what the model takes, and the sizes. A pose here is the model's shape: 15 joints in the order of
 // vunet.json, pairs x, y as fractions of the picture, NaN where unseen; or a shape map, if the model has no joints. A
 // bitmap of any size is stretched to the model's square. Inside, pictures and shape maps are FloatArrays, rows from the
 // top, [-1, 1].
 //
-// From a camera: give the landmarks of a pose estimator (MediaPipe, ML Kit, MoveNet) to `square` and `pose`. Cut the
-// photograph that shows the clothes out with `cut`. To let a figure follow a person, keep the square of one frame for all
-// frames, so that steps and jumps stay visible.
+// From a camera: give the landmarks of a pose estimator (MediaPipe, ML Kit, MoveNet) to `square` and `pose`. To let a
+// figure follow a person, keep the square of one frame for all frames, so that steps and jumps stay visible. MediaPipe
+// gives fractions of the picture:
+//
+//     val points = FloatArray(66) { i ->
+//         val mark = result.landmarks()[0][i / 2]
+//         val sure = i / 2 in Dresser.ALWAYS || mark.visibility().orElse(0f) >= 0.5f
+//         if (!sure) Float.NaN else if (i % 2 == 0) mark.x() * width else mark.y() * height
+//     }
+//
+// A photograph that shows the clothes is cropped with `crop`, after its background was painted in the grey level "cutout"
+// of "photographs" in vunet.json, if this is a number. Bitmaps must not be of the kind HARDWARE.
 
 import android.content.res.AssetManager
 import android.graphics.Bitmap
@@ -21,7 +30,7 @@ import com.google.ai.edge.litert.CompiledModel
 import kotlin.math.roundToInt
 import org.json.JSONObject
 
-class Dresser(assets: AssetManager, file: String = "vunet_int8.tflite") : AutoCloseable {
+class Dresser(assets: AssetManager, file: String = "vunet_dynamic.tflite") : AutoCloseable {
     private val about = JSONObject(assets.open("vunet.json").bufferedReader().use { it.readText() })
     private val size = about.getInt("image_size")
     private val feeding = about.getJSONObject("feeding")
@@ -42,8 +51,8 @@ class Dresser(assets: AssetManager, file: String = "vunet_int8.tflite") : AutoCl
     /**
      * The square around a person, with the margin of the training pictures.
      *
-     * @param points x and y of each landmark in pixels of the picture, NaN where the estimator is not sure. If it gives
-     *     fractions, multiply them by width and height.
+     * @param points x and y of each landmark in pixels of the picture, NaN where the estimator is not sure. Shoulders and
+     *     hips always count as seen: without one of them, half of the trunk is missing.
      */
     fun square(points: FloatArray): Square {
         fun range(axis: Int): Pair<Float, Float> {
@@ -68,13 +77,26 @@ class Dresser(assets: AssetManager, file: String = "vunet_int8.tflite") : AutoCl
     }
 
     /** A square of a photograph, for `looks`. What lies outside of the photograph becomes white. */
-    fun cut(picture: Bitmap, square: Square): Bitmap {
+    fun crop(picture: Bitmap, square: Square): Bitmap {
         val side = square.side.roundToInt()
         val made = Bitmap.createBitmap(side, side, Bitmap.Config.ARGB_8888)
         val canvas = Canvas(made)
         canvas.drawColor(Color.WHITE)
         canvas.drawBitmap(picture, -square.left, -square.top, null)
         return made
+    }
+
+    /** An appearance with one region of another one: "head", "torso", "arms", "legs" or "background". */
+    fun mix(mine: Map<String, FloatArray>, other: Map<String, FloatArray>, region: String): Map<String, FloatArray> {
+        val (name, codes) = mine.entries.single()
+        val rows = about.getJSONObject("regions").getJSONArray(region)
+        val width = about.getJSONArray("latents").getJSONArray(0).getInt(1)
+        val mixed = codes.copyOf()
+        for (i in 0 until rows.length()) {
+            val start = rows.getInt(i) * width
+            other.getValue(name).copyInto(mixed, start, start, start + width)
+        }
+        return mapOf(name to mixed)
     }
 
     private fun shape(pose: FloatArray): Map<String, FloatArray> =
@@ -107,6 +129,11 @@ class Dresser(assets: AssetManager, file: String = "vunet_int8.tflite") : AutoCl
     override fun close() {
         model.close()
         drawing?.close()
+    }
+
+    companion object {
+        /** MediaPipe's landmarks of shoulders and hips. */
+        val ALWAYS = setOf(11, 12, 23, 24)
     }
 }
 

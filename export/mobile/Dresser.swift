@@ -1,14 +1,16 @@
 // Dresses one person's pose in another's clothes on iOS, with the files of `python -m export.tflite`.
 //
 // Podfile:  pod 'TensorFlowLiteSwift'   (2.14 or later: it has signature runners)
-// In the app's bundle:  vunet_int8.tflite and, if there is one, drawing.tflite
+// In the app's bundle:  vunet_dynamic.tflite and, if there is one, drawing.tflite
 //
 // All pictures are [Float], rows from the top, RGB, [-1, 1], of the size in vunet.json, which lies beside the files. The app
 // resizes them to this square. A pose is 15 joints in the order of vunet.json, pairs x, y as fractions of the picture, NaN
 // where unseen; or a shape map, if there is no drawing.tflite. The names of inputs are read from the files.
 //
 // From a camera: give the landmarks of a pose estimator to `Square` and to its `pose`. To let a figure follow a person, keep
-// the square of one frame for all frames, so that steps and jumps stay visible.
+// the square of one frame for all frames, so that steps and jumps stay visible. MediaPipe gives fractions: multiply them by
+// the picture's width and height. Landmarks that it is not sure of are NaN, but never shoulders and hips (11, 12, 23, 24):
+// without one of them, half of the trunk is missing.
 
 import Foundation
 import TensorFlowLite
@@ -38,7 +40,7 @@ final class Dresser {
   private let model: Interpreter
   private let drawing: Interpreter?
 
-  init(bundle: Bundle = .main, file: String = "vunet_int8", threads: Int = 2) throws {
+  init(bundle: Bundle = .main, file: String = "vunet_dynamic", threads: Int = 2) throws {
     var options = Interpreter.Options()
     options.threadCount = threads
     options.isXNNPackEnabled = true

@@ -68,6 +68,9 @@ function shaped(inputs, { inputs: taken }) {
 }
 
 function numbers(joints) {
+  if (!joints.some((joint) => joint?.every((part) => part >= 0 && part <= 1))) {
+    throw new Error("No joint lies in the picture. Joints are pairs of fractions of its width and height, not pixels.");
+  }
   return Float32Array.from(joints.flatMap((joint) => joint ?? [-1, -1]));
 }
 

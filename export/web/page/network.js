@@ -55,7 +55,9 @@ export class Network {
     const content = model(path, loading);
     content.catch(() => {}); // reported below, also if LiteRT.js fails first
     await (started ??= start());
-    return new Network(await loadAndCompile(await content, { accelerator: "wasm" }));
+    const bytes = await content;
+    const compiled = loadAndCompile(bytes, { accelerator: "wasm" });
+    return new Network(await compiled.catch((error) => { throw new Error(`${path} is damaged: ${error.message}`); }));
   }
 
   constructor(compiled) {
