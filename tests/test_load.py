@@ -171,6 +171,10 @@ WIDE = pictures.encode(np.zeros((1, 9000, 3), np.uint8), "png")
         ((PICTURE[:40], JOINTS, JOINTS), "image_bytes must be whole PNG or JPEG files"),
         ((WIDE, JOINTS, JOINTS), "image_bytes must have 1 to 8192 pixels a side"),
         ((PICTURE, ("joints", np.full((15, 2), 70.0)), JOINTS), "^joints must have a joint inside the picture"),
+        (
+            (PICTURE, JOINTS, ("joints", np.eye(15, 2) * 70)),
+            "^target_joints must be fractions of the picture, not pixels",
+        ),
         ((PICTURE, JOINTS, ("joints", np.full((15, 2), np.nan))), "^target_joints must have a joint inside"),
         ((PICTURE, JOINTS, ("joints", np.zeros((17, 2)))), r"^target_joints must have the shape \[15, 2\]"),
         ((PICTURE, MAP, ("shape", np.zeros((0, 9, 1), np.uint8))), "^target_shape must be a picture of 1 to 8192"),

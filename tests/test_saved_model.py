@@ -123,6 +123,10 @@ def answers(case):
     }
     if kind == "parts":
         requests["joints in pixels"] = wrong("encode", joints=sent["joints"][:3] * 64 + 2)
+        far = np.where(np.arange(15)[:, None] < 4, 0, sent["joints"][:3] * 64 + 9)  # unseen ones are (0, 0)
+        requests["joints in pixels and unseen ones"] = wrong(
+            "encode", joints=np.concatenate([sent["joints"][:2], far[2:]]).astype(np.float32)
+        )
         requests["14 joints"] = wrong("encode", joints=sent["joints"][:3, :14])
     requests["encode", "again"] = requests["encode", 32]
     requests |= {("warm-up", name): (name, inputs) for name, inputs in warm_up_requests(version)}
@@ -203,6 +207,8 @@ REFUSED = {
     "no picture": "must have the shape [1 or more",
     "no file": "must have the shape [1 or more",
     "joints in pixels": "joints must have a joint inside the picture",
+    "joints in pixels and unseen ones": "joints must be fractions of the picture, not pixels: no number is above 8; wrong "
+    "examples, from 0:] [2]",
     "14 joints": "joints must have the shape [1 or more, 15, 2]",
 }
 

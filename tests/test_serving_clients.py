@@ -213,28 +213,44 @@ def test_a_right_request_that_was_in_a_refused_batch_is_asked_again(model, quest
     Refusal.code = lambda self: code
     monkeypatch.setattr(prediction_service_pb2_grpc, "PredictionServiceStub", Stub)
     assert grpc_client.transfer("127.0.0.1:1", "vunet", *question) == expected
-    answers = iter([b'{"error": "of another\'s fault"}'] * 2)
+    refusals = iter([400, 412])  # HTTP statuses
 
     def answered(request, timeout):
-        body = next(answers, None) or json.dumps({"predictions": [{"b64": base64.b64encode(expected).decode()}]})
-        return io.BytesIO(body if isinstance(body, bytes) else body.encode())
+        if status := next(refusals, None):
+            told = io.BytesIO(b'{"error": "of another\'s fault"}')
+            raise urllib.error.HTTPError(request.full_url, status, "", None, told)
+        return io.BytesIO(json.dumps({"predictions": [{"b64": base64.b64encode(expected).decode()}]}).encode())
 
     monkeypatch.setattr("urllib.request.urlopen", answered)
     assert rest_client.transfer("http://127.0.0.1:1", "vunet", *question) == expected
 
 
-def test_a_model_that_is_not_served_is_asked_for_once(question, monkeypatch):
+@pytest.mark.parametrize("status", [404, 503, 504])
+def test_a_model_that_is_not_served_and_a_busy_server_are_asked_once(question, monkeypatch, status):
     asked = []
 
     def refused(request, timeout):
         asked.append(request.full_url)
         body = io.BytesIO(b'{"error": "Servable not found for request: Latest(other)"}')
-        raise urllib.error.HTTPError(request.full_url, 404, "Not Found", None, body)
+        raise urllib.error.HTTPError(request.full_url, status, "", None, body)
 
     monkeypatch.setattr("urllib.request.urlopen", refused)
     with pytest.raises(InputError, match=r"the server answers: Servable not found"):
         rest_client.transfer("http://127.0.0.1:1", "other", *question)
     assert asked == ["http://127.0.0.1:1/v1/models/other:predict"]
+
+
+def test_ask_writes_the_request_for_curl(tmp_path, question):
+    keypoint_files.write_joints(tmp_path / "joints.json", sample_pose(0, 1).joints)
+    (tmp_path / "picture.png").write_bytes(question[0])
+    files = {"picture": "picture.png", "shape": "joints.json", "target": "joints.json", "body": "new/request.json"}
+    options = [f"--{name}={tmp_path / file}" for name, file in files.items()]
+    subprocess.run([sys.executable, "-m", "export.serving.ask", *options], check=True, capture_output=True)
+    request = json.loads((tmp_path / "new/request.json").read_text())
+    (instance,) = request["instances"]
+    assert request["signature_name"] == "transfer_bytes"
+    assert base64.b64decode(instance["image_bytes"]["b64"]) == question[0]
+    assert len(instance["joints"]) == len(instance["target_joints"]) == 15
 
 
 def test_ask_refuses_joints_beside_a_picture(tmp_path):

@@ -233,7 +233,7 @@ def test_apps_fit_every_model(app):
     code = (Path(runtime.__file__).parent / "mobile" / app).read_text()
     named = set(re.findall(r'"([a-z_0-9]+)"', code))
     known = {"vunet_dynamic", "drawing", "tflite", "image_size", "feeding", "inputs", "outputs", "shape"}
-    known |= {"photographs", "margin", "keypoints", "latents", "regions", *REGIONS, BACKGROUND, *SCHEMAS}
+    known |= {"photographs", "margin", "cutout", "keypoints", "latents", "regions", *REGIONS, BACKGROUND, *SCHEMAS}
     for appearance, keypoints in (("picture", True), ("picture", False), ("parts", True)):
         feeding = graph.feeding(vunet_tf.ModelConfig(appearance=appearance), keypoints)
         drawing = feeding.get("drawing.tflite", {})

@@ -5,7 +5,7 @@ Any wrong request is answered by INVALID_ARGUMENT, with a message that names the
 
 import tensorflow as tf
 
-from export.serving.checks import MAX_PIXELS, MAX_SIDE
+from export.serving.checks import FAR, MAX_PIXELS, MAX_SIDE
 from vunet_tf.body.skeleton import JOINTS
 from vunet_tf.body.stickman import draw_stickman
 from vunet_tf.files.pixels import to_float, to_uint8_tensor
@@ -143,7 +143,7 @@ class Graph:
     def _decoded(self, files):
         """PNG and JPEG files [B] as uint8 [B, S, S, 3], transparent pixels laid on white."""
         known = _is_png(files) | tf.equal(tf.strings.substr(files, 0, 3), b"\xff\xd8\xff")
-        files = _only_if(tf.reduce_all(known), ["image_bytes must be PNG or JPEG files"], files)
+        files = _if_each(known, "image_bytes must be PNG or JPEG files", files)
         sizes = _of_whole(files, _size)
         # This is checked before decoding: a file of a few kilobytes can ask for gigabytes.
         small = (sizes >= 1) & (sizes <= MAX_SIDE) & (tf.reduce_prod(sizes, axis=1, keepdims=True) <= MAX_PIXELS)
@@ -185,12 +185,20 @@ def _of_right_shape(name, value):
 def _of_right_values(name, value):
     """An input, if its numbers can be used."""
     if name.startswith(("z_", "noise_")):
-        return _only_if(tf.reduce_all(tf.math.is_finite(value)), [f"{name} must be finite numbers"], value)
+        finite = tf.reduce_all(tf.math.is_finite(value), axis=range(1, value.shape.rank))
+        return _if_each(finite, f"{name} must be finite numbers", value)
     if name.endswith("joints"):
         seen = tf.reduce_any(tf.reduce_all((value >= 0.0) & (value <= 1.0), axis=-1), axis=-1)
         told = f"{name} must have a joint inside the picture: they are fractions of its width and height, not pixels"
-        return _only_if(tf.reduce_all(seen), [told], value)
+        value = _if_each(seen, told, value)
+        near = ~tf.reduce_any(value > FAR, axis=(1, 2))  # not so with pixels, also where an unseen joint is (0, 0)
+        return _if_each(near, f"{name} must be fractions of the picture, not pixels: no number is above {FAR}", value)
     return value
+
+
+def _if_each(right, told, value):
+    """The value, if `right` [B] is true for each example. Otherwise an error with the text and the wrong ones."""
+    return _only_if(tf.reduce_all(right), [f"{told}; wrong examples, from 0:", tf.where(~right)[:, 0]], value)
 
 
 def _only_if(condition, told, value):

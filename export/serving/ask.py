@@ -51,6 +51,9 @@ _TARGET = flags.DEFINE_string(
     "The shape that gets the appearance: a file like --shape, or a photograph if --shape is not given. Joints in "
     "pixels need the picture of the same name beside them.",
 )
+_BODY = flags.DEFINE_string(
+    "body", None, "Write the JSON of the REST request into this file and ask nobody: for curl -d @FILE."
+)
 _OUT = flags.DEFINE_string("out", "transfer.png", "PNG file for the answer. Its folder is made if it is not there.")
 _TIMEOUT = flags.DEFINE_float(
     "timeout", 30.0, "Seconds to wait for the answer, in each of up to four tries.", lower_bound=0.1
@@ -71,6 +74,11 @@ def _ask() -> None:
         told = "give two JSON files of joints (export.serving.joints), or two shape maps"
         raise InputError(f"--shape={_SHAPE.value} is {one} and --target={_TARGET.value} is {other}: {told}")
     question = shapes.read_bytes(_PICTURE.value), shape, target
+    if _BODY.value:
+        with atomic.writing(_BODY.value, "--body"):
+            atomic.write_bytes(Path(_BODY.value), rest_client.checked_body(*question))
+        print(_BODY.value)
+        return
     if _GRPC.value:
         start_tensorflow()  # for the messages
         from export.serving import grpc_client

@@ -20,6 +20,7 @@ from vunet_tf.files.errors import InputError
 
 MAX_SIDE = 8192  # pixels of a side of a picture that is sent
 MAX_PIXELS = 2**24  # pixels of a picture that is sent as a file: 64 MiB when decoded
+FAR = 8  # larger coordinates of a joint are no fractions: a person would be far outside of the picture
 TRIES = 4  # how often a request that seems to be right is sent
 _PAUSE = 0.02  # the longest pause before the second try in seconds; it doubles before each further try
 _Answer = TypeVar("_Answer")
@@ -76,6 +77,8 @@ def _check_shape(name, value):
             raise InputError(
                 f"{name} must have a joint inside the picture: they are fractions of its width and height, not pixels"
             )
+        if (value > FAR).any():
+            raise InputError(f"{name} must be fractions of the picture, not pixels: no number is above {FAR}")
     elif value.ndim != 3 or not all(1 <= side <= MAX_SIDE for side in value.shape[:2]):
         raise InputError(f"{name} must be a picture of 1 to {MAX_SIDE} pixels a side, it has: {list(value.shape)}")
 

@@ -11,6 +11,14 @@ from export.serving import checks
 from vunet_tf.files.errors import InputError
 from vunet_tf.files.words import DOCUMENT_ERRORS, shortened
 
+_REFUSED = (400, 412)  # HTTP statuses of INVALID_ARGUMENT and FAILED_PRECONDITION
+
+
+def checked_body(picture: bytes, shape: tuple[str, np.ndarray], target: tuple[str, np.ndarray]) -> bytes:
+    """The same as `request_body`, for a picture that is sent upright. Raises InputError if the request is wrong."""
+    checks.check(picture, shape, target)
+    return request_body(checks.upright(picture), shape, target)
+
 
 def request_body(picture: bytes, shape: tuple[str, np.ndarray], target: tuple[str, np.ndarray]) -> bytes:
     """The JSON of one transfer. `shape` and `target` are as `shapes.read_shape` gives them."""
@@ -24,13 +32,13 @@ def answer(body: bytes, status: int = 200) -> bytes:
     """The PNG file in an answer with an HTTP status.
 
     Raises:
-        checks.Refused: the server refused, in its words.
-        InputError: it is no answer, or there is no such model or version (404): to ask again does not help.
+        checks.Refused: the server refused the batch that the request was in, in its words. Another batch may do.
+        InputError: it is no answer, there is no such model or version (404), or the server is too busy (503, 504).
     """
     try:
         content = json.loads(body)
         if "error" in content:
-            kind = InputError if status == 404 else checks.Refused
+            kind = checks.Refused if status in _REFUSED else InputError
             raise kind(f"the server answers: {shortened(' '.join(content['error'].split()))}")
         (prediction,) = content["predictions"]
         # With a single output the server leaves its name out.
@@ -63,11 +71,9 @@ def transfer(
     """
     if not server.startswith(("http://", "https://")):
         raise InputError(f"--rest={server}: write http://{server}")
-    checks.check(picture, shape, target)
-    picture = checks.upright(picture)
+    body, headers = checked_body(picture, shape, target), {"Content-Type": "application/json"}
     chosen = "" if version is None else f"/versions/{version}"
     url = f"{server.rstrip('/')}/v1/models/{model}{chosen}:predict"
-    body, headers = request_body(picture, shape, target), {"Content-Type": "application/json"}
 
     def ask():
         try:

@@ -123,6 +123,8 @@ def table(results: dict[str, dict]) -> str:
             for threads in THREADS:
                 line += f"{speed[str(threads)]['median_ms']:>8.1f} /{speed[str(threads)]['p90_ms']:>5.1f}"
             line += f"{speed['2']['memory_mib']:>8.0f}"
+        elif "partitions" in found:
+            line += " " * 45
         if "partitions" in found:
             outside = ", ".join(f"{count} {kind}" for kind, count in found["outside"].items()) or "none"
             line += f"  {found['partitions']}, outside: {outside}"
