@@ -207,8 +207,8 @@ REFUSED = {
     "no picture": "must have the shape [1 or more",
     "no file": "must have the shape [1 or more",
     "joints in pixels": "joints must have a joint inside the picture",
-    "joints in pixels and unseen ones": "joints must be fractions of the picture, not pixels: no number is above 8; wrong "
-    "examples, from 0:] [2]",
+    "joints in pixels and unseen ones": "joints must be fractions of the picture, not pixels: no number is above 8; "
+    "wrong examples, from 0:] [2]",
     "14 joints": "joints must have the shape [1 or more, 15, 2]",
 }
 
