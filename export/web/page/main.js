@@ -140,6 +140,7 @@ async function start() {
     maps.push(...images.map((image) => read(image, model.size, about.shape_channels)));
     map = maps[0];
     element("shape-title").textContent = "Shape";
+    element("shapes").setAttribute("aria-label", "Shapes to choose from");
     element("hint").textContent = "Choose a shape, and an appearance.";
     element("bones").parentElement.hidden = true;
     element("dance").textContent = "Play";

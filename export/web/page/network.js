@@ -14,7 +14,7 @@ export async function file(path) {
 }
 
 function lost(path) {
-  return new Error(`A file of this page did not load: ${path}. Make the page again, or load it again.`);
+  return new Error(`A file of this page did not load: ${path}. Load the page again. If that does not help, this file is missing on the server.`);
 }
 
 /**

@@ -9,7 +9,7 @@ function tell(file) {
     return;
   }
   const path = new URL(file).pathname;
-  const lost = `A file of this page did not load: ${path}. Make the page again, or load it again.`;
+  const lost = `A file of this page did not load: ${path}. Load the page again. If that does not help, this file is missing on the server.`;
   const disk = "Browsers open this page only from a server. In its folder, run python -m http.server, and open http://localhost:8000";
   if (message.hidden) message.textContent = location.protocol === "file:" ? disk : lost;
   message.hidden = false;
