@@ -105,7 +105,11 @@ def test_the_command_writes_table_json_page_and_pictures(run, tmp_path):
     )
 
     table = comparison.as_markdown([results, results], [examples, examples], "the command")
-    assert "Difference from one, example by example" in table
+    assert "Difference from one, example by example" in table and "Flags in which the runs differ" not in table
+    other = dataclasses.replace(results, run="runs/two", training={**results.training, "seed": "1"})
+    without = comparison.as_markdown([results, other], [examples, {}], "the command")
+    assert "No differences of two: there is no NAME_examples.csv" in without and "Difference from" not in without
+    assert "| `--seed` |  | 1 |" in without
     assert "| transfer: error inside the figure | +0.00 [+0.00, +0.00] |" in table
     assert table.count(f"; {CHANGE}.") == 2
     assert report.number(find(results.measures, "transfer", "mean |error| inside")) in table

@@ -21,6 +21,8 @@ from vunet_tf.evaluation.report import Results, number
 from vunet_tf.evaluation.scoring import QUANTITIES, SHARPNESS, SSIM_PROTOCOL
 
 NOT_MEASURED = "not measured (needs the dataset and GPUs)"
+# Flags that say nothing about the weights of a run.
+_OF_EACH_RUN = ("run_dir", "dataset_dir", "checkpoint_every", "keep_checkpoints", "log_every", "pictures_every")
 _SPREAD = "appearance kept over 5 poses: spread of colour"
 # The rows of the main tables: title, section, the beginning of the quantity's name, and what it is of.
 ROWS = (
@@ -85,6 +87,7 @@ def as_markdown(
         lines += _baselines(with_it, split)
     lines += ["", "## Published", "", *_published(all_results)]
     lines += ["", "## How each run was made and measured", ""]
+    lines += _settings(all_results)
     for results in all_results:
         references = "; ".join(str(value) for key, value in results.settings.items() if key.startswith("references"))
         lines += [
@@ -144,9 +147,17 @@ def _differences(all_results, examples, split):
         ]
         if any(differences):
             rows.append([title, *(_change(each, QUANTITIES[keys[quantity]]) for each in differences)])
+    lost = [_name(results) for results, each in zip(all_results, examples, strict=True) if not each]
+    told = []
+    if lost:
+        told = [
+            "",
+            f"No differences of {', '.join(lost)}: there is no NAME_examples.csv beside the results; measure again.",
+        ]
     if not rows:
-        return []
+        return told
     return [
+        *told,
         "",
         f"Difference from {_name(all_results[0])}, example by example, with appearances resampled. If the interval "
         "does not contain 0, the difference is more than chance in the choice of these examples. It does not say how "
@@ -154,6 +165,19 @@ def _differences(all_results, examples, split):
         "",
         *_table(["", *map(_name, all_results[1:])], rows),
     ]
+
+
+def _settings(all_results):
+    """A table. Rows: flags in which the runs differ; columns: runs."""
+    names = dict.fromkeys(name for results in all_results for name in results.training)
+    rows = []
+    for name in names:
+        values = [str(results.training.get(name, "")) for results in all_results]
+        if name not in _OF_EACH_RUN and len(set(values)) > 1:
+            rows.append([f"`--{name}`", *values])
+    if not rows:
+        return []
+    return ["Flags in which the runs differ:", "", *_table(["", *map(_name, all_results)], rows), ""]
 
 
 def _change(found, quantity):
