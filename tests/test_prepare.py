@@ -66,10 +66,16 @@ def test_a_part_of_a_source_is_drawn_at_random_and_always_the_same(noise, tmp_pa
     assert names("10") != {path.name for path in source.items[:10]}
 
     made = run(
-        "--source=folder", f"--input={noise}", f"--output={tmp_path / 'by_flag'}", "--max_items=10", "--workers=1"
+        "--source=folder",
+        f"--input={noise}",
+        f"--output={tmp_path / 'by_flag'}",
+        "--max_items=10",
+        "--image_size=24",
+        "--workers=1",
     )
     assert made.returncode == 0, made.stderr
     assert names("by_flag") == names("10")
+    assert "train cannot use it: its --image_size must be a power of two" in made.stdout
 
 
 def test_small_folders_have_a_validation_split_and_one_picture_has_none(tmp_path):

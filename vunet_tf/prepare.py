@@ -130,6 +130,8 @@ def _prepare() -> None:
         print("  no split 'valid': training then has no validation, and evaluate needs --split=train")
     elif info.examples("valid") < _FEW:
         print(f"  valid has fewer than {_FEW} examples: too few to choose a model by, or to measure one")
+    if info.image_size & (info.image_size - 1):
+        print("  train cannot use it: its --image_size must be a power of two, such as 32, 64, 128 or 256")
     if info.rejected:
         print(f"  left out: {info.rejected}, listed in {Path(_OUTPUT.value) / 'rejects.csv'}")
 
