@@ -36,7 +36,7 @@ export class Pose {
    * channel, 1 inside; to_picture: the matrix from the mask to the picture}.
    */
   async person(picture) {
-    this.#networks ??= Promise.all([this.#about.detector, this.#about.landmarks].map(Network.load));
+    this.#networks ??= Promise.all([this.#about.detector, this.#about.landmarks].map((path) => Network.load(path)));
     const networks = await this.#networks.catch((error) => {
       this.#networks = null;
       throw error;
