@@ -76,12 +76,14 @@ class Dresser(assets: AssetManager, file: String = "vunet_dynamic.tflite") : Aut
         }
     }
 
-    /** A square of a photograph, for `looks`. What lies outside of the photograph becomes white. */
+    /** A square of a photograph, for `looks`. What lies outside of it gets the grey level "cutout", else white. */
     fun crop(picture: Bitmap, square: Square): Bitmap {
         val side = square.side.roundToInt()
         val made = Bitmap.createBitmap(side, side, Bitmap.Config.ARGB_8888)
         val canvas = Canvas(made)
-        canvas.drawColor(Color.WHITE)
+        val fitting = about.getJSONObject("photographs")
+        val grey = if (fitting.isNull("cutout")) 255 else fitting.getInt("cutout")
+        canvas.drawColor(Color.rgb(grey, grey, grey))
         canvas.drawBitmap(picture, -square.left, -square.top, null)
         return made
     }
