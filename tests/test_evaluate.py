@@ -116,6 +116,13 @@ def test_the_command_writes_table_json_page_and_pictures(run, tmp_path):
     assert "| VU-Net | 3.214 | 0.353 |" in table and "not measured (needs the dataset and GPUs)" in table
 
 
+def test_scores_of_an_earlier_evaluation_are_not_left_beside_a_new_one(run, tmp_path):
+    (tmp_path / "x_examples.csv").write_text("section,split\n")
+    made = evaluate(f"--run_dir={run}", "--split=valid", "--sections=distribution", f"--out={tmp_path / 'x.json'}")
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "x.json").exists() and not (tmp_path / "x_examples.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -97,10 +97,12 @@ def _evaluate() -> None:
     if curve := plots.curve(_RUN_DIR.value):
         pictures.append(Picture("curve", "Curve of the run", "From its metrics.csv.", curve))
     print(report.as_text(results))
+    scores = per_example.path_beside(out)
     with atomic.writing(out):
+        scores.unlink(missing_ok=True)  # an earlier one of this name, which --compare would take for this run's
         report.write(results, out)
         if evaluation.examples:
-            atomic.write_csv(per_example.path_beside(out), per_example.table(evaluation.examples))
+            atomic.write_csv(scores, per_example.table(evaluation.examples))
         for picture in pictures:
             atomic.write_bytes(out.with_name(f"{out.stem}_{picture.name}.png"), picture.png)
         atomic.write_text(out.with_suffix(".html"), as_html(results, pictures))
