@@ -13,7 +13,10 @@ from vunet_tf.models.layers import (
     SubPixelUp,
     WeightNormConv2D,
     data_dependent_initialisation,
+    quantisation_aware,
+    rounded,
 )
+from vunet_tf.models.operations import as_int8
 
 GOLDEN = np.load(Path(__file__).parent / "golden/weight_norm.npz")
 CASES = {"3x3": (3, 1), "1x1": (1, 1), "down": (3, 2)}
@@ -169,6 +172,33 @@ def test_dropout_keeps_the_mean_and_masks_the_gradient(weight_norm):
         tape.watch(x)
         kept = block.dropout(x, training=True)
     np.testing.assert_array_equal(tape.gradient(kept, x), kept / x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_rounding_leaves_256_values_and_0_and_every_gradient(dtype):
+    x = tf.cast(normal(4, 9, 9, 8) + 0.7, dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = as_int8(x)
+    width = float(tf.reduce_max(x) - tf.reduce_min(x))
+    assert len(np.unique(y.numpy())) <= 256
+    assert np.abs((y - x).numpy().astype("float32")).max() <= width / 255 * (0.51 if dtype == "float32" else 1)
+    np.testing.assert_array_equal(as_int8(tf.zeros_like(x)), tf.zeros_like(x))
+    np.testing.assert_array_equal(tape.gradient(y, x), tf.ones_like(x))
+
+
+def test_a_quantisation_aware_model_rounds_in_training_only():
+    inputs = keras.Input((6, 6, 4))
+    h = ResidualBlock(4, activation="leaky_relu", weight_norm=False)(inputs)
+    plain = keras.Model(inputs, rounded(SubPixelUp(2, weight_norm=False)(h)))
+    x = normal(3, 6, 6, 4)
+    exact = plain(x, training=True).numpy()
+    assert len(np.unique(exact)) > 256
+    quantisation_aware(plain)
+    np.testing.assert_array_equal(plain(x, training=False), exact)
+    coarse = plain(x, training=True).numpy()
+    assert len(np.unique(coarse)) <= 256
+    assert 0 < np.abs(coarse - exact).max() < 0.05 * np.abs(exact).max()
 
 
 def test_sub_pixel_up_lays_four_channel_groups_out_as_squares():

@@ -73,7 +73,9 @@ def answers(case):
         "transfer": {**sent, **target},
         "transfer_bytes": {"image_bytes": files, key: sent[key], **target},
         "encode": sent,
+        "encode_bytes": {"image_bytes": files, key: sent[key]},
         "generate": {key: sent[key], **z},
+        "generate_bytes": {key: sent[key], **z},
         "sample": {key: sent[key], "seed": np.arange(32, dtype=np.int32)},
         "sample_noise": {key: sent[key], **noise},
     }
@@ -163,12 +165,14 @@ def test_pictures_equal_keras_within_one_grey_level(case, answers, size):
     expected = np.asarray(model.transfer(seen, reverse))
     for name in ("serving_default", "transfer"):
         assert_same_picture(answers[name, size]["image"], expected)
-    decoded = np.stack([unpng(content) for content in answers["transfer_bytes", size]["image_bytes"]])
-    assert_same_picture(decoded, expected)
+    assert_same_picture(decoded(answers["transfer_bytes", size]), expected)
     for i, z in enumerate(model.encode(seen)):
-        np.testing.assert_allclose(answers["encode", size][f"z_{i}"], z, atol=1e-4)
+        for name in ("encode", "encode_bytes"):
+            np.testing.assert_allclose(answers[name, size][f"z_{i}"], z, atol=1e-4)
     z = [x[:size] for x in model.encode(before)]  # what was sent
-    assert_same_picture(answers["generate", size]["image"], np.asarray(model.generate(shape, z)))
+    expected = np.asarray(model.generate(shape, z))
+    assert_same_picture(answers["generate", size]["image"], expected)
+    assert_same_picture(decoded(answers["generate_bytes", size]), expected)
     sampled, z = model.sample(shape, noise=[x[:size] for x in model.noise(32, 5)])
     assert_same_picture(answers["sample_noise", size]["image"], np.asarray(sampled))
     for i, value in enumerate(z):
@@ -176,6 +180,10 @@ def test_pictures_equal_keras_within_one_grey_level(case, answers, size):
     for i in range(min(size, 3)):
         alone = np.asarray(model.sample(shape[i : i + 1], seed=i)[0])
         assert_same_picture(answers["sample", size]["image"][i : i + 1], alone)
+
+
+def decoded(answer):
+    return np.stack([unpng(content) for content in answer["image_bytes"]])
 
 
 def crops(batch):
@@ -224,7 +232,7 @@ def test_wrong_requests_come_back_as_invalid_argument(answers):
 def test_wrong_ranks_are_named_by_tensorflow_too(parts_version):
     """Python's TensorFlow optimises by what a signature promises (the C++ loader does not). It must keep the checks."""
     functions = tf.saved_model.load(str(parts_version)).signatures
-    for signature in ("encode", "transfer_bytes", "generate", "sample"):
+    for signature in ("encode", "encode_bytes", "transfer_bytes", "generate", "sample"):
         right = warmup.example_inputs(functions[signature].structured_input_signature[1], 16)
         for name, value in right.items():
             for wrong in (value[0], value[None], value[:0], value.ravel()[0]):

@@ -79,6 +79,13 @@ def test_the_batching_configuration_is_what_the_server_reads():
         text_format.Parse("max_batch_sizes { value: 1 }", batching_parameters()())
 
 
+def test_batching_is_switched_by_one_variable():
+    """The server refuses rules of batching without --enable_batching, so both follow from the same variable."""
+    compose = (SERVING / "compose.yaml").read_text()
+    assert "--enable_batching=${BATCHING:-false}" in compose
+    assert "--batching_parameters_file=${BATCHING:+/config/batching.config}" in compose
+
+
 def test_compose_names_files_that_are_there():
     named = set(re.findall(r"\w+\.config", (SERVING / "compose.yaml").read_text()))
     assert named == {"models.config", "batching.config", "monitoring.config"}

@@ -231,6 +231,26 @@ def test_a_second_round_keeps_weights_and_slots_alone(ours):
     assert_equal([array(v) for v in first.optimizer.variables], [array(v) for v in second.optimizer.variables])
 
 
+def test_a_quantisation_aware_step_measures_what_rounding_costs():
+    """The loss of training feels the rounding, that of validation does not."""
+    model = dataclasses.replace(MODEL, width=8, max_width=8)
+    exact, aware = training_step(model), training_step(model, quantisation_aware=True)
+    aware.restore(exact.state())
+    noise = exact.model.noise(4, 0)
+    measured = {
+        training: [float(ours.loss_terms(BATCHES[0], noise, training)["loss"]) for ours in (exact, aware)]
+        for training in (True, False)
+    }
+    assert measured[False][0] == measured[False][1]
+    assert measured[True][0] != measured[True][1] == pytest.approx(measured[True][0], rel=0.05)
+
+
+@pytest.mark.parametrize("changes", [{"prior": "flow"}, {"model": "realnvp", "latent_scales": 1}], ids=str)
+def test_flows_are_not_rounded(changes):
+    with pytest.raises(InputError, match="--quantisation_aware=true: not with --"):
+        training_step(dataclasses.replace(MODEL, **changes), quantisation_aware=True)
+
+
 def test_a_state_of_another_model_is_refused(traced):
     _, state = traced
     wider = TrainingStep(dataclasses.replace(MODEL, width=8, max_width=8), CONFIG)

@@ -9,7 +9,9 @@ Resizing, stickmen and crops of body parts are in the graph. Signatures:
   transfer (serving_default)  from a picture and a target: the target's shape with the picture's appearance, uint8
   transfer_bytes              the same with PNG or JPEG files, for REST
   encode                      from a picture to its appearance, z
+  encode_bytes                the same with PNG or JPEG files
   generate                    from a shape and z to a picture
+  generate_bytes              the same with PNG files as the answer
   sample                      from a shape and a seed to a picture with an appearance from the prior
   sample_noise                the same with noise that the client sends
 

@@ -46,7 +46,9 @@ class Graph:
             "transfer": (self.transfer, picture | shape | target),
             "transfer_bytes": (self.transfer_bytes, encoded | shape | target),
             "encode": (self.encode, picture | shape),
+            "encode_bytes": (self.encode_bytes, encoded | shape),
             "generate": (self.generate, shape | z),
+            "generate_bytes": (self.generate_bytes, shape | z),
             "sample": (self.sample, shape | {"seed": _spec(tf.int32)}),
             "sample_noise": (self.sample_noise, shape | noise),
         }
@@ -74,13 +76,17 @@ class Graph:
         """`transfer` for PNG or JPEG files. The answer is a PNG file, "image_bytes" [B]."""
         inputs = _checked(inputs)
         z = self._encode(to_float(self._decoded(inputs["image_bytes"])), inputs)
-        made = self._generate(self._shape(inputs[f"target_{self.shape_key}"]), z)
-        return {"image_bytes": tf.map_fn(tf.io.encode_png, made, fn_output_signature=tf.string)}
+        return _as_files(self._generate(self._shape(inputs[f"target_{self.shape_key}"]), z))
 
     def encode(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The appearance of the picture: "z_0", ..., the posterior's mean."""
         inputs = _checked(inputs)
         return self._named(self._encode(self._picture(inputs["image"]), inputs))
+
+    def encode_bytes(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """`encode` for PNG or JPEG files."""
+        inputs = _checked(inputs)
+        return self._named(self._encode(to_float(self._decoded(inputs["image_bytes"])), inputs))
 
     def reconstruct(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The picture made again from its own z: "image"."""
@@ -89,9 +95,11 @@ class Graph:
 
     def generate(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The shape with this appearance; for a model without shapes, the picture of z: "image"."""
-        inputs = _checked(inputs)
-        z = [inputs[f"z_{i}"] for i in range(len(self.config.latent_shapes))]
-        return {"image": self._generate(self._given_shape(inputs), z)}
+        return {"image": self._generated(inputs)}
+
+    def generate_bytes(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """`generate` with PNG files as the answer: "image_bytes" [B]."""
+        return _as_files(self._generated(inputs))
 
     def sample(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The shape with an appearance from the prior, by each example's own "seed": "image" and "z_0", ..."""
@@ -124,6 +132,11 @@ class Graph:
     def _generate(self, shape, z):
         given = {} if shape is None else {"shape": shape}
         return to_uint8_tensor(self.model.wiring("generate")({**given, "z": list(z)}, training=False))
+
+    def _generated(self, inputs):
+        inputs = _checked(inputs)
+        z = [inputs[f"z_{i}"] for i in range(len(self.config.latent_shapes))]
+        return self._generate(self._given_shape(inputs), z)
 
     def _picture(self, image):
         return to_float(self._resized(image))
@@ -236,6 +249,11 @@ def _traced(name, function, specs):
 
 
 # Files
+
+
+def _as_files(pictures):
+    """An answer with pictures, uint8 [B, S, S, 3], as PNG files."""
+    return {"image_bytes": tf.map_fn(tf.io.encode_png, pictures, fn_output_signature=tf.string)}
 
 
 def _is_png(file):

@@ -8,7 +8,7 @@ from vunet_tf.config import ModelConfig
 from vunet_tf.models.appearance_input import AppearanceInput
 from vunet_tf.models.configured import ConfiguredModel, block_settings
 from vunet_tf.models.distributions import DiagonalGaussian
-from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution
+from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution, rounded
 from vunet_tf.models.shape_encoder import contracting_path
 
 
@@ -61,7 +61,7 @@ class AppearanceEncoder(ConfiguredModel):
     ) -> dict[str, list[keras.KerasTensor]]:
         """The graph of F on symbolic tensors. Without noise z is the mean at every scale, and no op is random."""
         skips = self.contract(appearance)
-        h = self.project(skips[-1])
+        h = rounded(self.project(skips[-1]))
         posterior, latents = [], []
         for i, (first, *rest) in enumerate(self.blocks):
             if i:

@@ -25,7 +25,7 @@ from vunet_tf.models.appearance_input import AppearanceInput
 from vunet_tf.models.configured import block_settings
 from vunet_tf.models.distributions import SOFTPLUS_OF_ONE, DiagonalGaussian
 from vunet_tf.models.generative import GenerativeModel, symbolic_inputs, symbolic_z
-from vunet_tf.models.layers import Activation, ResidualBlock, SubPixelUp, convolution
+from vunet_tf.models.layers import Activation, ResidualBlock, SubPixelUp, convolution, rounded
 from vunet_tf.models.prior import StandardNormalPrior
 from vunet_tf.models.shape_encoder import contracting_path
 from vunet_tf.objective import losses
@@ -65,7 +65,7 @@ def picture_decoder(config: ModelConfig, numbers: int, channels: int, name: str 
         for block in range(config.blocks_per_scale):
             h = ResidualBlock(width, name=f"block_{scale}_{block}", **block_settings(config))(h)
     to_picture = convolution(channels, 3, weight_norm=config.weight_norm, dtype="float32", name="to_picture")
-    return keras.Model(code, to_picture(h), name=name)
+    return keras.Model(code, rounded(to_picture(h)), name=name)
 
 
 @keras.saving.register_keras_serializable("vunet_tf")

@@ -8,7 +8,7 @@ import keras
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.configured import ConfiguredModel, block_settings
 from vunet_tf.models.flow_prior import FlowPrior
-from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution
+from vunet_tf.models.layers import ResidualBlock, SubPixelUp, convolution, rounded
 from vunet_tf.models.prior import GroupPrior, StandardNormalPrior
 
 
@@ -93,7 +93,7 @@ class Decoder(ConfiguredModel):
     def _connect(self, skips, latent):
         """D's graph; `latent(i, h)` gives (prior's parameters, z) of latent i from the features h."""
         skips = list(skips)
-        h = self.project(skips[-1])
+        h = rounded(self.project(skips[-1]))
         parameters, latents = [], []
         for i, (first, *rest) in enumerate(self.blocks):
             if i:
@@ -103,7 +103,7 @@ class Decoder(ConfiguredModel):
                 prior, z = latent(i, h)
                 parameters.append(prior)
                 latents.append(z)
-                h = self.join_z[i](keras.layers.Concatenate()([h, z]))
+                h = rounded(self.join_z[i](keras.layers.Concatenate()([h, z])))
             for residual in rest:
                 h = residual(h, skips.pop())
-        return self.to_picture(h), parameters, latents
+        return rounded(self.to_picture(h)), parameters, latents

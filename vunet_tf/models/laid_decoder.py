@@ -9,7 +9,7 @@ from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.configured import ConfiguredModel
 from vunet_tf.models.decoder import expanding_layers, skip_inputs
 from vunet_tf.models.flow_prior import FlowPrior
-from vunet_tf.models.layers import Activation, convolution
+from vunet_tf.models.layers import Activation, convolution, rounded
 from vunet_tf.models.part_maps import FirstPicture, Lay
 from vunet_tf.models.part_prior import PartPrior
 from vunet_tf.models.prior import StandardNormalPrior
@@ -132,20 +132,20 @@ class LaidDecoder(ConfiguredModel):
             )
             entering = self._entering(self.lay(completed, maps), whole)
             texture = self.lay_texture(self._texture(z, vector, skips[-1]), rows, columns, maps)
-            entering[-1].append(self.join_texture(texture))
+            entering[-1].append(rounded(self.join_texture(texture)))
             first_picture = keras.layers.Add(dtype="float32", name="textured")(
                 [self.first_picture(completed, maps), texture]
             )
-        h = self.project(skips[-1])
+        h = rounded(self.project(skips[-1]))
         for i, (first, *rest) in enumerate(self.blocks):
             if i:
                 h = self.ups[i - 1](h)
             h = first(h, skips.pop())
             for more in entering[i]:
-                h = keras.layers.Add()([h, more])
+                h = rounded(keras.layers.Add()([h, more]))
             for residual in rest:
                 h = residual(h, skips.pop())
-        picture = self.to_picture(h)
+        picture = rounded(self.to_picture(h))
         if latents:
             picture = keras.layers.Add(dtype="float32", name="picture")([picture, first_picture])
         return picture, parameters, latents
@@ -166,11 +166,11 @@ class LaidDecoder(ConfiguredModel):
 
     def _entering(self, laid, whole):
         """[what enters at each scale], from the bottom up. A 1x1 convolution runs at the smaller of the two sides."""
-        entering = [[join_whole(whole)] for join_whole in self.join_whole]
+        entering = [[rounded(join_whole(whole))] for join_whole in self.join_whole]
         for i, join_laid in enumerate(self.join_laid, 1):
             side, own = self._side(i), laid.shape[1]
             smaller = laid if side >= own else keras.layers.AveragePooling2D(own // side)(laid)
-            joined = join_laid(smaller)
+            joined = rounded(join_laid(smaller))
             if side > own:
                 joined = keras.layers.UpSampling2D(side // own, interpolation="bilinear")(joined)
             entering[i].append(joined)

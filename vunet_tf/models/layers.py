@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from vunet_tf.models.operations import activate, add_bias, masked, normalised_kernel, small_convolution
+from vunet_tf.models.operations import activate, add_bias, as_int8, masked, normalised_kernel, small_convolution
 
 PACKAGE = "vunet_tf"
 Shape = tuple[int | None, ...]  # of a batch of tensors; None is any size
@@ -128,6 +128,32 @@ class RandomMask(keras.layers.Dropout):
         return masked(inputs, random_bytes >= tf.constant(self._dropped, tf.uint8))
 
 
+@keras.saving.register_keras_serializable(PACKAGE)
+class Int8Rounding(keras.layers.Layer):
+    """Stands where an int8 file rounds. It changes nothing, except in the training of a `quantisation_aware` model.
+
+    Attributes:
+        active: whether it rounds in training.
+    """
+
+    active = False
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        return as_int8(x) if self.active and training else x
+
+
+def rounded(h: keras.KerasTensor) -> keras.KerasTensor:
+    """A symbolic tensor, rounded in the training of a `quantisation_aware` model."""
+    return Int8Rounding(dtype=h.dtype)(h)
+
+
+def quantisation_aware(model: keras.Model) -> None:
+    """From now on, `model` rounds in training what an int8 file of it will round (`export.tflite`)."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, Int8Rounding):
+            layer.active = True
+
+
 def convolution(
     filters: int, kernel_size: int, strides: int = 1, weight_norm: bool = True, **kwargs: Any
 ) -> keras.layers.Layer:
@@ -219,6 +245,7 @@ class ResidualBlock(keras.layers.Layer):
         self.dropout = RandomMask(dropout, dtype=self.dtype_policy)
         self.kernel_size = kernel_size
         self.conv = convolution(filters, kernel_size, weight_norm=weight_norm, dtype=self.dtype_policy)
+        self.rounding = Int8Rounding(dtype=self.dtype_policy)
 
     def build(self, x_shape: Shape, skip_shape: Shape | None = None) -> None:
         if self.skip:
@@ -230,10 +257,13 @@ class ResidualBlock(keras.layers.Layer):
         if self.skip:
             h = ops.concatenate([x, self.skip_conv(activate(self.activation, skip))], axis=-1)
         h = self.dropout(activate(self.activation, h), training=training)
+        h = self.rounding(h, training=training)
         gain = self.dropout.gain(training)
         if self.weight_norm:
-            return x + self.conv(h, gain=gain)
-        return x + self.conv(h * gain if training else h)
+            added = self.conv(h, gain=gain)
+        else:
+            added = self.conv(h * gain if training else h)
+        return self.rounding(x + self.rounding(added, training=training), training=training)
 
     def get_config(self) -> dict[str, Any]:
         own = {
@@ -267,12 +297,13 @@ class SubPixelUp(keras.layers.Layer):
         self.filters = filters
         self.weight_norm = weight_norm
         self.conv = convolution(4 * filters, 3, weight_norm=weight_norm, dtype=self.dtype_policy)
+        self.rounding = Int8Rounding(dtype=self.dtype_policy)
 
     def build(self, input_shape: Shape) -> None:
         self.conv.build(input_shape)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return tf.nn.depth_to_space(self.conv(inputs), 2)
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        return tf.nn.depth_to_space(self.rounding(self.conv(inputs), training=training), 2)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters, "weight_norm": self.weight_norm}

@@ -74,6 +74,17 @@ def masked(x: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
     return x * tf.cast(keep, x.dtype), lambda upstream: (upstream * tf.cast(keep, upstream.dtype), None)
 
 
+def as_int8(x: tf.Tensor) -> tf.Tensor:
+    """x rounded to 256 steps from its smallest to its largest value, 0 among them; the gradient is that of x.
+
+    So an int8 file rounds what its ops give (Jacob et al., CVPR 2018, Sec. 3).
+    """
+    exact = tf.stop_gradient(x)
+    width = tf.maximum(tf.reduce_max(exact), 0) - tf.minimum(tf.reduce_min(exact), 0)
+    step = tf.maximum(width / 255, tf.constant(1e-12, x.dtype))
+    return x + (tf.round(exact / step) * step - exact)
+
+
 def activate(activation: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
     """activation(x). On CPU, ELU is computed in float32: TensorFlow's ELU in bfloat16 takes 1.6 times as long."""
     if activation is keras.activations.elu and x.dtype == tf.bfloat16 and not tf.config.list_physical_devices("GPU"):

@@ -12,7 +12,7 @@ from keras import ops
 
 from vunet_tf.config import PICTURE_CHANNELS, ModelConfig
 from vunet_tf.models.configured import ConfiguredModel, block_settings
-from vunet_tf.models.layers import PACKAGE, Activation, ResidualBlock, Shape, SubPixelUp, convolution, down
+from vunet_tf.models.layers import PACKAGE, Activation, ResidualBlock, Shape, SubPixelUp, convolution, down, rounded
 
 DEPTH = 3  # how many times the networks on the grid of the part maps halve its resolution
 
@@ -32,20 +32,21 @@ def hourglass(inputs: keras.KerasTensor, width: int, channels: int, config: Mode
     blocks, wn = block_settings(config), config.weight_norm
     h = inputs
     for i in range(config.map_factor):
-        h = down(width, weight_norm=wn, name=f"stem_{i}")(h)
+        h = rounded(down(width, weight_norm=wn, name=f"stem_{i}")(h))
     if not config.map_factor:
-        h = convolution(width, 3, weight_norm=wn, name="stem")(h)
+        h = rounded(convolution(width, 3, weight_norm=wn, name="stem")(h))
     widths = [width] + [2 * width] * DEPTH
     skips = [h]
     for i, wide in enumerate(widths[1:], 1):
-        h = down(wide, weight_norm=wn, name=f"down_{i}")(Activation(config.activation)(h))
+        h = rounded(down(wide, weight_norm=wn, name=f"down_{i}")(Activation(config.activation)(h)))
         h = ResidualBlock(wide, name=f"contract_{i}", **blocks)(h)
         skips.append(h)
     skips.pop()
     for i, wide in reversed(list(enumerate(widths[:-1]))):
         h = SubPixelUp(wide, weight_norm=wn, name=f"up_{i}")(h)
         h = ResidualBlock(wide, skip=True, name=f"expand_{i}", **blocks)(h, skips.pop())
-    return convolution(channels, 1, weight_norm=wn, dtype="float32", name="out")(Activation(config.activation)(h))
+    out = convolution(channels, 1, weight_norm=wn, dtype="float32", name="out")
+    return rounded(out(Activation(config.activation)(h)))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

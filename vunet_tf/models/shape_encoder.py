@@ -6,7 +6,7 @@ import keras
 
 from vunet_tf.config import ModelConfig
 from vunet_tf.models.configured import ConfiguredModel, block_settings
-from vunet_tf.models.layers import ResidualBlock, convolution, down
+from vunet_tf.models.layers import ResidualBlock, convolution, down, rounded
 from vunet_tf.models.part_maps import PartMaps
 from vunet_tf.models.texture import Texels
 
@@ -23,11 +23,11 @@ def contracting_path(inputs: keras.KerasTensor, widths: Sequence[int], config: M
         The output of every block, in the order of the computation: at each scale `config.blocks_per_scale` tensors
         [B, h, w, width].
     """
-    h = convolution(widths[0], 1, weight_norm=config.weight_norm, name="in")(inputs)
+    h = rounded(convolution(widths[0], 1, weight_norm=config.weight_norm, name="in")(inputs))
     skips = []
     for scale, width in enumerate(widths):
         if scale:
-            h = down(width, weight_norm=config.weight_norm, name=f"down_{scale}")(h)
+            h = rounded(down(width, weight_norm=config.weight_norm, name=f"down_{scale}")(h))
         for block in range(config.blocks_per_scale):
             h = ResidualBlock(width, name=f"block_{scale}_{block}", **block_settings(config))(h)
             skips.append(h)

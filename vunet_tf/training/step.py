@@ -13,6 +13,7 @@ from vunet_tf.config import ModelConfig, TrainingConfig
 from vunet_tf.files.errors import InputError
 from vunet_tf.models import registry
 from vunet_tf.models.generative import INPUTS
+from vunet_tf.models.layers import quantisation_aware
 from vunet_tf.objective import adversarial, losses
 from vunet_tf.objective.schedules import kl_weight, learning_rate
 from vunet_tf.training.optimizer import DISCRIMINATORS, OPTIMIZERS
@@ -85,6 +86,8 @@ class TrainingStep:
             with _dtype_policy(config.mixed_precision):
                 self.model = registry.build(model_config)
                 self.discriminator = self._discriminator()
+            if config.quantisation_aware:
+                self._round()
             self.reconstruction = losses.reconstruction_loss(config)
             averages = {"use_ema": config.ema > 0, "ema_momentum": config.ema or 0.99}
             self.optimizer = OPTIMIZERS[config.optimizer](config.learning_rate, **averages)
@@ -100,6 +103,14 @@ class TrainingStep:
         self.names: list[str] = []  # names of the columns that `train` and `test` return
         self.train = tf.function(self._train)
         self.test = tf.function(self.test_step, autograph=False)
+
+    def _round(self):
+        """Lets the model round in training. Raises InputError if it must not."""
+        config = self.model.config
+        if config.model == "realnvp" or (config.model == "vunet" and config.prior == "flow"):
+            flow = "--model=realnvp" if config.model == "realnvp" else "--prior=flow"
+            raise InputError(f"--quantisation_aware=true: not with {flow}, whose networks must be exact; leave it out")
+        quantisation_aware(self.model)
 
     def _discriminator(self):
         """The other player's network, or None. Raises InputError if --adversarial does not suit the model."""
