@@ -27,6 +27,7 @@ import android.graphics.Canvas
 import android.graphics.Color
 import com.google.ai.edge.litert.Accelerator
 import com.google.ai.edge.litert.CompiledModel
+import com.google.ai.edge.litert.TensorBuffer
 import kotlin.math.roundToInt
 import org.json.JSONObject
 
@@ -142,9 +143,11 @@ class Dresser(assets: AssetManager, file: String = "vunet_dynamic.tflite") : Aut
 /** A square of a picture, in pixels. It may reach beyond the picture. */
 class Square(val left: Float, val top: Float, val side: Float)
 
-/** A file and what vunet.json says about its signatures. */
+/** A file and what vunet.json says about its signatures. The buffers of a signature are made once, and kept. */
 private class Graph(assets: AssetManager, file: String, private val signatures: JSONObject) : AutoCloseable {
     private val compiled = CompiledModel.create(assets, file, CompiledModel.Options(Accelerator.CPU))
+    private val sizes = HashMap<String, Map<String, Int>>()
+    private val buffers = HashMap<String, Pair<Map<String, TensorBuffer>, Map<String, TensorBuffer>>>()
 
     /** How many numbers each input or output of a signature has. */
     fun shapes(signature: String, side: String): Map<String, Int> {
@@ -157,20 +160,25 @@ private class Graph(assets: AssetManager, file: String, private val signatures: 
 
     /** All outputs of a signature. Arrays of `known` that it does not take are left out. */
     fun call(signature: String, known: Map<String, FloatArray>): Map<String, FloatArray> {
-        val given = shapes(signature, "inputs").mapValues { (name, count) ->
+        val counts = sizes.getOrPut(signature) { shapes(signature, "inputs") }
+        for ((name, count) in counts) {
             // LiteRT itself accepts arrays of any size.
             val value = requireNotNull(known[name]) { "$signature needs $name" }
             require(value.size == count) { "$name of $signature must have $count numbers, it has ${value.size}" }
-            compiled.createInputBuffer(name, signature).apply { writeFloat(value) }
         }
-        val made = shapes(signature, "outputs").mapValues { (name, _) -> compiled.createOutputBuffer(name, signature) }
-        try {
-            compiled.run(given, made, signature)
-            return made.mapValues { (_, buffer) -> buffer.readFloat() }
-        } finally {
-            (given.values + made.values).forEach { it.close() }
+        val (given, made) = buffers.getOrPut(signature) {
+            Pair(
+                counts.mapValues { (name, _) -> compiled.createInputBuffer(name, signature) },
+                shapes(signature, "outputs").mapValues { (name, _) -> compiled.createOutputBuffer(name, signature) }
+            )
         }
+        for ((name, buffer) in given) buffer.writeFloat(known.getValue(name))
+        compiled.run(given, made, signature)
+        return made.mapValues { (_, buffer) -> buffer.readFloat() }
     }
 
-    override fun close() = compiled.close()
+    override fun close() {
+        buffers.values.forEach { (given, made) -> (given.values + made.values).forEach { it.close() } }
+        compiled.close()
+    }
 }
