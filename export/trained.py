@@ -1,6 +1,7 @@
 """What is exported: a run with its weight normalisation folded, and its description for clients."""
 
 import datetime
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ def describe(run: Run) -> dict:
     return {
         "model": "VU-Net (Esser, Sutter, Ommer, CVPR 2018)" if config.model == "vunet" else f"--model={config.model}",
         "made_by": f"vunet_tf {__version__} from {run.directory.resolve().name}",
+        "weights": _fingerprint(run.model.weights),
         "made_on": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "licence": f"{licence} (program and weights)" if licence else LICENCE,
         "image_size": config.image_size,
@@ -56,6 +58,14 @@ def describe(run: Run) -> dict:
             "cutout": None if fitting.cutout is None else CUTOUTS[fitting.cutout],
         },
     }
+
+
+def _fingerprint(weights):
+    """The same 16 letters for the same weights, and for others other ones."""
+    found = hashlib.sha256()
+    for weight in weights:
+        found.update(np.ascontiguousarray(weight.numpy()).tobytes())
+    return found.hexdigest()[:16]
 
 
 def _order_in_schemas() -> dict[str, list[int]]:

@@ -130,6 +130,19 @@ def test_an_app_finds_square_and_joints_from_landmarks_as_this_package_does(sche
     np.testing.assert_array_equal(read[0], [320, 120])
 
 
+def test_an_export_says_which_weights_it_has():
+    run = vunet_tf.load("figures-64")
+    told = trained.describe(run)["weights"]
+    assert (
+        told
+        == trained.describe(trained.load("figures-64"))["weights"]
+        != trained.describe(vunet_tf.load("figures-128"))["weights"]
+    )
+    bias = run.model.weights[-1]
+    bias.assign(bias + 1e-3)
+    assert trained.describe(run)["weights"] != told
+
+
 def test_an_app_can_exchange_the_trousers_by_what_the_export_says():
     """The rows of z that its description names for the legs change the legs, and hardly anything else."""
     run = vunet_tf.load("figures-64")

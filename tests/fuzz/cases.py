@@ -105,6 +105,32 @@ def sprites(frame=(), appearance=(), **changes) -> Callable[[], bytes]:
     return lambda: json.dumps(document).encode()
 
 
+# A small evaluation as `evaluate` writes it.
+RESULTS = {
+    "run": "runs/a",
+    "dataset": "datasets/a",
+    "source": "figures",
+    "command": "python -m vunet_tf.evaluate",
+    "settings": {"seed": 0, "splits": {"valid": "unseen"}, "references of valid": "first"},
+    "model": {"image_size": 64, "widths": [16, 32]},
+    "training": {"steps": 100, "adversarial": "0.0", "kl_weight": 0.1},
+    "versions": {"keras": "3"},
+    "measures": [
+        {"section": "transfer", "split": "valid", "quantity": quantity, "of": "model", "unit": "", "better": "lower"}
+        | {"value": 12.5, "low": 11.0, "high": 14.0, "examples": 4, "appearances": 2}
+        for quantity in ("mean |error| inside the figure", "SSIM inside the figure")
+    ],
+    "missing": [{"section": "pose", "split": "valid", "quantity": "joints", "why": "no estimator"}],
+    "changes": ["step 5: other data"],
+    "format": "vunet-evaluation-1",
+}
+
+
+def results(**changes) -> Callable[[], bytes]:
+    """Results of an evaluation with changes in them."""
+    return lambda: json.dumps(RESULTS | changes).encode()
+
+
 CASES: dict[str, dict[str, Callable[[], object]]] = {
     "keypoint_json": {
         "nested deeply": lambda: DEEP,
@@ -124,6 +150,12 @@ CASES: dict[str, dict[str, Callable[[], object]]] = {
         "a name that is an option": lambda: (["-rf", "..", ".hidden"], "-rf"),
         "a number of 5,000 digits": lambda: (["a\nb"], "valid:" + "9" * 5000),
         "a surrogate and a NUL": lambda: (["\ud800", "\0"], "\ud800\0"),
+    },
+    "results": {
+        "a weight that is no number": results(training={"adversarial": "/etc/passwd"}),
+        "a change without words": results(changes=[None]),
+        "half of a surrogate pair": results(run="\udcff"),
+        "nested deeply": lambda: DEEP,
     },
     "server_answer": {
         "an error of 100,000 letters": lambda: json.dumps({"error": "x" * 100_000}).encode(),

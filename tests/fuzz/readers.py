@@ -786,6 +786,51 @@ def _server_answer(folder: Path) -> Started:
     return Started([as_json(document)], inputs | JSON.map(as_json), read, out)
 
 
+_SCORES = b"section,split,position,appearance_id,shape_id,error_figure,ssim_figure\n" + b"".join(
+    b"transfer,valid,%d,look%d,pose%d,%d.5,0.%d\n" % (i, i // 2, i, 10 + i, 80 + i) for i in range(4)
+)
+
+
+@reader("results", memory=300)
+def _results(folder: Path) -> Started:
+    """What `evaluate --compare` reads: the JSON file of an evaluation, beside a good one."""
+    out, path = out_folder(folder), folder / "results.json"
+    path.touch()
+
+    def read(content: bytes) -> list[str]:
+        put(path, content)
+        return _compared(path, _SCORES)
+
+    inputs = drawn_by(lambda random: mutations.damaged_document(random, cases.RESULTS))
+    return Started([as_json(cases.RESULTS)], inputs | JSON.map(as_json), read, out)
+
+
+@reader("scores", memory=300)
+def _scores(folder: Path) -> Started:
+    """What `evaluate --compare` reads beside it: the CSV file with the scores of each example."""
+    out, path = out_folder(folder), folder / "results.json"
+    put(path, as_json(cases.RESULTS))
+
+    def read(content: bytes) -> list[str]:
+        return _compared(path, content)
+
+    return Started([_SCORES], drawn_by(lambda random: mutations.damaged(random, [_SCORES])), read, out)
+
+
+def _compared(path: Path, scores: bytes) -> list[str]:
+    """The page of the evaluation at `path`, which gets this table of scores, beside a good one."""
+    from vunet_tf.evaluation import comparison, per_example, report
+
+    first = path.with_name("first.json")
+    put(first, as_json(cases.RESULTS))
+    put(per_example.path_beside(first), _SCORES)
+    put(per_example.path_beside(path), scores)
+    results = [report.read(each) for each in (first, path)]
+    examples = [per_example.read(per_example.path_beside(each)) for each in (first, path)]
+    assert comparison.as_markdown(results, examples, "command").encode().startswith(b"# Results")
+    return []
+
+
 # What a model is given
 
 

@@ -25,6 +25,8 @@ LIGHT = (
     "keypoint_json",
     "flagfile",
     "names",
+    "results",
+    "scores",
     "server_answer",
     "video",
 )

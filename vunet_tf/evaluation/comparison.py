@@ -105,7 +105,7 @@ def _training(results):
     told = ["model", "code_size", "steps", "batch_size", "mixed_precision", "width", "max_width", "bottleneck_factor"]
     told += ["reconstruction", "learning_rate", "appearance", "appearance_from", "mirror", "shift", "hue"]
     told += ["latent_scales"]
-    if float(results.training.get("adversarial", 0)):
+    if str(results.training.get("adversarial", 0.0)) not in ("0", "0.0"):
         told += ["adversarial", "r1"]
     if results.training.get("latent_scales"):
         told += ["kl_schedule", "kl_weight", "variance", "prior"]

@@ -1,6 +1,7 @@
 """The model's score of every single example as a CSV file, and the difference of two runs on the same examples."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from vunet_tf.evaluation.measures import MODEL
 from vunet_tf.evaluation.metrics import mean_interval
 from vunet_tf.evaluation.scoring import QUANTITIES, Tally
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.reading import read_bytes
 
 EXAMPLE = ("section", "split", "position", "appearance_id", "shape_id")
 SEED = 0  # of the intervals of differences
@@ -60,8 +62,7 @@ def read(path: Path) -> dict[tuple[str, str], ExampleScores]:
         InputError: the file cannot be read, or is not such a file.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            found = list(csv.DictReader(file, strict=True))
+        found = list(csv.DictReader(io.StringIO(read_bytes(path).decode(), newline=""), strict=True))
         groups: dict[tuple[str, str], list] = {}
         for row in found:
             groups.setdefault((row["section"], row["split"]), []).append(row)
@@ -71,7 +72,7 @@ def read(path: Path) -> dict[tuple[str, str], ExampleScores]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, csv.Error) as error:
-        raise InputError(f"{path} is no table of scores of `evaluate`: {error!r}; measure the run again") from error
+        raise InputError(f"{path} is no table of scores of `evaluate`: {error!r:.200}; measure again") from error
 
 
 def _scores(group):

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import typing
+from collections import defaultdict
 from itertools import groupby
 from pathlib import Path
 
 from vunet_tf.evaluation.measures import Measure, Missing
 from vunet_tf.files import atomic
 from vunet_tf.files.errors import InputError
+from vunet_tf.files.reading import read_bytes
 
 FORMAT = "vunet-evaluation-1"
 
@@ -57,18 +60,41 @@ def read(path: Path | str) -> Results:
         InputError: the file cannot be read, or is not such a file.
     """
     try:
-        fields = json.loads(Path(path).read_text())
+        fields = json.loads(read_bytes(path))
         if fields.get("format") != FORMAT:
-            raise InputError(f"{path} has format {fields.get('format')!r}, this version reads {FORMAT!r}")
-        fields["measures"] = tuple(Measure(**each) for each in fields["measures"])
-        fields["missing"] = tuple(Missing(**each) for each in fields["missing"])
-        return Results(**fields)
+            raise InputError(f"{path} has format {fields.get('format')!r:.100}, this version reads {FORMAT!r}")
+        fields["measures"] = tuple(_of_right_types(Measure(**each)) for each in fields["measures"])
+        fields["missing"] = tuple(_of_right_types(Missing(**each)) for each in fields["missing"])
+        fields["changes"] = tuple(fields.get("changes", ()))
+        results = Results(**fields)
+        _demand_types(dataclasses.asdict(results), typing.get_type_hints(Results))
+        _demand_types(results.settings.get("splits", {}), defaultdict(lambda: str))
+        _demand_types(dict(enumerate(results.changes)), defaultdict(lambda: str))
+        json.dumps(fields, ensure_ascii=False).encode()  # a half of a surrogate pair cannot be written into a page
+        return results
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; make it with --run_dir=RUN --out={path}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is no result of an evaluation: {error}") from error
+        raise InputError(f"{path} is no result of an evaluation: {error!s:.200}; measure the run again") from error
+
+
+def _of_right_types(each):
+    _demand_types(each._asdict(), typing.get_type_hints(type(each)))
+    return each
+
+
+def _demand_types(values, hints):
+    """Raises TypeError for a value of another type than its field's."""
+    for name, value in values.items():
+        wanted = typing.get_args(hints[name]) or (hints[name],)
+        if typing.get_origin(hints[name]) is tuple:
+            wanted = (tuple,)
+        if float in wanted:
+            wanted = (*wanted, int)
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            raise TypeError(f"{name} is {value!r:.60}")
 
 
 def number(measure: Measure) -> str:
