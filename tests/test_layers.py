@@ -175,20 +175,16 @@ def test_dropout_keeps_the_mean_and_masks_the_gradient(weight_norm):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_rounding_leaves_256_values_with_0_and_the_gradient_inside_the_range(dtype):
-    x = tf.cast(np.array([1, 1, 1, 3])[:, None, None, None] * normal(4, 9, 9, 8), dtype)
+def test_rounding_leaves_256_values_with_0_and_every_gradient(dtype):
+    x = tf.cast(normal(4, 9, 9, 8) + 0.7, dtype)
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = as_int8(x)
-    exact, result = x.numpy().astype("float32"), y.numpy().astype("float32")
-    assert len(np.unique(result)) <= 256
-    lows, highs = exact.min((1, 2, 3)), exact.max((1, 2, 3))
-    low, high = (np.mean(ends) + (end - np.mean(ends)) / 3 for ends, end in ((lows, lows.min()), (highs, highs.max())))
-    inside = np.clip(exact, low, high)
-    assert (inside[:3] == exact[:3]).mean() > 0.99 > (inside[3] == exact[3]).mean()
-    assert np.abs(result - inside).max() <= (high - low) / 255 * (0.51 if dtype == "float32" else 1.5)
+    width = float(tf.reduce_max(x) - tf.reduce_min(x))
+    assert len(np.unique(y.numpy())) <= 256
+    assert np.abs((y - x).numpy().astype("float32")).max() <= width / 255 * (0.51 if dtype == "float32" else 1)
     np.testing.assert_array_equal(as_int8(tf.zeros_like(x)), tf.zeros_like(x))
-    np.testing.assert_array_equal(tape.gradient(y, x).numpy(), (inside == exact))
+    np.testing.assert_array_equal(tape.gradient(y, x), tf.ones_like(x))
 
 
 def test_a_quantisation_aware_model_rounds_in_training_only():

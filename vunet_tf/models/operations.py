@@ -6,8 +6,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-TO_WIDEST = 1 / 3  # the ends of an int8 range lie so far from the mean of the examples' ends to the widest of them
-
 
 def sum_per_channel(x: tf.Tensor) -> tf.Tensor:
     """The sum over all axes except the last. `reduce_sum` takes up to six times as long on CPU."""
@@ -77,27 +75,16 @@ def masked(x: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
 
 
 def as_int8(x: tf.Tensor) -> tf.Tensor:
-    """x rounded to 256 values with 0 among them, as an int8 file rounds what its ops give.
+    """x rounded to 256 values from its smallest to its largest, 0 among them, as an int8 file rounds what its ops give.
 
-    After Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
-    (CVPR 2018, Sec. 3), for activations only. The range is taken from the examples of the batch by the rule of
-    `export.tflite.quantise.ranges_of`. What lies beyond is cut off, and has no gradient.
-
-    Args:
-        x: [B, ...].
+    The gradient is that of x. After Jacob et al., "Quantization and Training of Neural Networks for Efficient
+    Integer-Arithmetic-Only Inference" (CVPR 2018, Sec. 3), for activations only. An int8 file also cuts off what is
+    rare. Training does not: the model would rely on the cut, which a float file does not have.
     """
-    low, high = _int8_end(x, tf.minimum, tf.reduce_min), _int8_end(x, tf.maximum, tf.reduce_max)
-    step = tf.maximum((high - low) / 255, tf.constant(1e-12, x.dtype))
-    inside = tf.clip_by_value(x, low, high)
-    exact = tf.stop_gradient(inside)
-    return inside + (tf.round(exact / step) * step - exact)
-
-
-def _int8_end(x, further, furthest):
-    """An end of the range: between the mean of the examples' ends and the widest of them, and 0 inside."""
-    ends = further(furthest(tf.stop_gradient(x), axis=range(1, x.shape.rank)), 0)
-    mean = tf.reduce_mean(ends)
-    return mean + TO_WIDEST * (furthest(ends) - mean)
+    exact = tf.stop_gradient(x)
+    width = tf.maximum(tf.reduce_max(exact), 0) - tf.minimum(tf.reduce_min(exact), 0)
+    step = tf.maximum(width / 255, tf.constant(1e-12, x.dtype))
+    return x + (tf.round(exact / step) * step - exact)
 
 
 def activate(activation: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
