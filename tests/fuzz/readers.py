@@ -846,11 +846,11 @@ def _saved_model(folder: Path) -> Started:
     run = trained.load(_tiny_run(folder / "run", _dataset(folder / "dataset")))
     model = runtime.SavedModel(versions.write(run, folder / "served"))
     files = FORMATS["png"]()[:4] + FORMATS["jpeg"]() + [*_declared_sizes("png"), *_declared_sizes("jpeg")]
-    good = [(name, model.example(name)) for name in ("transfer", "encode", "generate", "sample", "sample_noise")]
-    good.append(("transfer_bytes", {**model.example("encode"), "image_bytes": np.array([files[0]], object)}))
-    for _, inputs in good:
-        inputs.pop("image", None) if "image_bytes" in inputs else None
-    good[-1][1]["target_joints"] = good[-1][1]["joints"]
+    names = ("transfer", "encode", "generate", "generate_bytes", "sample", "sample_noise")
+    good = [(name, model.example(name)) for name in names]
+    joints, file = model.example("encode")["joints"], {"image_bytes": np.array([files[0]], object)}
+    good.append(("encode_bytes", {**file, "joints": joints}))
+    good.append(("transfer_bytes", {**file, "joints": joints, "target_joints": joints}))
 
     def make(random: Random):
         signature, inputs = random.choice(good)
