@@ -72,7 +72,7 @@ def generator(config: ModelConfig) -> dict[str, bytes]:
     ranges = quantise.ranges_of(content, {"generate": [{"shape": shape, **z}]})
     files = {precision: quantise.quantised(content, precision, ranges) for precision in PRECISIONS}
     files["int8 all"] = files["int8"]
-    files["int8"] = quantise.quantised(content, "int8", ranges, float_layers=graph.last_scale(content, config))
+    files["int8"] = quantise.quantised(content, "int8", ranges, float_layers=graph.kept_in_float(content, config))
     return files
 
 

@@ -11,8 +11,8 @@ This makes the following files in --out. Files of the same names are replaced.
   vunet.json       sizes, ranges, joint order, regions, licence, how to feed the files; each file also holds a copy
 
 int8 is calibrated with examples of the run's training split. A preset has none, so it needs --dataset_dir for int8. The
-decoder computes its last scale in float32 (weights in float16), unless --all_int8 is given. docs/export.md and
-export/mobile/ show how to use the files.
+layers that would lose most by int8 are computed in float32 (weights in float16), unless --all_int8 is given.
+docs/export.md and export/mobile/ show how to use the files.
 """
 
 from absl import flags
@@ -46,7 +46,8 @@ _EXAMPLES = flags.DEFINE_integer("examples", 64, "For int8: number of examples f
 _ALL_INT8 = flags.DEFINE_bool(
     "all_int8",
     False,
-    "For int8: compute the decoder's last scale in int8, too. It is faster and has more noise in flat areas.",
+    "For int8: compute in int8 also the layers that lose most by it: the end of the decoder at full resolution, and "
+    "with --latent=laid the part maps. It is faster, and flat areas have more noise.",
 )
 
 

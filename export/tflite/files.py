@@ -36,7 +36,7 @@ def write(
         precisions: precisions, one file for each.
         uses: signatures of the files.
         count: for int8: number of examples for the calibration.
-        all_int8: for int8: whether the decoder also computes its full resolution in int8.
+        all_int8: for int8: whether also what would lose most by it is int8 (`graph.kept_in_float`).
 
     Returns:
         Paths of the files that were written.
@@ -59,7 +59,7 @@ def write(
     with tqdm(total=len(precisions) + 1, unit=" files", disable=None) as bar:
         bar.set_postfix_str("converting")
         content = graph.model_graph(run.model, uses)
-        float_layers = () if all_int8 else graph.last_scale(content, config)
+        float_layers = () if all_int8 else graph.kept_in_float(content, config)
         if "int8" in precisions:
             bar.set_postfix_str("calibrating")
             examples = calibration.examples(run, count, uses)

@@ -68,15 +68,20 @@ def model_graph(model: GenerativeModel, uses: Sequence[str] = USES) -> bytes:
     return _converted({use: signatures[use] for use in uses})
 
 
-def last_scale(content: bytes, config: ModelConfig) -> tuple[str, ...]:
-    """Regular expressions for the names of what the decoder computes at full resolution in a file.
+def kept_in_float(content: bytes, config: ModelConfig) -> tuple[str, ...]:
+    """Regular expressions for the names of what would lose most by int8 (`quantise.quantised`, float_layers).
 
-    The int8 quantizer keeps these in floats (`quantise.quantised`, float_layers). The op that makes the picture of a
-    signature has the name of that tensor: it is the last convolution, or with laid codes the addition after it. The
-    quantizer ends every name with a semicolon.
+    With --latent=maps, all that the decoder computes at full resolution. With --latent=laid, only the last of its
+    blocks, and the part maps, which come from a softmax of large numbers. docs/export.md has measurements.
+
+    The op that makes the picture of a signature has the name of that tensor: it is the last convolution, or with laid
+    codes the addition after it. The quantizer ends every name with a semicolon.
     """
     pictures = [f"^{re.escape(name)};" for name in model_file.result_names(content, "image")]
-    return (f"^block_{config.scales - 1}_", "^to_picture_", *pictures)
+    scale = config.scales - 1
+    if config.model == "vunet" and config.latent == "laid":
+        return (f"^block_{scale}_{config.blocks_per_scale - 1}_", "(^|/)part_maps_", "^to_picture_", *pictures)
+    return (f"^block_{scale}_", "^to_picture_", *pictures)
 
 
 def feeding(config: ModelConfig, keypoints: bool, uses: Sequence[str] = USES) -> dict:

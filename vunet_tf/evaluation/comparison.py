@@ -1,9 +1,11 @@
 """Evaluations of several runs side by side, and beside published numbers: a page of Markdown."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 
+from vunet_tf.config import ModelConfig, TrainingConfig
 from vunet_tf.evaluation import (
     appearance,
     inception,
@@ -23,6 +25,11 @@ from vunet_tf.evaluation.scoring import QUANTITIES, SHARPNESS, SSIM_PROTOCOL
 NOT_MEASURED = "not measured (needs the dataset and GPUs)"
 # Flags that say nothing about the weights of a run.
 _OF_EACH_RUN = ("run_dir", "dataset_dir", "checkpoint_every", "keep_checkpoints", "log_every", "pictures_every")
+_DEFAULTS = {
+    name: str(value).lower() if isinstance(value, bool) else str(value)
+    for config in (ModelConfig(), TrainingConfig())
+    for name, value in dataclasses.asdict(config).items()
+}
 _SPREAD = "appearance kept over 5 poses: spread of colour"
 # The rows of the main tables: title, section, the beginning of the quantity's name, and what it is of.
 ROWS = (
@@ -140,13 +147,20 @@ def _differences(all_results, examples, split):
     for title, section, quantity, of in ROWS:
         if of != MODEL or quantity not in keys:
             continue
+        key = keys[quantity]
         first, *others = (each.get((section, split)) for each in examples)
         differences = [
-            per_example.difference(first, each, keys[quantity]) if first and each and rule == references[0] else None
+            per_example.difference(first, each, key)
+            if first and each and (section != transfer.SECTION or rule == references[0])
+            else None
             for each, rule in zip(others, references[1:], strict=True)
         ]
         if any(differences):
-            rows.append([title, *(_change(each, QUANTITIES[keys[quantity]]) for each in differences)])
+            shown = [
+                _change(difference, QUANTITIES[key]) if each and key in each.values else "not measured"
+                for each, difference in zip(others, differences, strict=True)
+            ]
+            rows.append([title, *shown])
     lost = [_name(results) for results, each in zip(all_results, examples, strict=True) if not each]
     told = []
     if lost:
@@ -173,7 +187,8 @@ def _settings(all_results):
     rows = []
     for name in names:
         values = [str(results.training.get(name, "")) for results in all_results]
-        if name not in _OF_EACH_RUN and len(set(values)) > 1:
+        # A run of an earlier version does not have every flag: it was trained as the default trains now.
+        if name not in _OF_EACH_RUN and len({value or _DEFAULTS.get(name, "") for value in values}) > 1:
             rows.append([f"`--{name}`", *values])
     if not rows:
         return []
