@@ -20,6 +20,7 @@ from absl import logging
 from ai_edge_quantizer import algorithm_manager, calibrator, qtyping, quantizer, recipe_manager
 
 from export.tflite.integer_ops import finish_int8, own_biases
+from vunet_tf.models.operations import TO_WIDEST
 
 _EVERY = ".*"
 # Names of layers of vunet_tf.models.laid_encoder and laid_decoder. E is a separate model and puts its name before them.
@@ -28,7 +29,6 @@ _LAID = (
     "with_colour|parameters|texture_as_codes|read_waves|from_waves|texture_codes|with_waves|of_texture|all_parameters|"
     "part_prior|vector|completed|first_picture|waves|lay_texture|texture_hidden|textured|picture)_)"
 )
-_TO_WIDEST = 1 / 3
 _OPS = qtyping.TFLOperationName
 _ALGORITHMS = algorithm_manager.AlgorithmName
 _HALF_WEIGHTS = qtyping.OpQuantizationConfig(
@@ -63,7 +63,7 @@ def quantised(content: bytes, precision: str, ranges: dict | None = None, float_
 def ranges_of(content: bytes, examples: dict) -> dict:
     """The range of every activation in int8: {tensor: {"min", "max": arrays}}.
 
-    Both ends lie between the mean of the examples' ends and the widest of them (`_TO_WIDEST`). With the widest alone,
+    Both ends lie between the mean of the examples' ends and the widest of them (`TO_WIDEST`). With the widest alone,
     one rare value would make every step coarse. With the mean alone, such a value would be cut off.
 
     Args:
@@ -109,7 +109,7 @@ def _with(found, new):
 def _between(found):
     low, high, count = found.get("sums", (found["min"], found["max"], 1))
     means = {"min": low / count, "max": high / count}
-    return {end: mean + _TO_WIDEST * (found[end] - mean) for end, mean in means.items()}
+    return {end: mean + TO_WIDEST * (found[end] - mean) for end, mean in means.items()}
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+TO_WIDEST = 1 / 3  # the end of an int8 range lies so far from the mean of the examples' ends to the widest of them
+
 
 def sum_per_channel(x: tf.Tensor) -> tf.Tensor:
     """The sum over all axes except the last. `reduce_sum` takes up to six times as long on CPU."""
@@ -75,16 +77,27 @@ def masked(x: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
 
 
 def as_int8(x: tf.Tensor) -> tf.Tensor:
-    """x rounded to 256 values from its smallest to its largest, 0 among them, as an int8 file rounds what its ops give.
+    """x rounded to whole steps of 1 / 255 of its range, as an int8 file rounds. The gradient is that of x.
 
-    The gradient is that of x. After Jacob et al., "Quantization and Training of Neural Networks for Efficient
-    Integer-Arithmetic-Only Inference" (CVPR 2018, Sec. 3), for activations only. An int8 file also cuts off what is
-    rare. Training does not: the model would rely on the cut, which a float file does not have.
+    After Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
+    (CVPR 2018, Sec. 3), for activations only. The range follows from the examples as in
+    `export.tflite.quantise.ranges_of`. A file also cuts off what lies beyond. Training does not: the model would rely
+    on the cut, which a float file does not have.
+
+    Args:
+        x: [B, ...].
     """
     exact = tf.stop_gradient(x)
-    width = tf.maximum(tf.reduce_max(exact), 0) - tf.minimum(tf.reduce_min(exact), 0)
+    width = _int8_end(exact, tf.maximum, tf.reduce_max) - _int8_end(exact, tf.minimum, tf.reduce_min)
     step = tf.maximum(width / 255, tf.constant(1e-12, x.dtype))
     return x + (tf.round(exact / step) * step - exact)
+
+
+def _int8_end(x, further, furthest):
+    """An end of the range, which lies between the mean of the examples' ends and the widest of them. 0 is inside."""
+    ends = further(furthest(x, axis=range(1, x.shape.rank)), 0)
+    mean = tf.reduce_mean(ends)
+    return mean + TO_WIDEST * (furthest(ends) - mean)
 
 
 def activate(activation: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
