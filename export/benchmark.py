@@ -13,9 +13,9 @@ multiply-accumulate; smallest against smallest, all cores).
   coco     256 pixels, the paper's size
   mobile   128 pixels, the widths and the activation of configs/mobile.flags
 
-int8 computes the decoder's last scale in float32 (weights in float16), as `python -m export.tflite` makes it. "int8
-all" also computes that scale in int8. It is faster than float32 only where the processor multiplies bytes (AVX-VNNI,
-AVX512-VNNI, Arm's dot product).
+int8 computes in float32 (weights in float16) what `python -m export.tflite` keeps in float: for these models, all
+that the decoder computes at full resolution. "int8 all" computes that in int8, too. int8 is faster than float32 only
+where the processor multiplies bytes (AVX-VNNI, AVX512-VNNI, Arm's dot product).
 """
 
 import dataclasses

@@ -61,7 +61,7 @@ def describe(run: Run) -> dict:
 
 
 def _fingerprint(weights):
-    """The same 16 letters for the same weights, and for others other ones."""
+    """16 characters (0-9, a-f): equal for equal weights, and different for different ones."""
     found = hashlib.sha256()
     for weight in weights:
         found.update(np.ascontiguousarray(weight.numpy()).tobytes())

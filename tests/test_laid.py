@@ -1,6 +1,7 @@
 """Appearance that is laid on the parts of the body: gathering and laying, the prior part by part, and its uses."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -300,6 +301,31 @@ def test_tflite_runs_in_one_piece_and_answers_like_keras(laid_run, batch):
     image, (z,) = model.sample(one["shape"], noise=[noise])
     np.testing.assert_allclose(drawn["image"], np.clip(image, -1, 1), atol=1e-3)
     np.testing.assert_allclose(drawn["z_0"], z, atol=1e-4)
+
+
+def test_what_int8_keeps_in_float_is_found_by_its_name(laid_run):
+    """All of the part maps, and at full resolution the last block, the last convolution and the picture, and no more."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    from export import trained
+    from export.tflite import graph
+
+    model = trained.load(laid_run).model
+    content = graph.model_graph(model, ("encode", "generate"))
+    read = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    patterns = graph.kept_in_float(content, model.config)
+    convolutions = set()
+    for pattern in patterns:
+        names = {
+            f"{part.tensors[op.outputs[0]].name.decode()};"  # as the quantizer ends them
+            for part in read.subgraphs
+            for op in part.operators
+        }
+        found = {name for name in names if re.search(pattern, name)}
+        assert found, pattern
+        convolutions |= {name for name in found if "convolution" in name and "part_maps" not in name}
+    last = model.config.scales - 1
+    assert {name.split("/")[0].removesuffix("_1") for name in convolutions} == {f"block_{last}_1", "to_picture"}
 
 
 def test_int8_stays_in_one_piece_and_near_to_keras(laid_run, batch, tmp_path):

@@ -283,9 +283,9 @@ class TrainingConfig(Settings):
             and export use the averaged weights. After n steps the momentum is at most (1 + n) / (10 + n).
         mixed_precision: number format of the training step: "float32", or "mixed_bfloat16", which is faster where the
             processor has bfloat16 instructions.
-        quantisation_aware: round activations in training as int8 does, so that an int8 file loses less (docs/laid.md).
-            Meant for a last, short round with --init_from. A step takes longer. Not with --prior=flow or
-            --model=realnvp, whose networks must be exact.
+        quantisation_aware: round activations in training as int8 does, so that a file that is int8 throughout
+            (`export.tflite --all_int8`) loses less (docs/export.md). Meant for a last, short round with --init_from. A
+            step takes longer. Not with --prior=flow or --model=realnvp, whose networks must be exact.
         appearance_from: which picture the appearance encoder sees: "self", the one that is to be made (the paper), or
             "other", another picture of the same appearance, chosen anew each time. If an appearance has only one
             picture, "other" has no effect on it; see --mirror_appearance.

@@ -36,7 +36,7 @@ def write(
         precisions: precisions, one file for each.
         uses: signatures of the files.
         count: for int8: number of examples for the calibration.
-        all_int8: for int8: whether also what would lose most by it is int8 (`graph.kept_in_float`).
+        all_int8: for int8: whether int8 is also used where it loses most (`graph.kept_in_float`).
 
     Returns:
         Paths of the files that were written.

@@ -323,7 +323,7 @@ def run_apart(names: list[str], folder: Path, seed: int, seconds: float, most: i
         for name in left:
             for ending in ("tally", "last"):
                 (kept / f"{name}.{ending}").unlink(missing_ok=True)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, errors="replace")
         try:
             _, told = process.communicate(timeout=each * len(left) + _TO_START)
             ended = f"crash: signal {-process.returncode}"

@@ -154,6 +154,7 @@ CASES: dict[str, dict[str, Callable[[], object]]] = {
     "results": {
         "a weight that is no number": results(training={"adversarial": "/etc/passwd"}),
         "a change without words": results(changes=[None]),
+        "no splits": results(settings={}),
         "half of a surrogate pair": results(run="\udcff"),
         "nested deeply": lambda: DEEP,
     },

@@ -827,7 +827,9 @@ def _compared(path: Path, scores: bytes) -> list[str]:
     put(per_example.path_beside(path), scores)
     results = [report.read(each) for each in (first, path)]
     examples = [per_example.read(per_example.path_beside(each)) for each in (first, path)]
-    assert comparison.as_markdown(results, examples, "command").encode().startswith(b"# Results")
+    for order in ((0, 1), (1, 0)):
+        page = comparison.as_markdown([results[i] for i in order], [examples[i] for i in order], "command")
+        assert page.encode().startswith(b"# Results")
     return []
 
 

@@ -26,7 +26,7 @@ NOT_MEASURED = "not measured (needs the dataset and GPUs)"
 # Flags that say nothing about the weights of a run.
 _OF_EACH_RUN = ("run_dir", "dataset_dir", "checkpoint_every", "keep_checkpoints", "log_every", "pictures_every")
 _DEFAULTS = {
-    name: str(value).lower() if isinstance(value, bool) else str(value)
+    name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
     for config in (ModelConfig(), TrainingConfig())
     for name, value in dataclasses.asdict(config).items()
 }
@@ -87,7 +87,7 @@ def as_markdown(
     ]
     for split in dict.fromkeys(measure.split for results in all_results for measure in results.measures):
         with_it = [results for results in all_results if any(each.split == split for each in results.measures)]
-        lines += ["", f"## {split}: {with_it[0].settings['splits'].get(split, '')}", ""]
+        lines += ["", f"## {split}: {with_it[0].settings.get('splits', {}).get(split, '')}", ""]
         lines += _runs(with_it, split)
         lines += _differences(all_results, examples, split)
         lines += ["", f"Transfers of {split} without a model:", ""]
@@ -188,7 +188,9 @@ def _settings(all_results):
     for name in names:
         values = [str(results.training.get(name, "")) for results in all_results]
         # A run of an earlier version does not have every flag: it was trained as the default trains now.
-        if name not in _OF_EACH_RUN and len({value or _DEFAULTS.get(name, "") for value in values}) > 1:
+        default = _DEFAULTS.get(name, "")
+        meant = {str(results.training.get(name, default if results.training else "")) for results in all_results}
+        if name not in _OF_EACH_RUN and len(meant) > 1:
             rows.append([f"`--{name}`", *values])
     if not rows:
         return []

@@ -148,7 +148,7 @@ def rounded(h: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def quantisation_aware(model: keras.Model) -> None:
-    """From now on, `model` rounds in training what an int8 file of it will round (`export.tflite`)."""
+    """From now on, `model` rounds activations in training, about where an --all_int8 file does (`export.tflite`)."""
     for layer in model._flatten_layers():
         if isinstance(layer, Int8Rounding):
             layer.active = True

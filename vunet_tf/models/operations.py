@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-TO_WIDEST = 1 / 3  # the end of an int8 range lies so far from the mean of the examples' ends to the widest of them
+TO_WIDEST = 1 / 3  # where an end of an int8 range lies: 0 is the mean of the examples' ends, 1 the widest of them
 
 
 def sum_per_channel(x: tf.Tensor) -> tf.Tensor:

@@ -60,7 +60,8 @@ class TrainingStep:
     """A model, its optimizer and everything else that changes from step to step.
 
     Every random number depends only on (seed, step, place in the global batch). So a step gives the same weights on any
-    number of replicas and after any number of restarts. Only dropout differs: each replica draws its own masks.
+    number of replicas and after any number of restarts. Only dropout and --quantisation_aware differ: each replica
+    draws its own masks, and takes the ranges of the rounding from its own share of the batch.
 
     With a discriminator (--model=bigan, --adversarial) there are two players. Both make their step at the same time,
     each along the gradient of its own loss, from the same pass over the same batch.
