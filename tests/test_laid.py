@@ -304,7 +304,7 @@ def test_tflite_runs_in_one_piece_and_answers_like_keras(laid_run, batch):
 
 
 def test_what_int8_keeps_in_float_is_found_by_its_name(laid_run):
-    """All of the part maps, and at full resolution the last block, the last convolution and the picture, and no more."""
+    """All part maps, and at full resolution the last block, the last convolution and the picture, and no more."""
     from ai_edge_litert.tools import flatbuffer_utils
 
     from export import trained
