@@ -40,7 +40,7 @@ def describe(run: Run) -> dict:
     return {
         "model": "VU-Net (Esser, Sutter, Ommer, CVPR 2018)" if config.model == "vunet" else f"--model={config.model}",
         "made_by": f"vunet_tf {__version__} from {run.directory.resolve().name}",
-        "weights": _fingerprint(run.model.weights),
+        "weights_id": _fingerprint(run.model.weights),
         "made_on": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "licence": f"{licence} (program and weights)" if licence else LICENCE,
         "image_size": config.image_size,
