@@ -135,8 +135,8 @@ def test_an_export_says_which_weights_it_has():
     told = trained.describe(run)["weights_id"]
     assert (
         told
-        == trained.describe(trained.load("figures-64"))["weights"]
-        != trained.describe(vunet_tf.load("figures-128"))["weights"]
+        == trained.describe(trained.load("figures-64"))["weights_id"]
+        != trained.describe(vunet_tf.load("figures-128"))["weights_id"]
     )
     bias = run.model.weights[-1]
     bias.assign(bias + 1e-3)
