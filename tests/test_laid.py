@@ -314,13 +314,13 @@ def test_what_int8_keeps_in_float_is_found_by_its_name(laid_run):
     content = graph.model_graph(model, ("encode", "generate"))
     read = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     patterns = graph.kept_in_float(content, model.config)
+    names = {
+        f"{part.tensors[op.outputs[0]].name.decode()};"  # as the quantizer ends them
+        for part in read.subgraphs
+        for op in part.operators
+    }
     convolutions = set()
     for pattern in patterns:
-        names = {
-            f"{part.tensors[op.outputs[0]].name.decode()};"  # as the quantizer ends them
-            for part in read.subgraphs
-            for op in part.operators
-        }
         found = {name for name in names if re.search(pattern, name)}
         assert found, pattern
         convolutions |= {name for name in found if "convolution" in name and "part_maps" not in name}

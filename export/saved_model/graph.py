@@ -46,7 +46,7 @@ class Graph:
             "transfer": (self.transfer, picture | shape | target),
             "transfer_bytes": (self.transfer_bytes, encoded | shape | target),
             "encode": (self.encode, picture | shape),
-            "encode_bytes": (self.encode_bytes, encoded | shape),
+            "encode_bytes": (self.encode, encoded | shape),
             "generate": (self.generate, shape | z),
             "generate_bytes": (self.generate_bytes, shape | z),
             "sample": (self.sample, shape | {"seed": _spec(tf.int32)}),
@@ -68,30 +68,19 @@ class Graph:
 
     def transfer(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The target's shape with the appearance of the picture: "image"."""
-        inputs = _checked(inputs)
-        z = self._encode(self._picture(inputs["image"]), inputs)
-        return {"image": self._generate(self._shape(inputs[f"target_{self.shape_key}"]), z)}
+        return {"image": self._transferred(inputs)}
 
     def transfer_bytes(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """`transfer` for PNG or JPEG files. The answer is a PNG file, "image_bytes" [B]."""
-        inputs = _checked(inputs)
-        z = self._encode(to_float(self._decoded(inputs["image_bytes"])), inputs)
-        return _as_files(self._generate(self._shape(inputs[f"target_{self.shape_key}"]), z))
+        return _as_files(self._transferred(inputs))
 
     def encode(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The appearance of the picture: "z_0", ..., the posterior's mean."""
-        inputs = _checked(inputs)
-        return self._named(self._encode(self._picture(inputs["image"]), inputs))
-
-    def encode_bytes(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """`encode` for PNG or JPEG files."""
-        inputs = _checked(inputs)
-        return self._named(self._encode(to_float(self._decoded(inputs["image_bytes"])), inputs))
+        """The appearance of the picture, or of a PNG or JPEG file: "z_0", ..., the posterior's mean."""
+        return self._named(self._encode(_checked(inputs)))
 
     def reconstruct(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The picture made again from its own z: "image"."""
-        inputs = _checked(inputs)
-        return {"image": self._generate(None, self._encode(self._picture(inputs["image"]), inputs))}
+        return {"image": self._generate(None, self._encode(_checked(inputs)))}
 
     def generate(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The shape with this appearance; for a model without shapes, the picture of z: "image"."""
@@ -124,7 +113,11 @@ class Graph:
         drawn = self.model.wiring("sample")({**given, "noise": list(noise)}, training=False)
         return {"image": to_uint8_tensor(drawn["image"]), **self._named(drawn["z"])}
 
-    def _encode(self, picture, inputs):
+    def _encode(self, inputs):
+        if "image" in inputs:
+            picture = self._picture(inputs["image"])
+        else:
+            picture = to_float(self._decoded(inputs["image_bytes"]))
         shape = self._given_shape(inputs)
         seen = self.model.appearance_input.of_pictures(picture, shape, inputs.get("joints"))
         return self.model.wiring("encode")({"appearance": self.model.seen_by_f(seen)}, training=False)["z"]
@@ -132,6 +125,10 @@ class Graph:
     def _generate(self, shape, z):
         given = {} if shape is None else {"shape": shape}
         return to_uint8_tensor(self.model.wiring("generate")({**given, "z": list(z)}, training=False))
+
+    def _transferred(self, inputs):
+        inputs = _checked(inputs)
+        return self._generate(self._shape(inputs[f"target_{self.shape_key}"]), self._encode(inputs))
 
     def _generated(self, inputs):
         inputs = _checked(inputs)
