@@ -172,7 +172,7 @@ def figures_run(figures_dataset, tmp_path_factory):
 def laid_run(figures_dataset, tmp_path_factory):
     """An untrained run on drawn people, with one code for each of six parts, and two codes of a texture."""
     config = {"appearance": "picture", "latent": "laid", "parts": 6, "code_channels": 4, "variance": "learned"}
-    config |= {"texture_codes": 2, "activation": "leaky_relu"}
+    config |= {"texture_codes": 2, "pose_free": True, "activation": "leaky_relu"}
     return saved_run(tmp_path_factory.mktemp("runs") / "laid", figures_dataset, **config)
 
 

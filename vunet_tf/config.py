@@ -122,6 +122,9 @@ class ModelConfig(Settings):
         texture_codes: number of codes of z, after those of the parts, that hold the texture of the trunk: stripes,
             checks, an emblem. Only with --latent=laid. With 0 the codes of the parts have to hold it. All of these
             codes together can hold 576 numbers: at most 576 / --code_channels codes.
+        pose_free: take the pose out of z. A last layer of F turns its codes into the best guess of the codes that
+            another picture of the same look would give. It learns this from pairs of pictures
+            (--appearance_from=other). Only with --latent=laid.
 
     Raises:
         InputError: a value that no model can be built with; the message names the flag to change.
@@ -162,6 +165,7 @@ class ModelConfig(Settings):
     levels: int = within(2, 256, 256)
     grey: bool = False
     texture_codes: int = within(0, None, 0)
+    pose_free: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -175,6 +179,7 @@ class ModelConfig(Settings):
             self.demand(self.appearance == "picture", "appearance", "must be picture with --latent=laid")
             self.demand(self.code_channels >= PICTURE_CHANNELS, "code_channels", "must be at least 3, a colour")
             self.demand(size >> self.map_factor >= 8, "map_factor", "leaves part maps with a side under 8")
+        self.demand(not self.pose_free or self.latent == "laid", "pose_free", "only codes of --latent=laid")
         if self.seen == ("parts",):
             wanted = f"must be {' or '.join(map(str, CUT_PARTS))} with --appearance=parts"
             self.demand(self.parts in CUT_PARTS, "parts", wanted)

@@ -141,12 +141,15 @@ class GenerativeModel(ConfiguredModel):
             return made, {}
         return made, losses.kl_terms(self.kl, outputs["posterior"], outputs["prior"], outputs["z"])
 
-    def regularisers(self, inputs: Mapping[str, Any], batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def regularisers(
+        self, inputs: Mapping[str, Any], batch: Mapping[str, tf.Tensor], outputs: Mapping[str, Any]
+    ) -> dict[str, tf.Tensor]:
         """{name: scalar over the batch}: what the training minimises beside the negative ELBO, weighted.
 
         Args:
             inputs: of the training pass.
             batch: what it was to make. The appearance in `inputs` is of other pictures of the same looks.
+            outputs: of the training pass.
         """
         return {}
 
@@ -176,6 +179,10 @@ class GenerativeModel(ConfiguredModel):
     def curves(self, batch: Mapping[str, tf.Tensor], outputs: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         """{name: scalar}: what the curves of this model show besides its losses."""
         return {}
+
+    def take_weights(self, other: "GenerativeModel") -> None:
+        """Takes the weights of another model. Raises ValueError if they do not fit."""
+        self.set_weights(other.get_weights())
 
     def kl(self, posterior: tf.Tensor, prior: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         """KL(q || p) of one latent in nats, [B], from the outputs of the training pass; z is the posterior's sample."""

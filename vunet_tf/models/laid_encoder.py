@@ -11,6 +11,7 @@ from vunet_tf.models.configured import ConfiguredModel
 from vunet_tf.models.distributions import DiagonalGaussian
 from vunet_tf.models.layers import Activation, convolution
 from vunet_tf.models.part_maps import Gather, PartEmbedding, PartMaps, hourglass
+from vunet_tf.models.pose_free import PoseFree, unexplained
 from vunet_tf.models.texture import TURN_COST, GatherTexture, Texels, TextureToCodes, disagreement
 
 TEXTURE_UNITS = 128  # units of each layer that reads the texture
@@ -35,7 +36,8 @@ class LaidAppearanceEncoder(ConfiguredModel):
             makes its own.
 
     Returns:
-        dict: {"posterior": [parameters [B, K + T, 2 c]], "z": [sample [B, K + T, c]]}, float32.
+        dict: {"posterior": [parameters [B, K + T, 2 c]], "z": [sample [B, K + T, c]]}, float32. With --pose_free also
+        "codes" [B, K + T, c], the means before `PoseFree`.
     """
 
     def __init__(
@@ -75,9 +77,12 @@ class LaidAppearanceEncoder(ConfiguredModel):
                 config.texture_codes * channels, kernel_initializer="zeros", dtype="float32", name="from_waves"
             )
             self.as_texture_codes = keras.layers.Reshape((config.texture_codes, channels), name="texture_codes")
+        self.pose_free = PoseFree(name="pose_free") if config.pose_free else None
 
         # Functional model
         appearance = keras.Input(appearance.shape[1:], name="appearance")
+        if self.pose_free:
+            self.codes = keras.Model(appearance, self._parameters(appearance)[..., : config.code_channels], name="own")
         noise = [keras.Input(shape, name=f"noise_{i}") for i, shape in enumerate(config.latent_shapes)]
         super().__init__({"appearance": appearance, "noise": noise}, self.connect(appearance, noise), name=name)
 
@@ -85,6 +90,17 @@ class LaidAppearanceEncoder(ConfiguredModel):
         self, appearance: keras.KerasTensor, noise: Sequence[keras.KerasTensor] | None = None
     ) -> dict[str, list[keras.KerasTensor]]:
         """The graph of F on symbolic tensors. Without noise z is the mean, and no op is random."""
+        parameters, more = self._parameters(appearance), {}
+        if self.pose_free:
+            codes = parameters[..., : self.config.code_channels]
+            parameters = keras.layers.Concatenate(dtype="float32", name="pose_free_parameters")(
+                [self.pose_free(codes), parameters[..., self.config.code_channels :]]
+            )
+            more = {"codes": codes}
+        return {"posterior": [parameters], "z": [self.latent(parameters, None if noise is None else noise[0])], **more}
+
+    def _parameters(self, appearance):
+        """The parameters of the posterior [B, K + T, 2 c] before `PoseFree`."""
         picture, shape = appearance[..., :PICTURE_CHANNELS], appearance[..., PICTURE_CHANNELS:]
         maps = self.part_maps(shape)
         gathered = self.gather_texture(picture, shape, *self.texels(shape))
@@ -104,7 +120,21 @@ class LaidAppearanceEncoder(ConfiguredModel):
         if self.config.texture_codes:
             of_texture = self._of_texture(gathered)
             parameters = keras.layers.Concatenate(1, dtype="float32", name="all_parameters")([parameters, of_texture])
-        return {"posterior": [parameters], "z": [self.latent(parameters, None if noise is None else noise[0])]}
+        return parameters
+
+    def unexplained(self, codes: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        """What `PoseFree` is to make small: how badly it foretells the codes of one picture from those of another.
+
+        Args:
+            codes: [B, K + T, c], the "codes" of some pictures.
+            other: [B, S, S, 3 + C], other pictures of the same looks, as F sees them.
+
+        Returns:
+            A scalar over the batch, see `models.pose_free.unexplained`. The gradient reaches only `PoseFree`.
+        """
+        others = self.codes(other)
+        guesses = [self.pose_free.learning(each) for each in (codes, others)]
+        return (unexplained(guesses[0], others) + unexplained(guesses[1], codes)) / 2
 
     def disagreement(self, appearance: tf.Tensor, picture: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
         """What the frame of the texture is to make small: how far the textures of two pictures of a look are apart.

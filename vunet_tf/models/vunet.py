@@ -90,17 +90,34 @@ class VUNet(GenerativeModel):
             )
         return found
 
+    def take_weights(self, other: GenerativeModel) -> None:
+        """As in the base. A `PoseFree` that only this model has stays as it is; at first it changes nothing."""
+        values = other.get_weights()
+        if self.config.pose_free and not other.config.pose_free:
+            added = set(map(id, self.appearance_encoder.pose_free.weights))
+            for i, weight in enumerate(self.weights):
+                if id(weight) in added:
+                    values.insert(i, weight.numpy())
+        self.set_weights(values)
+
     def kl(self, posterior: tf.Tensor, prior: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         """As in the base. With --prior=flow, "prior" is log p(z | shape), and one sample estimates the KL."""
         if self.config.prior == "flow":
             return losses.kl_estimate(self.latent.log_prob(posterior, z), prior)
         return super().kl(posterior, prior, z)
 
-    def regularisers(self, inputs: Mapping[str, Any], batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """With --texture_codes: how far the textures of two pictures of a look are apart."""
-        if self.config.latent != "laid" or not self.appearance_encoder or not self.shape_encoder.texels.turns:
-            return {}
-        return {"texture": self.appearance_encoder.disagreement(inputs["appearance"], batch["image"], batch["shape"])}
+    def regularisers(
+        self, inputs: Mapping[str, Any], batch: Mapping[str, tf.Tensor], outputs: Mapping[str, Any]
+    ) -> dict[str, tf.Tensor]:
+        """What two pictures of a look are to agree on: with --texture_codes their textures, with --pose_free z."""
+        encoder, terms = self.appearance_encoder, {}
+        if self.config.latent != "laid" or not encoder:
+            return terms
+        if self.shape_encoder.texels.turns:
+            terms["texture"] = encoder.disagreement(inputs["appearance"], batch["image"], batch["shape"])
+        if encoder.pose_free:
+            terms["pose_free"] = encoder.unexplained(outputs["codes"], self.seen_by_f(batch))
+        return terms
 
     def log_prior(self, prior: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         return prior if self.config.prior == "flow" else super().log_prior(prior, z)

@@ -169,7 +169,7 @@ class TrainingStep:
         if "image" in out:
             image_hat = tf.cast(out["image"], tf.float32)
             error["error"] = losses.HALF_RANGE * losses.mean_absolute(batch["image"], image_hat)
-        besides = self.model.regularisers(inputs, batch) if seen else {}
+        besides = self.model.regularisers(inputs, batch, out) if seen else {}
         loss, against = losses.negative_elbo(reconstruction, kl, self.kl_weight()) + sum(besides.values()), {}
         if self.discriminator:
             against = self._adversarial_terms(batch, out, training)
