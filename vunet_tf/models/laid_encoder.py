@@ -37,7 +37,7 @@ class LaidAppearanceEncoder(ConfiguredModel):
 
     Returns:
         dict: {"posterior": [parameters [B, K + T, 2 c]], "z": [sample [B, K + T, c]]}, float32. With --pose_free also
-        "codes" [B, K + T, c], the means before `PoseFree`, and "maps", the part maps.
+        "codes" [B, K + T, c], the means before `PoseFree`.
     """
 
     def __init__(
@@ -82,8 +82,7 @@ class LaidAppearanceEncoder(ConfiguredModel):
         # Functional model
         appearance = keras.Input(appearance.shape[1:], name="appearance")
         if self.pose_free:
-            parameters, maps = self._parameters(appearance)
-            self.codes = keras.Model(appearance, (parameters[..., : config.code_channels], maps), name="own")
+            self.codes = keras.Model(appearance, self._parameters(appearance)[..., : config.code_channels], name="own")
         noise = [keras.Input(shape, name=f"noise_{i}") for i, shape in enumerate(config.latent_shapes)]
         super().__init__({"appearance": appearance, "noise": noise}, self.connect(appearance, noise), name=name)
 
@@ -91,17 +90,17 @@ class LaidAppearanceEncoder(ConfiguredModel):
         self, appearance: keras.KerasTensor, noise: Sequence[keras.KerasTensor] | None = None
     ) -> dict[str, list[keras.KerasTensor]]:
         """The graph of F on symbolic tensors. Without noise z is the mean, and no op is random."""
-        (parameters, maps), more = self._parameters(appearance), {}
+        parameters, more = self._parameters(appearance), {}
         if self.pose_free:
             codes = parameters[..., : self.config.code_channels]
             parameters = keras.layers.Concatenate(dtype="float32", name="pose_free_parameters")(
-                [self.pose_free(codes, maps), parameters[..., self.config.code_channels :]]
+                [self.pose_free(codes), parameters[..., self.config.code_channels :]]
             )
-            more = {"codes": codes, "maps": maps}
+            more = {"codes": codes}
         return {"posterior": [parameters], "z": [self.latent(parameters, None if noise is None else noise[0])], **more}
 
     def _parameters(self, appearance):
-        """(the parameters of the posterior [B, K + T, 2 c] before `PoseFree`, the part maps)."""
+        """The parameters of the posterior [B, K + T, 2 c] before `PoseFree`."""
         picture, shape = appearance[..., :PICTURE_CHANNELS], appearance[..., PICTURE_CHANNELS:]
         maps = self.part_maps(shape)
         gathered = self.gather_texture(picture, shape, *self.texels(shape))
@@ -121,21 +120,21 @@ class LaidAppearanceEncoder(ConfiguredModel):
         if self.config.texture_codes:
             of_texture = self._of_texture(gathered)
             parameters = keras.layers.Concatenate(1, dtype="float32", name="all_parameters")([parameters, of_texture])
-        return parameters, maps
+        return parameters
 
-    def unexplained(self, codes: tf.Tensor, maps: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    def unexplained(self, codes: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
         """What `PoseFree` is to make small: how badly it foretells the codes of one picture from those of another.
 
         Args:
-            codes, maps: [B, K + T, c] and [B, m, m, K], the "codes" and "maps" of some pictures.
+            codes: [B, K + T, c], the "codes" of some pictures.
             other: [B, S, S, 3 + C], other pictures of the same looks, as F sees them.
 
         Returns:
             A scalar over the batch, see `models.pose_free.unexplained`. The gradient reaches only `PoseFree`.
         """
-        others, their_maps = self.codes(other)
-        of_others = unexplained(self.pose_free.learning(codes, maps), others)
-        return (of_others + unexplained(self.pose_free.learning(others, their_maps), codes)) / 2
+        others = self.codes(other)
+        guesses = [self.pose_free.learning(each) for each in (codes, others)]
+        return (unexplained(guesses[0], others) + unexplained(guesses[1], codes)) / 2
 
     def disagreement(self, appearance: tf.Tensor, picture: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
         """What the frame of the texture is to make small: how far the textures of two pictures of a look are apart.
