@@ -83,7 +83,9 @@ def test_it_learns_the_best_linear_guess_and_takes_the_pose_out():
     def squared_error(made):
         return np.square(made - b.reshape(5000, -1)).mean()
 
-    assert squared_error(guess.reshape(5000, -1)) < 1.02 * squared_error(best) < 0.8 * squared_error(a.reshape(5000, -1))
+    assert (
+        squared_error(guess.reshape(5000, -1)) < 1.02 * squared_error(best) < 0.8 * squared_error(a.reshape(5000, -1))
+    )
 
     def correlation_with_pose(codes):
         return np.abs(np.corrcoef(codes[:, :2].reshape(5000, -1).T, a[:, 2].T)[:4, 4:]).max()

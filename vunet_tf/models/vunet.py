@@ -92,9 +92,9 @@ class VUNet(GenerativeModel):
 
     def take_weights(self, other: GenerativeModel) -> None:
         """As in the base. A `PoseFree` that only this model has stays as it is; at first it changes nothing."""
-        values = other.get_weights()
-        if self.config.pose_free and not other.config.pose_free:
-            added = set(map(id, self.appearance_encoder.pose_free.weights))
+        values, encoder = other.get_weights(), self.appearance_encoder
+        if self.config.pose_free and encoder and not other.config.pose_free:
+            added = set(map(id, encoder.pose_free.weights))
             for i, weight in enumerate(self.weights):
                 if id(weight) in added:
                     values.insert(i, weight.numpy())
