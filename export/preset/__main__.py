@@ -1,6 +1,6 @@
 r"""Makes a preset of a run: a small folder that is used like a run, and can come with the package.
 
-  python -m export.preset --run_dir=runs/figures3 --out=vunet_tf/pretrained/figures-64 --description="Drawn people"
+  python -m export.preset --run_dir=runs/figures4 --out=vunet_tf/pretrained/figures-64 --description="Drawn people"
   python -m vunet_tf.evaluate --run_dir=figures-64 --dataset_dir=datasets/figures60000 --out=figures-64.json
 
 Large weights are stored in int8, the others in float16. The second command measures what that costs. Some examples of
