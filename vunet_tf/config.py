@@ -179,7 +179,11 @@ class ModelConfig(Settings):
             self.demand(self.appearance == "picture", "appearance", "must be picture with --latent=laid")
             self.demand(self.code_channels >= PICTURE_CHANNELS, "code_channels", "must be at least 3, a colour")
             self.demand(size >> self.map_factor >= 8, "map_factor", "leaves part maps with a side under 8")
-        self.demand(not self.pose_free or self.latent == "laid", "pose_free", "must be false: only the codes of --latent=laid can be freed of the pose")
+        self.demand(
+            not self.pose_free or self.latent == "laid",
+            "pose_free",
+            "must be false: only the codes of --latent=laid can be freed of the pose",
+        )
         if self.seen == ("parts",):
             wanted = f"must be {' or '.join(map(str, CUT_PARTS))} with --appearance=parts"
             self.demand(self.parts in CUT_PARTS, "parts", wanted)
