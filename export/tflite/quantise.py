@@ -26,8 +26,8 @@ _EVERY = ".*"
 # Names of layers of vunet_tf.models.laid_encoder and laid_decoder. E is a separate model and puts its name before them.
 _LAID = (
     "(^concat|(^|/)(texels|gather_texture|gather|shrink|colours|part_embedding|with_texture|hidden|posterior_0|codes|"
-    "with_colour|parameters|texture_as_codes|read_waves|from_waves|texture_codes|with_waves|of_texture|all_parameters|pose_free|pose_free_parameters|"
-    "part_prior|vector|completed|first_picture|waves|lay_texture|texture_hidden|textured|picture)_)"
+    "with_colour|parameters|texture_as_codes|read_waves|from_waves|texture_codes|with_waves|of_texture|all_parameters|"
+    "pose_free|part_prior|vector|completed|first_picture|waves|lay_texture|texture_hidden|textured|picture)_)"
 )
 _OPS = qtyping.TFLOperationName
 _ALGORITHMS = algorithm_manager.AlgorithmName

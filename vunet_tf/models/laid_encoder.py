@@ -81,8 +81,6 @@ class LaidAppearanceEncoder(ConfiguredModel):
 
         # Functional model
         appearance = keras.Input(appearance.shape[1:], name="appearance")
-        if self.pose_free:
-            self.codes = keras.Model(appearance, self._parameters(appearance)[..., : config.code_channels], name="own")
         noise = [keras.Input(shape, name=f"noise_{i}") for i, shape in enumerate(config.latent_shapes)]
         super().__init__({"appearance": appearance, "noise": noise}, self.connect(appearance, noise), name=name)
 
@@ -122,19 +120,17 @@ class LaidAppearanceEncoder(ConfiguredModel):
             parameters = keras.layers.Concatenate(1, dtype="float32", name="all_parameters")([parameters, of_texture])
         return parameters
 
-    def unexplained(self, codes: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    def unexplained(self, codes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
         """What `PoseFree` is to make small: how badly it foretells the codes of one picture from those of another.
 
         Args:
-            codes: [B, K + T, c], the "codes" of some pictures.
-            other: [B, S, S, 3 + C], other pictures of the same looks, as F sees them.
+            codes, others: [B, K + T, c], the "codes" of pictures; row i of both is of the same look.
 
         Returns:
             A scalar over the batch, see `models.pose_free.unexplained`. The gradient reaches only `PoseFree`.
         """
-        others = self.codes(other)
-        guesses = [self.pose_free.learning(each) for each in (codes, others)]
-        return (unexplained(guesses[0], others) + unexplained(guesses[1], codes)) / 2
+        learning = self.pose_free.learning
+        return (unexplained(learning(codes), others) + unexplained(learning(others), codes)) / 2
 
     def disagreement(self, appearance: tf.Tensor, picture: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
         """What the frame of the texture is to make small: how far the textures of two pictures of a look are apart.

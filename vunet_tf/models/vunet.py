@@ -116,7 +116,8 @@ class VUNet(GenerativeModel):
         if self.shape_encoder.texels.turns:
             terms["texture"] = encoder.disagreement(inputs["appearance"], batch["image"], batch["shape"])
         if encoder.pose_free:
-            terms["pose_free"] = encoder.unexplained(outputs["codes"], self.seen_by_f(batch))
+            others = encoder({"appearance": self.seen_by_f(batch), "noise": inputs["noise"]})["codes"]
+            terms["pose_free"] = encoder.unexplained(outputs["codes"], others)
         return terms
 
     def log_prior(self, prior: tf.Tensor, z: tf.Tensor) -> tf.Tensor:

@@ -109,9 +109,12 @@ class Loop:
         begins_from = init_from if found is None else None
         if begins_from:
             found = checkpoints.latest(begins_from, tell=self._say)
-            if found is None or self._adds_pose_free(begins_from):
-                self._take_weights(begins_from)
-                return
+            if found is None or self.training_step.model.config.pose_free:
+                trained = runs.load(begins_from)
+                # The optimizer slots of a run without --pose_free do not fit a model that has it.
+                if found is None or not trained.model.config.pose_free:
+                    self._take_weights(trained, begins_from)
+                    return
         if found is None:
             self.training_step.initialise(self.initial_batches())
             return
@@ -127,14 +130,8 @@ class Loop:
             self.best = float(state[BEST])
         self._say(f"{path}: {'weights and optimizer taken' if begins_from else f'going on from step {self.step}'}")
 
-    def _adds_pose_free(self, init_from):
-        """Whether this model has --pose_free and the run does not, whose optimizer slots then do not fit."""
-        config = self.training_step.model.config
-        return config.pose_free and not runs.load(init_from).model.config.pose_free
-
-    def _take_weights(self, init_from):
+    def _take_weights(self, trained, init_from):
         """Begins with the weights of a model without a checkpoint that fits, such as a preset."""
-        trained = runs.load(init_from)
         try:
             self.training_step.model.take_weights(trained.model)
         except ValueError as error:
